@@ -1,0 +1,47 @@
+"""The command line: one file a command, found by name.
+
+A command's module has `HELP` (a line), `configure(parser)` and `run(args) -> int` (the exit status). What is heavy is
+imported inside `run`, so that `wsguard --help` and the hooks that exec a command answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from wsguard import __version__
+
+COMMANDS = ("run", "check", "explain", "schema", "connections", "logout", "drain", "demo")
+
+
+class UsageError(Exception):
+    """A command was used wrongly: the sentence is printed and the exit status is 2."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status (0 done, 1 found something, 2 bad usage or bad policy)."""
+    args = _parser().parse_args(argv)
+    command = importlib.import_module(f"wsguard.cli.{args.command}")
+    try:
+        status: int = command.run(args)
+    except UsageError as error:
+        print(f"wsguard {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `wsguard connections | head`
+        sys.stderr.close()
+        return 0
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wsguard", description="Guards an existing WebSocket backend from outside.")
+    parser.add_argument("--version", action="version", version=f"wsguard {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = importlib.import_module(f"wsguard.cli.{name}")
+        module.configure(commands.add_parser(name, help=module.HELP, description=module.HELP))
+    return parser

@@ -1,0 +1,1 @@
+"""Floor 1: the policy file as types, and every decision it leads to. Pure: `now` is an argument."""

@@ -1,0 +1,64 @@
+"""An HTTP/1.1 request head as it came, byte for byte (RFC 9110, RFC 9112)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Header fields in the order and spelling in which they were sent.
+
+    Names are looked up in lower case, as bytes; values keep every byte the peer sent, less the optional white space
+    around them.
+    """
+
+    raw: RawHeaders = ()
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of `name` (given in lower case), in order."""
+        return [value for key, value in self.raw if key.lower() == name]
+
+    def first(self, name: bytes) -> bytes | None:
+        """The first value of `name` (given in lower case), or None."""
+        for key, value in self.raw:
+            if key.lower() == name:
+                return value
+        return None
+
+    def tokens(self, name: bytes) -> list[bytes]:
+        """The comma-separated list in all fields of `name` (RFC 9110 §5.6.1), in lower case, empty items dropped."""
+        items = b",".join(self.all(name)).lower().split(b",")
+        return [item for item in (item.strip(b" \t") for item in items) if item]
+
+    def without(self, names: Iterable[bytes]) -> Headers:
+        """The same fields less those named (in lower case)."""
+        gone = frozenset(names)
+        return Headers(tuple((key, value) for key, value in self.raw if key.lower() not in gone))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The request line and header fields of one request.
+
+    `target` is the request target as sent (RFC 9112 §3.2), never re-encoded: what is judged is what is forwarded.
+    """
+
+    method: str
+    target: str
+    version: tuple[int, int]
+    headers: Headers
+
+    @property
+    def raw_path(self) -> str:
+        """The target before any `?`, still percent-encoded."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str | None:
+        """The target after the first `?`, still encoded; None where there is no `?` at all."""
+        _, mark, query = self.target.partition("?")
+        return query if mark else None

@@ -1,0 +1,27 @@
+"""Who a connection belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A verified (issuer, subject) and what is known of its session.
+
+    `issued_at` and `expires_at` are seconds since the epoch. `claims` is the verified payload, read-only by
+    convention; `provider` names the policy's provider that vouched; `source` says where the credential was found
+    (`cookie:session`, `header:authorization`, `param:access_token`, `subprotocol:bearer.`).
+    """
+
+    provider: str
+    issuer: str
+    subject: str
+    source: str
+    sid: str | None = None
+    jti: str | None = None
+    issued_at: float | None = None
+    expires_at: float | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -1,0 +1,60 @@
+"""What the guard says of a connection: once when it decided, once when the connection ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.connection import Traffic
+from wsguard.sessions.identity import Identity
+
+Result = Literal["admitted", "refused", "audited"]
+Initiator = Literal["client", "backend", "guard"]
+Delivery = Literal["acknowledged", "sent", "undelivered", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A handshake's outcome. `audited`: refused by policy, but let through because the policy only audits.
+
+    `code` is the close code sent with a refusal (0: none was). `duration` is seconds from the request's arrival to the
+    answer. `detail` is a sentence for the operator; it carries no secret. `path` has no query.
+    """
+
+    connection_id: str
+    policy: str | None
+    result: Result
+    reason: CloseReason | None
+    code: int
+    detail: str
+    origin: str | None
+    client_ip: str
+    host: str
+    path: str
+    identity: Identity | None
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an admitted connection ended: who began it, why, and in which phase it struck first.
+
+    `code` is the close code on the wire (the peer's own where it closed; 0: none). `delivery` says what became of the
+    Close towards the client: `acknowledged` (its reply came), `sent` (handed to the network), `undelivered` (it never
+    left the guard), `none` (none was due). `duration` is seconds.
+    """
+
+    connection_id: str
+    policy: str
+    initiator: Initiator
+    reason: CloseReason
+    code: int
+    phase: str
+    delivery: Delivery
+    detail: str
+    identity: Identity | None
+    client_ip: str
+    path: str
+    duration: float
+    traffic: Traffic
