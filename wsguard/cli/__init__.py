@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from wsguard import __version__
 
-COMMANDS = ("run", "check", "explain", "schema", "connections", "logout", "drain", "demo")
+COMMANDS: tuple[str, ...] = ()
 
 
 class UsageError(Exception):
