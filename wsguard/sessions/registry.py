@@ -1,0 +1,163 @@
+"""Every admitted connection that still lives, found by what an operator or a logout names.
+
+Looking one up never walks the others, but for `page` and an unfiltered `find`, which are for people.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from wsguard.sessions.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a wanted connection must have; None asks for nothing."""
+
+    issuer: str | None = None
+    subject: str | None = None
+    sid: str | None = None
+    jti: str | None = None
+    policy: str | None = None
+
+    def accept(self, connection: Connection) -> bool:
+        """True where `connection` has all that is asked for."""
+        if self.policy not in (None, connection.policy):
+            return False
+        wanted = (self.issuer, self.subject, self.sid, self.jti)
+        identity = connection.identity
+        if identity is None:
+            return wanted == (None, None, None, None)
+        has = (identity.issuer, identity.subject, identity.sid, identity.jti)
+        return all(want is None or want == value for want, value in zip(wanted, has, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some connections in the order of their ids, and where to go on (None: this was the last page)."""
+
+    connections: tuple[Connection, ...]
+    cursor: str | None
+
+
+class Registry:
+    """The live connections, by unique ids. Policy and identity of one do not change while it is in here."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Connection] = {}
+        self._by_policy = _Index(lambda c: c.policy)
+        self._by_subject = _Index(lambda c: c.identity.subject if c.identity else None)
+        self._by_sid = _Index(lambda c: c.identity.sid if c.identity else None)
+        self._by_jti = _Index(lambda c: c.identity.jti if c.identity else None)
+        self._indexes = (self._by_policy, self._by_subject, self._by_sid, self._by_jti)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Connection]:
+        """Those present at the call: a caller may cut, and so remove, as it goes."""
+        return iter(list(self._by_id.values()))
+
+    def add(self, connection: Connection) -> None:
+        """Take a connection in. Raises ValueError where its id is already taken."""
+        if connection.id in self._by_id:
+            raise ValueError(f"connection {connection.id} is already registered")
+        self._by_id[connection.id] = connection
+        for index in self._indexes:
+            index.add(connection)
+
+    def remove(self, connection_id: str) -> Connection | None:
+        """Forget a connection and return it; None where it was not here."""
+        connection = self._by_id.pop(connection_id, None)
+        if connection is not None:
+            for index in self._indexes:
+                index.remove(connection)
+        return connection
+
+    def get(self, connection_id: str) -> Connection | None:
+        """The connection of this id, or None."""
+        return self._by_id.get(connection_id)
+
+    def find(
+        self,
+        *,
+        issuer: str | None = None,
+        subject: str | None = None,
+        sid: str | None = None,
+        jti: str | None = None,
+        policy: str | None = None,
+    ) -> list[Connection]:
+        """Every connection that has all that is given, in no particular order."""
+        return list(self._matching(Filters(issuer, subject, sid, jti, policy)))
+
+    def page(self, filters: Filters, limit: int, cursor: str | None = None) -> Page:
+        """At most `limit` (≥ 1) connections in the order of their ids, from the first id after `cursor`.
+
+        A connection that stays is on exactly one page, whatever comes and goes between two calls.
+        """
+        after = "" if cursor is None else cursor
+        wanted = (connection for connection in self._matching(filters) if connection.id > after)
+        found = heapq.nsmallest(limit + 1, wanted, key=lambda connection: connection.id)
+        shown = tuple(found[:limit])
+        return Page(shown, shown[-1].id if len(found) > limit else None)
+
+    def count_by_policy(self) -> dict[str, int]:
+        """How many connections each policy has; a policy without any is left out."""
+        return self._by_policy.counts()
+
+    def _matching(self, filters: Filters) -> Iterable[Connection]:
+        narrowest: Iterable[Connection] = self._by_id.values()
+        for index, value in (
+            (self._by_policy, filters.policy),
+            (self._by_subject, filters.subject),
+            (self._by_sid, filters.sid),
+            (self._by_jti, filters.jti),
+        ):
+            if value is not None:
+                narrowest = index.get(value)
+        return (connection for connection in narrowest if filters.accept(connection))
+
+
+class _Index:
+    """Connections by one of their words.
+
+    Most words have a single connection, and there are four indexes: a bucket becomes a set only for its
+    second connection, which saves two thirds of a kilobyte a connection.
+    """
+
+    __slots__ = ("_buckets", "_word")
+
+    def __init__(self, word: Callable[[Connection], str | None]) -> None:
+        self._word = word
+        self._buckets: dict[str, Connection | set[Connection]] = {}
+
+    def add(self, connection: Connection) -> None:
+        word = self._word(connection)
+        if word is None:
+            return
+        bucket = self._buckets.get(word)
+        if bucket is None:
+            self._buckets[word] = connection
+        elif isinstance(bucket, set):
+            bucket.add(connection)
+        else:
+            self._buckets[word] = {bucket, connection}
+
+    def remove(self, connection: Connection) -> None:
+        word = self._word(connection)
+        if word is None:
+            return
+        bucket = self._buckets[word]
+        if isinstance(bucket, set):
+            bucket.discard(connection)
+        if bucket is connection or not bucket:
+            del self._buckets[word]
+
+    def get(self, word: str) -> Iterable[Connection]:
+        bucket = self._buckets.get(word, ())
+        return (bucket,) if isinstance(bucket, Connection) else bucket
+
+    def counts(self) -> dict[str, int]:
+        return {word: len(bucket) if isinstance(bucket, set) else 1 for word, bucket in self._buckets.items()}
