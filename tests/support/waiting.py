@@ -24,14 +24,14 @@ async def eventually(
         if inspect.isawaitable(value):
             value = await value
         if value:
-            return value  # type: ignore[return-value]
+            return value
         if time.monotonic() > until:
             raise AssertionError(f"not within {deadline} s: {what or _source(condition)}")
         await asyncio.sleep(0.01)
 
 
 async def stays(condition: Callable[[], object], duration: float, what: str = "") -> None:
-    """`condition` holds now and at every look for `duration` seconds: the way to show that something does *not* happen."""
+    """`condition` holds at every look for `duration` seconds: how to show that something does *not* happen."""
     until = time.monotonic() + duration
     while time.monotonic() < until:
         assert condition(), f"did not stay for {duration} s: {what or _source(condition)}"

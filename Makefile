@@ -1,0 +1,60 @@
+# make demo    see it work: a legacy app, an evil site and the guard between, played in the terminal
+# make test    everything that must hold: check, then every test (as root on Debian it installs what tests need)
+# make check   the readers that run nothing: style, types, floors
+# make bench   measure wsguard beside other proxies; writes docs/performance.md
+# make docs    write again what the docs take from the code
+# make lock    resolve the lock files anew
+
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+PIP    := $(RUN) -m pip --disable-pip-version-check --quiet
+UV     := .make/uv/bin/uv
+LOCK   := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+
+.PHONY: demo test check bench docs lock
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.runtime
+	$(RUN) -m wsguard demo --tour
+
+test:
+	$(PYTHON) tests/support/provision.py test
+	$(MAKE) check
+	$(RUN) -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+bench: $(VENV)/.dev
+	$(PYTHON) tests/support/provision.py bench
+	$(RUN) -m benchmarks
+
+docs: $(VENV)/.dev
+	$(RUN) -m docs.generate
+
+lock: .make/uv/bin/uv
+	$(LOCK) --upgrade --output-file requirements.lock
+	$(LOCK) --upgrade --group dev --output-file requirements-dev.lock
+
+# What runs the guard, and nothing more; `make demo` needs no other thing than Python, git and make.
+$(VENV)/.runtime: requirements.lock | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements.lock
+	touch $@
+
+# Everything tests and benchmarks use, and the checkout itself in place of an installed wsguard.
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "wsguard needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+
+.make/uv/bin/uv:
+	$(PYTHON) -m venv .make/uv
+	.make/uv/bin/pip --disable-pip-version-check --quiet install uv

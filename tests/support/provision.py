@@ -1,0 +1,104 @@
+"""Installs what tests and benchmarks need beyond Python: programs from Debian, packages from npm.
+
+    python3 tests/support/provision.py test|bench
+
+As root on Debian it installs what is missing. Elsewhere it says what is left out and why: the tests that need it
+skip themselves. With CI=true anything left out is a failure. It runs before there is a virtual environment, so it
+uses the standard library only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+NPM_FOLDER = Path(__file__).parents[1] / "npm"
+PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"  # where Debian keeps servers
+
+
+class Program(NamedTuple):
+    """`command` is what must be found, `package` the Debian package that brings it."""
+
+    command: str
+    package: str
+    why: str
+
+
+PROGRAMS = {
+    "test": (
+        Program("chromium", "chromium", "browser tests"),
+        Program("node", "nodejs", "tests with JavaScript clients and servers"),
+        Program("npm", "npm", "tests with JavaScript clients and servers"),
+        Program("nginx", "nginx-light", "tests behind a TLS-terminating proxy"),
+    ),
+    "bench": (
+        Program("nginx", "nginx-light", "nginx in the comparison"),
+        Program("haproxy", "haproxy", "HAProxy in the comparison"),
+    ),
+}
+
+
+def main(purpose: str) -> int:
+    """Install for `purpose`; returns the exit status."""
+    left_out = _programs(PROGRAMS[purpose])
+    if purpose == "test":
+        left_out += _npm_packages()
+    for line in left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    if left_out and os.environ.get("CI") == "true":
+        print("CI=true: nothing may be left out", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _programs(programs: Sequence[Program]) -> list[str]:
+    """Install the programs that are missing; a line for each that stays missing."""
+    missing = [program for program in programs if not shutil.which(program.command, path=PATH)]
+    packages = sorted({program.package for program in missing})
+    if importlib.util.find_spec("ensurepip") is None:
+        packages.append("python3-venv")
+    if not packages:
+        return []
+    if refusal := _why_not_apt():
+        return [f"{program.why}: {program.command} is missing and {refusal}" for program in missing]
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=False, env=quiet)
+    install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
+    status = subprocess.run(install, check=False, env=quiet).returncode
+    return [
+        f"{program.why}: {program.command} is missing and apt-get (status {status}) brought no {program.package}"
+        for program in missing
+        if not shutil.which(program.command, path=PATH)
+    ]
+
+
+def _why_not_apt() -> str | None:
+    if not Path("/etc/debian_version").exists() or not shutil.which("apt-get"):
+        return "this is not Debian"
+    if os.geteuid() != 0:
+        return "only root can install it"
+    return None
+
+
+def _npm_packages() -> list[str]:
+    """Install what the npm lock file names, unless it stands there already."""
+    lock, installed = NPM_FOLDER / "package-lock.json", NPM_FOLDER / "node_modules" / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return []
+    npm = shutil.which("npm", path=PATH)
+    if npm is None:
+        return ["npm packages: there is no npm"]
+    status = subprocess.run([npm, "ci"], cwd=NPM_FOLDER, check=False).returncode
+    return [f"npm packages: npm ci ended with status {status}"] if status else []
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in PROGRAMS:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]))
