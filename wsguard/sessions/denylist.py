@@ -31,7 +31,7 @@ class DenyList:
 
     def __init__(self, max_entries: int = 100_000) -> None:
         self._max_entries = max_entries
-        # The first moment of issue that is not denied (subjects only), and when it was denied. In the order of
+        # The first moment of issue that is not denied (subjects only), and when it was denied. In order of
         # denial; an OrderedDict, because a dict that loses its head again and again is slow to find the next.
         self._entries: OrderedDict[_Key, tuple[float, float]] = OrderedDict()
         self._retention = SHORTEST_RETENTION + CLOCK_ALLOWANCE
