@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from wsguard import __version__
 
-COMMANDS: tuple[str, ...] = ()
+COMMANDS: tuple[str, ...] = ("demo",)
 
 
 class UsageError(Exception):

@@ -1,0 +1,36 @@
+"""`wsguard demo`: see the problem and the cure, in a browser or told in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+
+from wsguard.cli import UsageError
+
+HELP = "a legacy backend, a login page, an evil site and the guard, one command"
+_LAST_FIRST_PORT = 65535 - 3
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument(
+        "--tour",
+        action="store_true",
+        help="play the story in the terminal by itself; exit 0 only if every close code was observed",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        metavar="PORT",
+        help="the guard's port; application, evil site and admin port are the next three (default: any)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Set the stage and play, or serve until Ctrl-C; returns the exit status."""
+    if args.port is not None and not 1 <= args.port <= _LAST_FIRST_PORT:
+        raise UsageError(f"--port must be from 1 to {_LAST_FIRST_PORT}, not {args.port}")
+    import asyncio
+
+    from wsguard.demo.show import show
+
+    return asyncio.run(show(tour=args.tour, first_port=args.port))

@@ -1,0 +1,88 @@
+"""The stage: the application, the evil site and the guard between, up together and down together."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+from yarl import URL
+
+from wsguard.demo import evil
+from wsguard.demo.guard import Guard, free_ports, furnish
+from wsguard.demo.legacy import Chat
+
+APP_HOST = "app.localhost"
+EVIL_HOST = "evil.app.localhost"
+"""A sibling host: another origin, yet same-site, so that even a SameSite=Strict cookie goes along."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the four listeners stand, on 127.0.0.1. 0: any free port (only for `app` and `evil`)."""
+
+    guard: int
+    app: int
+    evil: int
+    admin: int
+
+    @classmethod
+    def choose(cls, first: int | None) -> Ports:
+        """Four in a row from `first`, or any free ones."""
+        if first is None:
+            guard, admin = free_ports(2)
+            return cls(guard, app=0, evil=0, admin=admin)
+        return cls(first, first + 1, first + 2, first + 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the story plays on: three sites and the guard."""
+
+    unguarded: URL
+    guarded: URL
+    evil: URL
+    guard: Guard
+
+
+@contextlib.asynccontextmanager
+async def stage(ports: Ports) -> AsyncIterator[Stage]:
+    """Set the stage; on leaving, all is gone. Raises `GuardError`, or `OSError` where a port is taken."""
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsguard-demo-")))
+        signing_key = secrets.token_bytes(32)
+        furnish(folder, signing_key)
+        app = await stack.enter_async_context(_serve(Chat(signing_key).application(), ports.app))
+        guard = await Guard.start(folder, backend=app, port=ports.guard, admin=ports.admin)
+        stack.push_async_callback(guard.end)
+        unguarded, guarded = _site(APP_HOST, app), _site(APP_HOST, guard.port)
+        targets = {
+            "straight at the application": _lobby(unguarded),
+            "through the guard": _lobby(guarded),
+        }
+        evil_port = await stack.enter_async_context(_serve(evil.application(targets), ports.evil))
+        yield Stage(unguarded, guarded, _site(EVIL_HOST, evil_port), guard)
+
+
+@contextlib.asynccontextmanager
+async def _serve(app: web.Application, port: int) -> AsyncIterator[int]:
+    """Serve `app` on 127.0.0.1; gives the port."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _site(host: str, port: int) -> URL:
+    return URL.build(scheme="http", host=host, port=port)
+
+
+def _lobby(site: URL) -> str:
+    return str(site.with_scheme("ws") / "ws" / "lobby")
