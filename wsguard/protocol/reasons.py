@@ -107,3 +107,8 @@ GOING_AWAY = 1001
 """What the backend is told when the guard cuts (RFC 6455 §7.4.1): the client is leaving, for its reason."""
 
 REASON_BY_TOKEN = {reason.token: reason for reason in CloseReason}
+
+
+def is_sendable(code: int) -> bool:
+    """True for a code that may stand in a Close frame (RFC 6455 §7.4.2 and IANA's registry)."""
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999

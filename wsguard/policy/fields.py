@@ -1,0 +1,309 @@
+"""What a field of a policy file may hold: text in the file, a checked value in the program.
+
+A reader raises ValueError with a sentence that says what was expected and what was found; the loader adds the place.
+Values that are already of the program's type pass, so that policies can also be built in code.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from types import UnionType
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from wsguard.policy.hosts import ANY_HOST, HostPattern
+from wsguard.protocol.authority import parse_authority, parse_host
+
+Network = IPv4Network | IPv6Network
+
+_ACRONYMS = {"jwks": "JWKS", "cidrs": "CIDRs", "ip": "IP"}
+
+
+def camel_case(name: str) -> str:
+    """The name of an attribute as policy files spell it: `remote_jwks` is `remoteJWKS`."""
+    first, *rest = name.split("_")
+    return first + "".join(_ACRONYMS.get(word, word.capitalize()) for word in rest)
+
+
+class Model(BaseModel):
+    """A mapping in a policy file: frozen, no unknown keys, camelCase in the file and snake_case in the program."""
+
+    model_config = ConfigDict(
+        alias_generator=camel_case,
+        arbitrary_types_allowed=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_by_alias=True,
+        validate_by_name=True,
+    )
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset()
+    """Keys that belong to the policy language and that this version refuses, as files spell them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Passed as pydantic's context while a file is read: relative paths in it start at `folder`."""
+
+    folder: str
+
+
+def found(value: object) -> str:
+    """What a file held, in words and at most about 60 characters."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return f"the number {shorten(str(value))}"
+        case str():
+            return f'"{shorten(value)}"'
+        case Mapping():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+    return type(value).__name__
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """`text` on one line, control characters escaped, cut after `most` characters."""
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
+
+
+def read_as(
+    kind: type | UnionType, parse: Callable[[str], Any], expected: str, **schema: Any
+) -> tuple[PlainValidator, WithJsonSchema]:
+    """The pydantic annotations of a value that files write as text and the program holds as a `kind`."""
+
+    def read(value: object) -> Any:
+        if isinstance(value, str):
+            return parse(value)
+        if isinstance(value, kind):
+            return value
+        raise ValueError(f"expected {expected}, found {found(value)}")
+
+    return PlainValidator(read), WithJsonSchema({"type": "string", **schema})
+
+
+# Durations: the Gateway API's format (GEP-2257), in seconds.
+
+_DURATION = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def parse_duration(text: str) -> float:
+    """`500ms`, `30s`, `1h30m` as seconds; raises ValueError for anything else."""
+    if not re.fullmatch(_DURATION[1:-1], text):
+        raise ValueError(f'expected a duration such as 500ms, 30s, 5m or 8h, found "{shorten(text)}"')
+    return sum(int(count) * _SECONDS[unit] for count, unit in re.findall(r"([0-9]+)(ms|h|m|s)", text))
+
+
+def _duration(value: object, info: ValidationInfo) -> float:
+    if isinstance(value, str):
+        return parse_duration(value)
+    if info.context is None and isinstance(value, (int, float)):  # built in code: seconds
+        return float(value)
+    raise ValueError(f"expected a duration such as 500ms, 30s, 5m or 8h, found {found(value)}")
+
+
+def _more_than_nothing(value: object, info: ValidationInfo) -> float:
+    seconds = _duration(value, info)
+    if seconds <= 0:
+        raise ValueError("expected a duration longer than 0s")
+    return seconds
+
+
+_DURATION_SCHEMA = WithJsonSchema(
+    {"type": "string", "pattern": _DURATION, "examples": ["500ms", "30s", "5m", "8h"]}
+)
+
+Duration = Annotated[float, PlainValidator(_duration), _DURATION_SCHEMA]
+PositiveDuration = Annotated[float, PlainValidator(_more_than_nothing), _DURATION_SCHEMA]
+
+
+def written(default: Any, text: Any, **limits: Any) -> Any:
+    """A field whose default is `default` in the program and `text` in a policy file."""
+    return Field(default=default, json_schema_extra={"default": text}, **limits)
+
+
+def duration(text: str) -> Any:
+    """A field whose default is the duration `text`."""
+    return written(parse_duration(text), text)
+
+
+# Addresses.
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """Where to listen or dial. `host` is a lower-case name or an IP literal without brackets; port 0 is any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> HostPort:
+        """`127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`; raises ValueError for anything else."""
+        host, _, port = text.rpartition(":")
+        try:
+            if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+                raise ValueError
+            return cls(parse_host(host).strip("[]"), int(port))
+        except ValueError:
+            expected = "HOST:PORT such as 127.0.0.1:8080 or [::1]:8080"
+            raise ValueError(f'expected {expected}, found "{shorten(text)}"') from None
+
+    @property
+    def is_loopback(self) -> bool:
+        """True where only this machine can reach the address."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost" or self.host.endswith(".localhost")
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _network(text: str) -> Network:
+    sentence = f'expected a network such as 10.0.0.0/8 or fd00::/8, found "{shorten(text)}"'
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(sentence) from None
+    if "%" in text:
+        raise ValueError(sentence)
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+        raise ValueError(
+            f'expected an IPv4 network in its own form (10.0.0.0/8), found the mapped "{shorten(text)}"'
+        )
+    if "/" in text and ip_address(text.partition("/")[0]) != network.network_address:
+        raise ValueError(
+            f'expected a network, found "{shorten(text)}", which has host bits set; did you mean {network}?'
+        )
+    return network
+
+
+Cidr = Annotated[Network, *read_as(Network, _network, "a network such as 10.0.0.0/8")]
+Address = Annotated[HostPort, *read_as(HostPort, HostPort.parse, "HOST:PORT such as 127.0.0.1:8080")]
+Hostname = Annotated[HostPattern, *read_as(HostPattern, HostPattern.parse, "a host such as app.example.com")]
+
+
+def _allowed_host(text: str) -> str:
+    return text if text == ANY_HOST else str(HostPattern.parse(text))
+
+
+AllowedHost = Annotated[str, *read_as(str, _allowed_host, "a host such as app.example.com, or *")]
+
+
+def _http_uri(text: str) -> str:
+    expected = "an http:// or https:// address"
+    try:
+        parts = urlsplit(text)
+        if re.search(r"[\s\x00-\x20\x7f]", text) or parts.scheme not in ("http", "https"):
+            raise ValueError
+        if parts.username is not None or parts.fragment:
+            raise ValueError
+        parse_authority(parts.netloc)
+    except ValueError:
+        raise ValueError(f'expected {expected} without user or fragment, found "{shorten(text)}"') from None
+    return text
+
+
+Uri = Annotated[str, *read_as(str, _http_uri, "an http:// or https:// address", format="uri")]
+
+
+# Names and paths.
+
+_TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # RFC 9110 §5.6.2
+
+
+def token(expected: str) -> tuple[PlainValidator, WithJsonSchema]:
+    """A name of RFC 9110's token characters, called `expected` in the sentence."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(_TOKEN[1:-1], text):
+            raise ValueError(f'expected {expected}, found "{shorten(text)}"')
+        return text
+
+    return read_as(str, read, expected, pattern=_TOKEN)
+
+
+_NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(_NAME[1:-1], text):
+        raise ValueError(
+            f'expected a name of lower-case letters, digits, "-" and ".", found "{shorten(text)}"'
+        )
+    return text
+
+
+Name = Annotated[str, *read_as(str, _name, "a name", pattern=_NAME)]
+
+
+def _text(text: str) -> str:
+    if not text or re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError(f'expected text without control characters, found "{shorten(text)}"')
+    return text
+
+
+Text = Annotated[str, *read_as(str, _text, "text", minLength=1)]
+
+
+def _file(value: object, info: ValidationInfo) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"expected the path of a file, found {found(value)}")
+    return posixpath.join(info.context.folder, value) if isinstance(info.context, Reading) else value
+
+
+File = Annotated[str, PlainValidator(_file), WithJsonSchema({"type": "string", "minLength": 1})]
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict()]
+
+
+def not_yet(*words: str) -> BeforeValidator:
+    """Words that belong to the policy language and that this version refuses as the value of a field."""
+
+    def read(value: object) -> object:
+        if value in words:
+            raise ValueError(f'"{value}" is not supported yet')
+        return value
+
+    return BeforeValidator(read)
+
+
+def short_for(key: str, kind: Any) -> BeforeValidator:
+    """In a list, a bare string is short for a mapping with that string under `key`."""
+
+    def read(value: object) -> object:
+        return {key: value} if isinstance(value, str) else value
+
+    return BeforeValidator(read, json_schema_input_type=kind | Annotated[str, Field(min_length=1)])
+
+
+def unique(values: Iterable[str], what: str) -> None:
+    """Raises ValueError where one of `values` comes twice."""
+    for value, count in Counter(values).items():
+        if count > 1:
+            raise ValueError(f'{count} {what} have the name "{shorten(value)}"')

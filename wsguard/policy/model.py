@@ -1,0 +1,202 @@
+"""The WebSocketPolicy document as types. The names are those of the policy language; each field's docstring is its
+reference documentation, and `wsguard schema` prints it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, ClassVar, Literal
+
+import re2
+from pydantic import Field, ValidationInfo, field_validator
+
+from wsguard.policy.fields import Hostname, HostPort, Model, Name, read_as, shorten, written
+from wsguard.policy.model_authorization import (
+    Action,
+    Authorization,
+    ClaimMatch,
+    JwtPrincipal,
+    Principal,
+    Rule,
+)
+from wsguard.policy.model_guard import (
+    Admin,
+    Backend,
+    ClientIPDetection,
+    GuardConfig,
+    GuardSpec,
+    Listener,
+    LogFormat,
+    Logging,
+    LogLevel,
+    NonWebSocket,
+    Shutdown,
+    XForwardedFor,
+)
+from wsguard.policy.model_jwt import (
+    Algorithm,
+    ClaimToHeader,
+    CookieSource,
+    Encoding,
+    ExtractFrom,
+    HeaderSource,
+    Jwt,
+    JwtProvider,
+    LocalJwks,
+    ParamSource,
+    RemoteJwks,
+    SubprotocolSource,
+)
+from wsguard.policy.model_session import (
+    Detail,
+    Enforcement,
+    Framing,
+    OnReload,
+    Profile,
+    Rejection,
+    RejectionMode,
+    Session,
+)
+from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
+
+__all__ = [
+    "Action", "Admin", "Algorithm", "Authorization", "Backend", "ClaimMatch", "ClaimToHeader", "ClientIPDetection",
+    "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "Framing", "GuardConfig", "GuardSpec",
+    "HeaderSource", "HostPort", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat", "LogLevel",
+    "Logging", "Match", "Metadata", "MissingOrigin", "NonWebSocket", "OnReload", "OriginPattern", "OriginSpec",
+    "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "Rejection", "RejectionMode",
+    "RemoteJwks", "Rule", "Session", "Shutdown", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+]  # fmt: skip
+
+
+class PathType(Enum):
+    """How a path is compared."""
+
+    EXACT = "Exact"
+    PATH_PREFIX = "PathPrefix"
+    REGULAR_EXPRESSION = "RegularExpression"
+
+
+class PathMatch(Model):
+    """One path, or several."""
+
+    type: PathType
+    """Exact, PathPrefix (by whole segments) or RegularExpression (RE2 syntax, the full path)."""
+    value: Annotated[str, Field(strict=True)]
+    """The path, percent-decoded, case-sensitive."""
+
+    @field_validator("value")
+    @classmethod
+    def _can_match(cls, value: str, info: ValidationInfo) -> str:
+        kind = info.data.get("type")
+        if kind is PathType.REGULAR_EXPRESSION:
+            _compile(value)
+        elif kind is not None:
+            _plain_path(value)
+        return value
+
+
+def _compile(pattern: str) -> None:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(pattern, options)
+    except re2.error as error:
+        why = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error
+        raise ValueError(f'"{shorten(pattern)}" is no RE2 regular expression: {why}') from None
+
+
+def _plain_path(value: str) -> None:
+    if not value.startswith("/"):
+        raise ValueError(f'expected a path that starts with "/", found "{shorten(value)}"')
+    segments = value.split("/")
+    if any(char in value for char in "%;\\?#") or not value.isprintable():
+        raise ValueError(
+            f'"{shorten(value)}" matches nothing: paths are compared decoded, without query, and "%", ";" and "\\" are refused'
+        )
+    if "//" in value or "." in segments or ".." in segments:
+        raise ValueError(f'"{shorten(value)}" matches nothing: "//" and dot segments are refused before')
+
+
+class Match(Model):
+    """Which handshakes the policy is for; the most specific policy wins."""
+
+    hostnames: tuple[Hostname, ...] = Field(default=(), min_length=1)
+    """Hosts, `*.example.com` for every host below one; absent: any."""
+    paths: tuple[PathMatch, ...] = Field(default=(), min_length=1)
+    """Paths; absent: any."""
+
+
+class OriginSpec(Model):
+    """Which pages may open a connection."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"handshakeToken"})
+
+    allow_origins: tuple[
+        Annotated[
+            OriginPattern,
+            *read_as(OriginPattern, OriginPattern.parse, "an origin such as https://app.example.com"),
+        ],
+        ...,
+    ] = written((SAME_HOST,), ["SameHost"])
+    """SameHost, origins, `https://*.example.com`, `null`, or `*`; a list replaces the default."""
+    missing: MissingOrigin = MissingOrigin.DENY_WITH_COOKIE
+    """What becomes of a handshake without an Origin: Deny, Allow, or DenyWithCookie (refused where it carries what a
+    browser sends by itself)."""
+
+
+class PolicySpec(Model):
+    """Everything that a WebSocketPolicy says."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset(
+        {"introspection", "forwardAuth", "limits", "keepAlive", "backendLoss", "migration", "streams"}
+    )
+
+    match: Match = Match()
+    """Which handshakes the policy is for; absent: all."""
+    origin: OriginSpec = OriginSpec()
+    """Which pages may open a connection."""
+    jwt: Jwt | None = None
+    """Tokens as credentials; absent: none is demanded."""
+    authorization: Authorization | None = None
+    """What a caller may do; absent: any verified credential is enough."""
+    session: Session = Session()
+    """How long a connection lives."""
+    framing: Framing = Framing.STRICT
+    """Strict: a frame header that breaks RFC 6455 cuts. Transparent: only an unmasked client frame does."""
+    rejection: Rejection = Rejection()
+    """How a client is told no."""
+    enforcement: Enforcement = Enforcement.ENFORCE
+    """Audit decides and records, and lets through."""
+
+
+class Metadata(Model):
+    """What a document is called."""
+
+    name: Name
+    """The policy's name in logs and metrics; unique."""
+
+
+class WebSocketPolicy(Model):
+    """What the guard demands of the handshakes and connections it matches."""
+
+    api_version: Literal["wsguard.dev/v1"] = "wsguard.dev/v1"
+    """The version of the policy language."""
+    kind: Literal["WebSocketPolicy"] = "WebSocketPolicy"
+    """What the document is."""
+    metadata: Metadata
+    """What the policy is called."""
+    spec: PolicySpec
+    """What it says."""
+
+    @property
+    def name(self) -> str:
+        """The policy's name."""
+        return self.metadata.name
+
+    def __hash__(self) -> int:  # `rejection.codes` is a mapping, which has no hash
+        return hash(self.metadata.name)
+
+
+DEFAULT_POLICY = WebSocketPolicy(metadata=Metadata(name="default"), spec=PolicySpec())
+"""What holds where no policy is given: every path, SameHost, no credential demanded."""

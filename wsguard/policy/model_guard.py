@@ -1,0 +1,195 @@
+"""The GuardConfig document: what belongs to the process and not to one policy."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from wsguard.policy.fields import (
+    Address,
+    AllowedHost,
+    Cidr,
+    Count,
+    Duration,
+    File,
+    HostPort,
+    Model,
+    Name,
+    PositiveDuration,
+    duration,
+    read_as,
+    shorten,
+    written,
+)
+from wsguard.policy.model_session import close_code
+from wsguard.protocol.authority import DEFAULT_PORTS, parse_authority
+from wsguard.protocol.reasons import CloseReason
+
+
+class NonWebSocket(Enum):
+    """What becomes of requests that are no WebSocket handshake."""
+
+    FORWARD = "Forward"
+    DENY = "Deny"
+
+
+class LogLevel(Enum):
+    """The least severity that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(Enum):
+    """How a log line is written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class Listener(Model):
+    """The public port."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"tls", "proxyProtocol"})
+
+    address: Address = written(HostPort("127.0.0.1", 8080), "127.0.0.1:8080")
+    """Where the guard listens."""
+    allowed_hosts: tuple[AllowedHost, ...] = ()
+    """Hosts that are answered beside those of the policy's `match.hostnames`; `*` switches the check off."""
+    handshake_timeout: PositiveDuration = duration("10s")
+    """How long a client may take to send its handshake."""
+
+
+class XForwardedFor(Model):
+    """Which proxies in front are believed: exactly one of the two."""
+
+    trusted_cidrs: tuple[Cidr, ...] = Field(default=(), min_length=1)
+    """The networks of the proxies."""
+    num_trusted_hops: Count | None = Field(default=None, ge=1, validate_default=True)
+    """How many proxies stand in front."""
+
+    @field_validator("num_trusted_hops")
+    @classmethod
+    def _one_way(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if bool(info.data.get("trusted_cidrs", True)) is (value is not None):
+            raise ValueError("expected exactly one of trustedCIDRs and numTrustedHops")
+        return value
+
+
+class ClientIPDetection(Model):
+    """How the client's address is known behind proxies."""
+
+    x_forwarded_for: XForwardedFor
+    """From X-Forwarded-For, walked from the right."""
+
+
+def parse_backend_url(text: str) -> str:
+    """`http://HOST[:PORT]` as `http://host:port`; raises ValueError for anything else."""
+    example = "http://127.0.0.1:3000"
+    if text.lower().startswith("https://"):
+        raise ValueError(
+            f"TLS towards the backend is not supported yet, expected an address such as {example}"
+        )
+    try:
+        parts = urlsplit(text)
+        if parts.scheme != "http" or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError
+        authority = parse_authority(parts.netloc)
+    except ValueError:
+        raise ValueError(
+            f'expected an address such as {example}, without a path, found "{shorten(text)}"'
+        ) from None
+    return f"http://{authority.host}:{authority.port or DEFAULT_PORTS['http']}"
+
+
+class Backend(Model):
+    """The application behind the guard."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"tls"})
+
+    name: Name = "default"
+    """The backend's name in logs and metrics."""
+    url: Annotated[
+        str, *read_as(str, parse_backend_url, "an address such as http://127.0.0.1:3000", format="uri")
+    ]
+    """Where it listens: http://HOST:PORT."""
+    connect_timeout: PositiveDuration = duration("2s")
+    """How long a connection to it may take."""
+
+    @property
+    def address(self) -> HostPort:
+        """Host and port of `url`."""
+        return HostPort.parse(self.url.removeprefix("http://"))
+
+
+class Shutdown(Model):
+    """How the guard ends."""
+
+    drain_window: Duration = duration("20s")
+    """Over how long a drain spreads the closes."""
+    close_code: Annotated[Count, AfterValidator(close_code)] = CloseReason.DRAINING.code
+    """The close code of a drain, unless the policy's profile or codes say otherwise."""
+
+
+class Admin(Model):
+    """The port for probes and metrics."""
+
+    address: Address = written(HostPort("127.0.0.1", 9090), "127.0.0.1:9090")
+    """Where the admin port listens."""
+    allowed_hosts: tuple[AllowedHost, ...] = ()
+    """Hosts that are answered beside loopback names and IP literals."""
+    token_file: File | None = None
+    """The file of the bearer token that opens the control API on this port; absent: only the control socket has it."""
+
+
+class Logging(Model):
+    """What is logged, and how."""
+
+    level: LogLevel = LogLevel.INFO
+    """The least severity that is logged."""
+    format: LogFormat = LogFormat.JSON
+    """One JSON object a line, or text."""
+
+
+class GuardSpec(Model):
+    """Everything that a GuardConfig says."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"sessionEvents"})
+
+    listener: Listener = Listener()
+    """The public port."""
+    client_ip_detection: ClientIPDetection | None = None
+    """How the client's address is known; absent: it is the peer's."""
+    backends: tuple[Backend, ...] = ()
+    """The application behind the guard."""
+    non_web_socket: NonWebSocket = NonWebSocket.FORWARD
+    """What becomes of requests that are no WebSocket handshake."""
+    shutdown: Shutdown = Shutdown()
+    """How the guard ends."""
+    admin: Admin = Admin()
+    """The port for probes and metrics."""
+    logging: Logging = Logging()
+    """What is logged, and how."""
+
+    @field_validator("backends")
+    @classmethod
+    def _only_one(cls, value: tuple[Backend, ...]) -> tuple[Backend, ...]:
+        if len(value) > 1:
+            raise ValueError("more than one backend is not supported yet")
+        return value
+
+
+class GuardConfig(Model):
+    """What belongs to the process: ports, the backend, proxies in front, shutdown, logging. At most one."""
+
+    api_version: Literal["wsguard.dev/v1"] = "wsguard.dev/v1"
+    """The version of the policy language."""
+    kind: Literal["GuardConfig"] = "GuardConfig"
+    """What the document is."""
+    spec: GuardSpec
+    """What it says."""

@@ -1,0 +1,124 @@
+"""The parts of a WebSocketPolicy that say how long a connection lives, what may pass and how a client is told no."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from enum import Enum
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from wsguard.policy.fields import (
+    Count,
+    Duration,
+    Model,
+    PositiveDuration,
+    duration,
+    not_yet,
+    read_as,
+    shorten,
+)
+from wsguard.protocol.reasons import REASON_BY_TOKEN, Advice, CloseReason, is_sendable
+
+
+class Framing(Enum):
+    """What a frame header must keep to, to be passed on."""
+
+    STRICT = "Strict"
+    TRANSPARENT = "Transparent"
+
+
+class Enforcement(Enum):
+    """Whether a refusal refuses, or is only recorded."""
+
+    ENFORCE = "Enforce"
+    AUDIT = "Audit"
+
+
+class RejectionMode(Enum):
+    """How a client is refused."""
+
+    ACCEPT_THEN_CLOSE = "AcceptThenClose"
+    HTTP_STATUS = "HTTPStatus"
+
+
+class Detail(Enum):
+    """How much a close reason says."""
+
+    EXACT = "Exact"
+    COARSE = "Coarse"
+
+
+class Profile(Enum):
+    """Whose close codes are spoken."""
+
+    DEFAULT = "default"
+    GRAPHQL_WS = "graphql-ws"
+    CENTRIFUGE = "centrifuge"
+    PUSHER = "pusher"
+
+
+class OnReload(Enum):
+    """What becomes of live connections when policies change."""
+
+    KEEP = "Keep"
+
+
+def _reason(text: str) -> CloseReason:
+    reason = REASON_BY_TOKEN.get(text)
+    if reason is None:
+        near = get_close_matches(text[:60], REASON_BY_TOKEN, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f'"{shorten(text)}" is no close reason{hint}')
+    if reason.advice is Advice.NOTHING:
+        raise ValueError(f"{text} is recorded and never sent, so it has no code")
+    return reason
+
+
+Token = Annotated[CloseReason, *read_as(CloseReason, _reason, "a close reason such as session-expired")]
+
+
+def close_code(value: int) -> int:
+    """A code that may stand in a Close frame; raises ValueError for any other."""
+    if not is_sendable(value):
+        raise ValueError(
+            f"expected a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999, found {value}"
+        )
+    return value
+
+
+class Session(Model):
+    """How long a connection lives."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"revalidateEvery", "renewal", "logoutDetection"})
+
+    max_connection_duration: PositiveDuration = duration("24h")
+    """The age at which a connection is cut, whatever its token says."""
+    idle_timeout: PositiveDuration | None = None
+    """How long a connection may go without a data message; absent: any time."""
+    clock_skew: Duration = duration("30s")
+    """How far the clocks of issuer and guard may differ; a connection is cut at `exp` plus this."""
+    on_reload: Annotated[OnReload, not_yet("Rejudge")] = OnReload.KEEP
+    """What becomes of live connections when policies change."""
+
+
+class Rejection(Model):
+    """How a client is told no."""
+
+    mode: RejectionMode = RejectionMode.ACCEPT_THEN_CLOSE
+    """AcceptThenClose (the handshake is answered and a close code says why) or HTTPStatus."""
+    foreign_origin: RejectionMode = RejectionMode.ACCEPT_THEN_CLOSE
+    """The same for a page that may not connect."""
+    detail: Detail = Detail.EXACT
+    """Exact: the close reason names the check that failed. Coarse: one word a code."""
+    profile: Profile = Profile.DEFAULT
+    """The client library whose close codes are spoken."""
+    codes: Mapping[Token, Annotated[Count, AfterValidator(close_code)]] = Field(
+        default={}, json_schema_extra={"default": {}}
+    )
+    """Close codes by reason, before the profile's."""
+    close_timeout: PositiveDuration = duration("2s")
+    """How long the client may take to answer a Close."""
+    max_lingering: Count = Field(default=500, ge=0)
+    """How many refused clients may linger; beyond it a refusal is plain HTTP."""
