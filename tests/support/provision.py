@@ -2,9 +2,9 @@
 
     python3 tests/support/provision.py test|bench
 
-As root on Debian it installs what is missing. Elsewhere it says what is left out and why: the tests that need it
-skip themselves. With CI=true anything left out is a failure. It runs before there is a virtual environment, so it
-uses the standard library only.
+As root on Debian it installs what is missing. Elsewhere it says what is left out and why: the tests that
+need it skip themselves. With CI=true anything left out is a failure. It runs before there is a virtual
+environment, so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _programs(programs: Sequence[Program]) -> list[str]:
     install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
     status = subprocess.run(install, check=False, env=quiet).returncode
     return [
-        f"{program.why}: {program.command} is missing and apt-get (status {status}) brought no {program.package}"
+        f"{program.why}: apt-get ended with status {status} and brought no {program.package}"
         for program in missing
         if not shutil.which(program.command, path=PATH)
     ]

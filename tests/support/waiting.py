@@ -6,14 +6,18 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    condition: Callable[[], T] | Callable[[], Awaitable[T]], deadline: float = 10.0, what: str = ""
-) -> T:
+    condition: Callable[[], Awaitable[T | None]], deadline: float = 10.0, what: str = ""
+) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T | None], deadline: float = 10.0, what: str = "") -> T: ...
+async def eventually(condition: Callable[[], Any], deadline: float = 10.0, what: str = "") -> Any:
     """The first truthy value of `condition` (plain or async), asked again every few milliseconds.
 
     Raises AssertionError with `what` (or the condition's source) after `deadline` seconds.
@@ -31,7 +35,7 @@ async def eventually(
 
 
 async def stays(condition: Callable[[], object], duration: float, what: str = "") -> None:
-    """`condition` holds at every look for `duration` seconds: how to show that something does *not* happen."""
+    """`condition` holds for `duration` seconds: how to show that something does *not* happen."""
     until = time.monotonic() + duration
     while time.monotonic() < until:
         assert condition(), f"did not stay for {duration} s: {what or _source(condition)}"

@@ -1,0 +1,99 @@
+"""A TCP relay that misbehaves on demand: it delays, stalls in the middle of a frame, swallows, and resets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from types import TracebackType
+
+
+class FaultyRelay:
+    """Stands between two programs: connect to `port` and it dials `target`.
+
+    `delay` seconds are added to every chunk. `stall_after` lets so many more bytes pass towards the
+    target and towards the client each, then holds the rest until `release()`. Nothing is lost unless
+    `reset()` is called.
+    """
+
+    def __init__(self, target: int, *, delay: float = 0.0, stall_after: int | None = None) -> None:
+        self.target = target
+        self.delay = delay
+        self.port = 0
+        self._allowance = {"up": stall_after, "down": stall_after}
+        self._open = asyncio.Event()
+        if stall_after is None:
+            self._open.set()
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def url(self) -> str:
+        """The relay as a backend."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def stall(self, *, up: int | None = None, down: int | None = None) -> None:
+        """From now on let only so many bytes pass in the given directions (None: all)."""
+        self._allowance = {"up": up, "down": down}
+        self._open.clear()
+
+    def release(self) -> None:
+        """Let everything pass again, what was held included."""
+        self._allowance = {"up": None, "down": None}
+        self._open.set()
+
+    def reset(self) -> None:
+        """End every connection on both sides with an RST."""
+        for writer in self._writers:
+            raw = writer.get_extra_info("socket")
+            with suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+    async def __aenter__(self) -> FaultyRelay:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        self._writers += [writer, upstream_writer]
+        self._tasks += [
+            asyncio.create_task(self._pump(reader, upstream_writer, "up")),
+            asyncio.create_task(self._pump(upstream_reader, writer, "down")),
+        ]
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: str) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._pass(data, writer, way)
+            if writer.can_write_eof():
+                writer.write_eof()
+
+    async def _pass(self, data: bytes, writer: asyncio.StreamWriter, way: str) -> None:
+        allowance = self._allowance[way]
+        if allowance is not None:
+            now, data = data[:allowance], data[allowance:]
+            self._allowance[way] = allowance - len(now)
+            writer.write(now)
+            await writer.drain()
+            if not data:
+                return
+            await self._open.wait()
+        writer.write(data)
+        await writer.drain()
