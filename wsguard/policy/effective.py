@@ -66,7 +66,7 @@ def parse_ip(text: str) -> IPAddress | None:
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1]
     try:
-        return _unmapped(ip_address(text.partition("%")[0]))
+        return _unmapped(ip_address(text.partition("%")[0] if ":" in text else text))
     except ValueError:
         return None
 

@@ -1,7 +1,6 @@
 """Which hosts a policy is for, and which Host field the guard answers to at all.
 
-Law: a name that an attacker can point at this machine (DNS rebinding) is answered only if an operator wrote it
-down.
+Law: a name that an attacker can point at this machine (DNS rebinding) is answered only if somebody named it.
 """
 
 from __future__ import annotations
@@ -62,7 +61,8 @@ def host_allowed(
     """Whether the guard answers to `authority`.
 
     `match_hostnames` are those of the policy that matched; `allowed_hosts` is `listener.allowedHosts`, each a
-    host pattern or `*`. Where neither is set, a loopback listener answers only to names that cannot be rebound.
+    host pattern or `*`. Where neither is set, a loopback listener answers only to what cannot be rebound:
+    localhost names and IP literals.
     """
     if match_hostnames or allowed_hosts:
         return _any_matches(match_hostnames, authority.host) or any(

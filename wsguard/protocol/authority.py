@@ -14,8 +14,8 @@ import idna
 DEFAULT_PORTS = {"http": 80, "https": 443}
 """The ports that browsers leave out (RFC 9110 §4.2). ws and wss never stand in an Origin."""
 
-# RFC 3986's reg-name also has percent-encoding and sub-delimiters. No name that resolves has them, and readers
-# disagree about them, so they are refused; the underscore stays, because service names in Compose have it.
+# RFC 3986's reg-name also has percent-encoding and sub-delimiters. No name that resolves has them, and
+# readers disagree about them, so they are refused; the underscore stays, as service names in Compose have it.
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORT = re.compile(r"[0-9]{0,5}")

@@ -1,0 +1,76 @@
+"""Cookies by name, as every backend would read them (RFC 6265 §4.2, and what came before and beside it).
+
+Law: no jar hides from the guard a cookie that some backend would read. Readers disagree on what ends a cookie
+(RFC 6265: a semicolon; RFC 2109: a comma too, but neither inside quotes; Python's http.cookies: white space)
+and on whether names are decoded or compared by case. So a name counts wherever any of them would begin one, and
+where that finds two different values, the caller refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import unquote_to_bytes
+
+from wsguard.protocol.http import Headers
+
+# 0x85 and 0xA0 are white space to readers that take header bytes as ISO 8859-1 (WSGI).
+_SPACE = rb"\s\x85\xa0"
+_PAIR = re.compile(rb"(?:^|(?<=[;,%(s)b]))([^;,=%(s)b]+)[%(s)b]*=" % {b"s": _SPACE})
+
+
+def values(headers: Headers, name: str) -> list[str]:
+    """Every value of the cookie `name`, in order, less one pair of quotes around it; equal ones are repeated.
+
+    A value reaches to the next semicolon. Names are compared percent-decoded and without regard to case.
+    """
+    wanted = _fold(name.encode())
+    return [
+        _unquoted(segment[pair.end() :].strip()).decode("latin-1")
+        for field in headers.all(b"cookie")
+        for segment in field.split(b";")
+        for pair in _pairs(segment)
+        if _fold(pair[1]) == wanted
+    ]
+
+
+def erase(headers: Headers, names: Iterable[str]) -> Headers:
+    """The same fields less the cookies `names`: the rest byte for byte, an emptied Cookie field dropped."""
+    gone = frozenset(_fold(name.encode()) for name in names)
+    kept = []
+    for key, value in headers.raw:
+        left = _without(value, gone) if key.lower() == b"cookie" else value
+        if left is not None:
+            kept.append((key, left))
+    return Headers(tuple(kept))
+
+
+def _without(field: bytes, gone: frozenset[bytes]) -> bytes | None:
+    """`field` less the cookies `gone`; None where nothing is left of it."""
+    segments = field.split(b";")
+    kept = []
+    for segment in segments:
+        start = next((pair.start(1) for pair in _pairs(segment) if _fold(pair[1]) in gone), None)
+        if start is None:
+            kept.append(segment)
+        elif segment[:start].strip(
+            b" \t,"
+        ):  # an honest cookie before it, to readers who part by comma or space
+            kept.append(segment[:start].rstrip(b" \t,"))
+    if kept == segments:
+        return field
+    jar = b";".join(kept).lstrip(b" \t")
+    return jar if jar.strip(b" \t;") else None
+
+
+def _pairs(segment: bytes) -> Iterator[re.Match[bytes]]:
+    """Where a cookie's name and equals sign stand in what is between two semicolons."""
+    return _PAIR.finditer(segment)
+
+
+def _fold(name: bytes) -> bytes:
+    return unquote_to_bytes(name).lower()
+
+
+def _unquoted(value: bytes) -> bytes:
+    return value[1:-1] if len(value) > 1 and value[:1] == value[-1:] == b'"' else value
