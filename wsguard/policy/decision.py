@@ -1,11 +1,9 @@
-"""A decision is a value: `Admit` or `Refuse`, with the steps that led to it."""
+"""A decision is a value: `Admit` or `Refuse`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wsguard.policy.credentials import Credential
-from wsguard.policy.model import WebSocketPolicy
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import Identity
 
@@ -16,21 +14,19 @@ class Refuse:
 
     reason: CloseReason
     detail: str
-    policy: WebSocketPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Yes, under `policy`, as `identity` (None: anonymous).
+    """Yes, as `identity` (None: anonymous).
 
-    `credentials` is everything in the handshake that was read as a credential: what of it the backend may not see is
-    erased before the dial. `identity_headers` are added to the request that the backend gets.
+    `identity_headers` are added to the request that the backend gets. `expires_at` (seconds since the epoch, clock
+    skew not included) is the earliest end of any credential that was shown; None: nothing expires.
     """
 
-    policy: WebSocketPolicy
     identity: Identity | None = None
-    credentials: tuple[Credential, ...] = ()
     identity_headers: tuple[tuple[bytes, bytes], ...] = ()
+    expires_at: float | None = None
 
 
 Decision = Admit | Refuse

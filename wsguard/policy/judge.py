@@ -1,0 +1,196 @@
+"""The verdict on a handshake, in two steps: before any credential is looked at, and after the facts are in.
+
+Each check is one function that returns `Passed` or `Refuse`; EARLY and LATE are their order, and `wsguard explain`
+prints the same tables. The order is part of the contract: a foreign page learns nothing but that it is foreign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from wsguard.policy.authorization import authorize
+from wsguard.policy.credentials import Credential, CredentialConflict
+from wsguard.policy.decision import Admit, Decision, Refuse
+from wsguard.policy.effective import Effective
+from wsguard.policy.hosts import host_allowed
+from wsguard.policy.identity_headers import identity_headers
+from wsguard.policy.model import Enforcement, GuardSpec, OriginSpec, WebSocketPolicy
+from wsguard.policy.origin import Origin, allows, is_missing_denied
+from wsguard.policy.tokens import TokenFact, TokenProblem, still_valid
+from wsguard.protocol.handshake import Handshake
+from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.identity import Identity
+
+_WITHOUT_POLICY = OriginSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A check that has nothing against the handshake. `detail` is a sentence for `explain`."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that the checks may look at. `policy` is None where none matches; `now` is seconds since the epoch.
+
+    `credentials` and `facts` are empty until the early checks have passed.
+    """
+
+    handshake: Handshake
+    effective: Effective
+    policy: WebSocketPolicy | None
+    guard: GuardSpec
+    now: float
+    deny_list: DenyList
+    credentials: tuple[Credential, ...] | CredentialConflict = ()
+    facts: Sequence[TokenFact] = ()
+
+    @property
+    def identities(self) -> list[Identity]:
+        """Everyone whom a good credential speaks for."""
+        return [fact.outcome for fact in self.facts if isinstance(fact.outcome, Identity)]
+
+    @property
+    def clock_skew(self) -> float:
+        """Seconds of tolerance of the policy that matched."""
+        return self.policy.spec.session.clock_skew if self.policy else 0.0
+
+
+Check = Callable[[Case], Passed | Refuse]
+
+
+def judge_early(case: Case) -> Refuse | None:
+    """The first early check that refuses, or None."""
+    return _first_refusal(EARLY, case)
+
+
+def judge(case: Case) -> Decision:
+    """The verdict, once the early checks have passed and the facts are in."""
+    refusal = _first_refusal(LATE, case)
+    if refusal is not None:
+        return refusal
+    identities = case.identities
+    identity = identities[0] if identities else None
+    expiries = [who.expires_at for who in identities if who.expires_at is not None]
+    return Admit(identity, _identity_headers(case, identity), min(expiries, default=None))
+
+
+def is_only_audited(refusal: Refuse, case: Case) -> bool:
+    """Whether `refusal` is to be recorded and the handshake let through (`enforcement: Audit`).
+
+    Never where the Host check or the reading of the handshake itself says no, whichever check spoke first.
+    """
+    if case.policy is None or case.policy.spec.enforcement is not Enforcement.AUDIT:
+        return False
+    return isinstance(check_host(case), Passed) and not isinstance(case.credentials, CredentialConflict)
+
+
+def _first_refusal(checks: Sequence[tuple[str, Check]], case: Case) -> Refuse | None:
+    for _, check in checks:
+        result = check(case)
+        if isinstance(result, Refuse):
+            return result
+    return None
+
+
+def _identity_headers(case: Case, identity: Identity | None) -> tuple[tuple[bytes, bytes], ...]:
+    if identity is None or case.policy is None or case.policy.spec.jwt is None:
+        return ()
+    provider = next(p for p in case.policy.spec.jwt.providers if p.name == identity.provider)
+    return identity_headers(provider, identity)
+
+
+def check_origin(case: Case) -> Passed | Refuse:
+    """RFC 6455 §10.2; where no policy matches, as if SameHost were all that is allowed."""
+    spec = case.policy.spec.origin if case.policy else _WITHOUT_POLICY
+    raw = case.handshake.origin
+    if raw is None:
+        if is_missing_denied(spec.missing, case.handshake.head):
+            return Refuse(CloseReason.ORIGIN_DENIED, f"no Origin, and origin.missing is {spec.missing.value}")
+        return Passed("no Origin, as programs that are no browser send none")
+    if allows(spec.allow_origins, Origin.parse(raw), case.effective):
+        return Passed(f"{_text(raw)} is allowed")
+    allowed = ", ".join(str(pattern) for pattern in spec.allow_origins)
+    return Refuse(CloseReason.ORIGIN_DENIED, f"{_text(raw)} is none of: {allowed}")
+
+
+def check_host(case: Case) -> Passed | Refuse:
+    """DNS rebinding: a name that nobody wrote down may be anyone's."""
+    hostnames = case.policy.spec.match.hostnames if case.policy else ()
+    listener = case.guard.listener
+    host = case.effective.authority.host
+    if host_allowed(case.effective.authority, hostnames, listener.allowed_hosts, listener.address.is_loopback):
+        return Passed(f"{host} is answered to")
+    if hostnames or listener.allowed_hosts:
+        return Refuse(CloseReason.HOST_DENIED, f"{host} is neither in match.hostnames nor in listener.allowedHosts")
+    return Refuse(CloseReason.HOST_DENIED, f"{host} is no name of this machine; list it in listener.allowedHosts")
+
+
+def check_policy(case: Case) -> Passed | Refuse:
+    """Exactly one policy speaks for a handshake."""
+    if case.policy is None:
+        where = f"{case.effective.authority.host}{case.handshake.path}"
+        return Refuse(CloseReason.NO_POLICY, f"no policy matches {where}")
+    return Passed(f"policy {case.policy.name} matches")
+
+
+def check_credentials(case: Case) -> Passed | Refuse:
+    """Every credential that is shown must be good; one that is demanded must be shown."""
+    if isinstance(case.credentials, CredentialConflict):
+        return Refuse(CloseReason.CREDENTIAL_INVALID, case.credentials.detail)
+    for fact in case.facts:
+        if isinstance(fact.outcome, TokenProblem):
+            return Refuse(fact.outcome.reason, f"{fact.credential.source}: {fact.outcome.detail}")
+    for fact in case.facts:
+        if isinstance(fact.outcome, Identity) and not still_valid(fact.outcome, case.now, case.clock_skew):
+            return Refuse(CloseReason.CREDENTIAL_EXPIRED, f"{fact.credential.source}: it expired while being judged")
+    if case.facts:
+        return Passed("good: " + ", ".join(fact.credential.source for fact in case.facts))
+    jwt = case.policy.spec.jwt if case.policy else None
+    if jwt is None:
+        return Passed("none is demanded")
+    if jwt.optional:
+        return Passed("none was sent, and jwt.optional allows that")
+    return Refuse(CloseReason.CREDENTIAL_MISSING, "no credential where the policy looks for one")
+
+
+def check_identity(case: Case) -> Passed | Refuse:
+    """One handshake speaks for one (issuer, subject)."""
+    who = {(identity.issuer, identity.subject) for identity in case.identities}
+    if len(who) > 1:
+        return Refuse(CloseReason.CREDENTIAL_INVALID, "the credentials speak for different subjects")
+    return Passed(f"subject of issuer {case.identities[0].issuer}" if who else "anonymous")
+
+
+def check_deny_list(case: Case) -> Passed | Refuse:
+    """A session that was logged out does not come back with the token it still holds."""
+    if case.identities and case.deny_list.overflowed(case.now):
+        return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "the deny-list is full: a logout may have been forgotten")
+    if any(case.deny_list.denies(identity, case.now) for identity in case.identities):
+        return Refuse(CloseReason.LOGGED_OUT, "the session was logged out")
+    return Passed("not logged out")
+
+
+def check_authorization(case: Case) -> Passed | Refuse:
+    """The policy's rules, the first that matches decides."""
+    spec = case.policy.spec.authorization if case.policy else None
+    identity = case.identities[0] if case.identities else None
+    ruling = authorize(spec, identity, case.effective.client_ip)
+    return Passed(ruling.by) if ruling.allowed else Refuse(CloseReason.NOT_AUTHORIZED, ruling.by)
+
+
+EARLY: tuple[tuple[str, Check], ...] = (("origin", check_origin), ("host", check_host), ("policy", check_policy))
+LATE: tuple[tuple[str, Check], ...] = (
+    ("credentials", check_credentials),
+    ("identity", check_identity),
+    ("deny-list", check_deny_list),
+    ("authorization", check_authorization),
+)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("latin-1").encode("unicode_escape").decode("ascii")[:200]

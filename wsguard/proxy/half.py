@@ -1,0 +1,155 @@
+"""One side of a spliced connection: its transport, and what comes in on it.
+
+The law of the hot path: per chunk there is one scan and one write. Nothing is awaited, no task made, nothing logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from wsguard.protocol.scanner import FrameScanner
+
+if TYPE_CHECKING:
+    from wsguard.proxy.splice import Splice
+
+_LINGER_0 = struct.pack("ii", 1, 0)
+
+
+class Half(asyncio.Protocol):
+    """The client's half or the backend's.
+
+    `sink` is the other half while frames pass, and None when they are discarded. `closing` is a Close frame for the
+    *other* side that waits for this side's next frame boundary, where alone it may be injected.
+    """
+
+    __slots__ = (
+        "bytes_in",
+        "closing",
+        "eof_received_already",
+        "eof_sent",
+        "is_client",
+        "lost",
+        "paused",
+        "scanner",
+        "sink",
+        "splice",
+        "transport",
+    )
+
+    def __init__(self, splice: Splice, transport: asyncio.Transport, scanner: FrameScanner, is_client: bool) -> None:
+        self.splice = splice
+        self.transport = transport
+        self.scanner = scanner
+        self.is_client = is_client
+        self.sink: Half | None = None
+        self.closing: bytes | None = None
+        self.bytes_in = 0
+        self.paused = False  # this side's outgoing buffer is above the high-water mark
+        self.eof_received_already = False
+        self.eof_sent = False
+        self.lost = False
+
+    def data_received(self, data: bytes) -> None:
+        """Scan, pass on; a Close, a violation or a pending cut is looked at behind it."""
+        scanner = self.scanner
+        if self.closing is not None:
+            self._finish_frame(data)
+            return
+        messages = scanner.messages
+        allowed = scanner.feed(data)
+        sink = self.sink
+        if sink is not None:
+            self.bytes_in += len(allowed)
+            if allowed:
+                sink.transport.write(allowed)
+            if scanner.messages != messages:
+                self.splice.touch()
+        if scanner.halted:
+            self.splice.halted(self)
+
+    def _finish_frame(self, data: bytes) -> None:
+        """A cut waits: pass on the rest of the frame under way, no more, then the Close."""
+        rest = self.scanner.left
+        self.scanner.feed(data)
+        if self.sink is not None:
+            self.sink.transport.write(data[:rest])
+            self.bytes_in += min(rest, len(data))
+        if rest <= len(data):
+            self.inject()
+        if self.scanner.halted:
+            self.splice.halted(self)
+
+    def inject(self) -> None:
+        """At a boundary: write the pending Close to the other side, and discard what comes in from now on."""
+        sink, frame = self.sink, self.closing
+        self.discard()
+        if sink is not None and frame is not None and not sink.lost and not sink.eof_sent:
+            sink.transport.write(frame)
+        self.splice.injected(self)
+
+    def discard(self) -> None:
+        """Pass nothing on any more, but read on: closing over unread input would send an RST (RFC 6455 §7.1.1)."""
+        self.sink = self.closing = None
+        self.resume()
+
+    def pause_writing(self) -> None:
+        """This side does not keep up: stop reading the other."""
+        self.paused = True
+        other = self.splice.other(self)
+        if other is not None and not other.lost and other.sink is self:
+            other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """This side keeps up again."""
+        self.paused = False
+        other = self.splice.other(self)
+        if other is not None:
+            other.resume()
+
+    def resume(self) -> None:
+        """Read on, whether or not reading was paused."""
+        if not self.lost and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        """A FIN: the transport stays open for what is still to be said to this side."""
+        self.eof_received_already = True
+        self.splice.eof(self)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone. asyncio calls no `resume_writing` then: the other side must be freed here."""
+        if self.lost:
+            return
+        self.lost = True
+        self.paused = False
+        self.splice.lost(self, exc)
+
+    def hang_up(self) -> None:
+        """Send what is queued, then FIN; close both ways once the peer has done the same."""
+        if self.lost or self.transport.is_closing():
+            return
+        if self.eof_received_already or not self.transport.can_write_eof():
+            self.transport.close()
+        elif not self.eof_sent:
+            self.eof_sent = True
+            self.transport.write_eof()
+            self.resume()
+
+    def end_input(self) -> None:
+        """Mirror the other side's FIN; this side may still speak."""
+        if not self.lost and not self.eof_sent and self.transport.can_write_eof():
+            self.eof_sent = True
+            self.transport.write_eof()
+
+    def abort(self) -> None:
+        """Give up: whatever is queued is dropped, the peer sees an RST."""
+        if self.lost:
+            return
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+        self.transport.abort()

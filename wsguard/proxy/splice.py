@@ -1,0 +1,328 @@
+"""Two halves, one fate: carries out what the state table says about one connection.
+
+Decides nothing itself: events go into `sessions.lifecycle`, commands come out. The first cause of the end is kept and
+never overwritten; the end is recorded exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from wsguard.protocol.closing import close_frame
+from wsguard.protocol.reasons import GOING_AWAY, CloseReason
+from wsguard.proxy.half import Half
+from wsguard.sessions.connection import Traffic
+from wsguard.sessions.lifecycle import Command, Event, Phase, step
+from wsguard.sessions.records import Delivery, Initiator
+
+PATIENCE = 30.0
+"""Seconds that an ending which the peers chose themselves may take: a close handshake of theirs, a half-closed TCP."""
+
+REST_OF_FRAME = 65_536
+"""Bytes of an unfinished frame that are read on towards a client that is not reading, so that its Close can follow."""
+
+_PASSING = frozenset((Phase.OPEN, Phase.CLIENT_CLOSING, Phase.BACKEND_CLOSING, Phase.HALF_CLOSED))
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What ended a connection, fixed when it struck. `code` is on the wire, the peer's own where it closed."""
+
+    initiator: Initiator
+    reason: CloseReason
+    code: int
+    detail: str
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """A Close of the guard's own: the code and reason text for the client."""
+
+    code: int
+    text: str
+
+
+class Owner(Protocol):
+    """What a splice asks of whoever made it."""
+
+    def close_for(self, reason: CloseReason) -> Close | None:
+        """The words of a cut; None: this policy only audits, and the cut is not to happen."""
+        ...
+
+    def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
+        """The connection is over: called exactly once."""
+        ...
+
+
+class Splice:
+    """One connection from its verdict to its end. Implements `sessions.connection.Link`."""
+
+    __slots__ = (
+        "_acknowledged",
+        "_backend",
+        "_cause",
+        "_client",
+        "_clock",
+        "_close",
+        "_close_timeout",
+        "_close_written",
+        "_loop",
+        "_owner",
+        "_phase",
+        "_timer",
+        "last_message_at",
+    )
+
+    def __init__(
+        self,
+        owner: Owner,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        close_timeout: float,
+    ) -> None:
+        """`clock` is monotonic seconds; `close_timeout` is the grace of a cut, in seconds."""
+        self._owner = owner
+        self._loop = loop
+        self._clock = clock
+        self._close_timeout = close_timeout
+        self._phase = Phase.DOOR
+        self._client: Half | None = None
+        self._backend: Half | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._cause: Cause | None = None
+        self._close: Close | None = None
+        self._close_written = False
+        self._acknowledged = False
+        self.last_message_at = clock()
+
+    # What the registry, a deadline or an operator asks (sessions.connection.Link).
+
+    @property
+    def state(self) -> str:
+        """The phase, as a word."""
+        return self._phase.value
+
+    def traffic(self) -> Traffic:
+        """What has passed so far."""
+        client, backend = self._client, self._backend
+        return Traffic(
+            client.scanner.messages if client else 0,
+            client.bytes_in if client else 0,
+            backend.scanner.messages if backend else 0,
+            backend.bytes_in if backend else 0,
+        )
+
+    def cut(self, reason: CloseReason, detail: str = "") -> None:
+        """End the connection for `reason`; the first cause wins."""
+        if self._phase is Phase.ENDED or self._close is not None:
+            return
+        close = self._owner.close_for(reason)
+        if close is None:
+            return
+        self._close = close
+        self._blame("guard", reason, close.code, detail)
+        self._on(Event.CUT)
+
+    # Beginnings: both write the 101, so that nothing can come before it.
+
+    def open(self, client: Half, backend: Half, answer: bytes, from_backend: bytes, from_client: bytes) -> None:
+        """Join both halves. `from_…` is what each side sent behind its part of the handshake."""
+        self._client, self._backend = client, backend
+        client.sink, backend.sink = backend, client
+        self._on(Event.OPEN)
+        client.transport.write(answer)
+        for half, early in ((backend, from_backend), (client, from_client)):
+            if early:
+                half.data_received(early)
+            half.resume()
+
+    def refuse(self, client: Half, answer: bytes, reason: CloseReason, close: Close, early: bytes) -> None:
+        """Accept, then close in the same write; whatever the client sends is read and discarded until it is done."""
+        self._client, self._close = client, close
+        self._blame("guard", reason, close.code)
+        client.transport.write(answer + close_frame(close.code, close.text))
+        self._close_written = True
+        self._on(Event.CUT)
+        if early:
+            client.data_received(early)
+        client.resume()
+
+    # What the halves report.
+
+    def other(self, half: Half) -> Half | None:
+        """The opposite half, or None."""
+        return self._backend if half.is_client else self._client
+
+    def touch(self) -> None:
+        """A data message has passed."""
+        self.last_message_at = self._clock()
+
+    def halted(self, half: Half) -> None:
+        """The scanner of `half` saw a Close, or a violation: everything before it has been passed on."""
+        scanner = half.scanner
+        code, scanner.close_code = scanner.close_code, None  # told once
+        if scanner.violation is not None:
+            self.cut(CloseReason.PROTOCOL_ERROR, f"{_name(half)} sent {_article(scanner.violation)}")
+        if code is None:
+            return
+        if half.is_client:
+            self._acknowledged = self._close_written
+        self._blame(_name(half), CloseReason.CLIENT_CLOSED if half.is_client else CloseReason.BACKEND_CLOSED, code)
+        self._on(Event.CLIENT_CLOSE if half.is_client else Event.BACKEND_CLOSE)
+
+    def injected(self, half: Half) -> None:
+        """The Close that waited for a boundary of `half` is on its way to the other side."""
+        if half is self._backend:
+            self._close_written = True
+            if self._client is not None and self._client.scanner.violation is not None:
+                self._client.hang_up()  # its reply could not be recognised among whatever else it sends
+
+    def eof(self, half: Half) -> None:
+        """The peer of `half` sent its FIN."""
+        self._blame_loss(half, "sent a FIN and no Close")
+        self._on(Event.CLIENT_EOF if half.is_client else Event.BACKEND_EOF)
+
+    def lost(self, half: Half, exc: Exception | None) -> None:
+        """The transport of `half` is gone."""
+        other = self.other(half)
+        if other is not None and other.sink is half:
+            other.sink = other.closing = None
+            other.resume()
+        self._blame_loss(half, f"was lost: {exc}" if exc else "hung up without a Close")
+        if half.is_client and exc is not None and not self._acknowledged:
+            self._close_written = False  # whether a reset overtook the Close cannot be known
+        self._on(Event.CLIENT_LOST if half.is_client else Event.BACKEND_LOST)
+        if self._phase is Phase.ENDED:
+            self._forget(half)
+
+    # The table, and its commands.
+
+    def _on(self, event: Event) -> None:
+        self._phase, commands = step(self._phase, event)
+        if self._phase not in _PASSING:
+            for half in (self._client, self._backend):
+                if half is not None and half.closing is None and not _closes_through(half, commands):
+                    half.discard()
+        for command in commands:
+            _COMMANDS[command](self)
+
+    def _blame(self, initiator: Initiator, reason: CloseReason, code: int, detail: str = "") -> None:
+        if self._cause is None:
+            self._cause = Cause(initiator, reason, code, detail, self._phase)
+
+    def _blame_loss(self, half: Half, how: str) -> None:
+        if self._phase is not Phase.OPEN:
+            return
+        if half.is_client:
+            self._blame("client", CloseReason.CLIENT_LOST, 0, f"the client {how}")
+        else:
+            self._close = self._owner.close_for(CloseReason.BACKEND_LOST)
+            code = self._close.code if self._close else 0
+            self._blame("backend", CloseReason.BACKEND_LOST, code, f"the backend {how}")
+
+    def _close_client(self) -> None:
+        client, source, close = self._client, self._backend, self._close
+        if client is None or source is None or close is None or self._close_written:
+            return
+        source.closing = close_frame(close.code, close.text)
+        if source.scanner.left == 0:
+            source.inject()
+        elif source.lost or source.eof_received_already:
+            source.discard()  # no boundary will ever come
+            client.hang_up()
+        elif source.scanner.left <= REST_OF_FRAME:
+            source.resume()
+
+    def _close_backend(self) -> None:
+        source, backend = self._client, self._backend
+        if source is None or backend is None:
+            return
+        token = self._cause.reason.token if self._cause else ""
+        source.closing = close_frame(GOING_AWAY, token, mask=os.urandom(4))
+        if source.scanner.left == 0:
+            source.inject()
+        elif backend.paused and source.scanner.left > REST_OF_FRAME:
+            source.discard()  # it does not read, and the client's reply to our Close must not wait for it
+            backend.abort()
+        else:
+            source.resume()
+
+    def _hang_up_client(self) -> None:
+        if self._client is not None:
+            self._client.hang_up()
+
+    def _hang_up_backend(self) -> None:
+        if self._backend is not None:
+            self._backend.hang_up()
+
+    def _end_backend_input(self) -> None:
+        if self._backend is not None:
+            self._backend.end_input()
+
+    def _abort_client(self) -> None:
+        if self._client is not None:
+            self._client.abort()
+
+    def _abort_backend(self) -> None:
+        if self._backend is not None:
+            self._backend.abort()
+
+    def _arm(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._on, Event.TIMER)
+
+    def _record(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._cause is not None:
+            self._owner.ended(self._cause, self._delivery(), self.traffic())
+
+    def _forget(self, half: Half) -> None:
+        if half.is_client:  # the halves and the splice hold each other: let them go without the collector
+            self._client = None
+        else:
+            self._backend = None
+
+    def _delivery(self) -> Delivery:
+        if self._acknowledged:
+            return "acknowledged"
+        if self._close is None:
+            return "none"
+        client = self._client
+        flushed = client is not None and not client.transport.get_write_buffer_size()
+        return "sent" if self._close_written and flushed else "undelivered"
+
+
+_COMMANDS: dict[Command, Callable[[Splice], None]] = {
+    Command.CLOSE_CLIENT: Splice._close_client,
+    Command.CLOSE_BACKEND: Splice._close_backend,
+    Command.HANG_UP_CLIENT: Splice._hang_up_client,
+    Command.HANG_UP_BACKEND: Splice._hang_up_backend,
+    Command.END_BACKEND_INPUT: Splice._end_backend_input,
+    Command.ABORT_CLIENT: Splice._abort_client,
+    Command.ABORT_BACKEND: Splice._abort_backend,
+    Command.ARM_GRACE: lambda splice: splice._arm(splice._close_timeout),
+    Command.ARM_PATIENCE: lambda splice: splice._arm(PATIENCE),
+    Command.RECORD: Splice._record,
+}
+
+
+def _closes_through(half: Half, commands: tuple[Command, ...]) -> bool:
+    """True where one of `commands` is to inject a Close behind what `half` has sent."""
+    return (Command.CLOSE_BACKEND if half.is_client else Command.CLOSE_CLIENT) in commands
+
+
+def _name(half: Half) -> Initiator:
+    return "client" if half.is_client else "backend"
+
+
+def _article(violation: str | None) -> str:
+    what = violation or "bytes that are no frame"
+    return ("an " if what[0] in "aeiou" else "a ") + what
