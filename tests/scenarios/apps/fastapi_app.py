@@ -1,0 +1,63 @@
+"""A FastAPI app with a socket, an event stream, an upload and a slow download, none of it guarded."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
+from fastapi.responses import JSONResponse, StreamingResponse
+
+app = FastAPI()
+
+
+@app.websocket("/ws")
+async def echo(socket: WebSocket) -> None:
+    """Greets with the headers it got, then echoes text and bytes."""
+    await socket.accept(next(iter(socket.scope["subprotocols"]), None))
+    await socket.send_json(dict(socket.headers))
+    try:
+        while True:
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if message.get("text") is not None:
+                await socket.send_text(message["text"])
+            else:
+                await socket.send_bytes(message["bytes"])
+    except WebSocketDisconnect:
+        return
+
+
+@app.get("/events")
+async def events() -> StreamingResponse:
+    """An event at once, and one more only after a while: a proxy that buffers shows nothing meanwhile."""
+
+    async def stream() -> AsyncIterator[str]:
+        yield "data: first\n\n"
+        await asyncio.sleep(1.0)
+        yield "data: second\n\n"
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+@app.post("/upload")
+async def upload(request: Request) -> JSONResponse:
+    """Digest of a body that is read as it comes."""
+    digest, size = hashlib.sha256(), 0
+    async for chunk in request.stream():
+        digest.update(chunk)
+        size += len(chunk)
+    return JSONResponse({"sha256": digest.hexdigest(), "size": size, "headers": dict(request.headers)})
+
+
+@app.get("/download")
+async def download(size: int) -> StreamingResponse:
+    """`size` bytes in pieces, with no length announced."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        for at in range(0, size, 65536):
+            yield b"d" * min(65536, size - at)
+
+    return StreamingResponse(stream(), media_type="application/octet-stream")
