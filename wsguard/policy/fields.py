@@ -1,108 +1,21 @@
-"""What a field of a policy file may hold: text in the file, a checked value in the program.
-
-A reader raises ValueError with a sentence that says what was expected and what was found; the loader adds the place.
-Values that are already of the program's type pass, so that policies can also be built in code.
-"""
+"""The scalars of policy files: durations, addresses, networks, hosts, names, paths of files."""
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from types import UnionType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    Strict,
-    ValidationInfo,
-    WithJsonSchema,
-)
+from pydantic import PlainValidator, Strict, ValidationInfo, WithJsonSchema
 
 from wsguard.policy.hosts import ANY_HOST, HostPattern
+from wsguard.policy.model_base import Reading, found, read_as, shorten, written
 from wsguard.protocol.authority import parse_authority, parse_host
 
 Network = IPv4Network | IPv6Network
-
-_ACRONYMS = {"jwks": "JWKS", "cidrs": "CIDRs", "ip": "IP"}
-
-
-def camel_case(name: str) -> str:
-    """The name of an attribute as policy files spell it: `remote_jwks` is `remoteJWKS`."""
-    first, *rest = name.split("_")
-    return first + "".join(_ACRONYMS.get(word, word.capitalize()) for word in rest)
-
-
-class Model(BaseModel):
-    """A mapping in a policy file: frozen, no unknown keys, camelCase in the file and snake_case in the program."""
-
-    model_config = ConfigDict(
-        alias_generator=camel_case,
-        arbitrary_types_allowed=True,
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        validate_by_alias=True,
-        validate_by_name=True,
-    )
-
-    NOT_YET: ClassVar[frozenset[str]] = frozenset()
-    """Keys that belong to the policy language and that this version refuses, as files spell them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Passed as pydantic's context while a file is read: relative paths in it start at `folder`."""
-
-    folder: str
-
-
-def found(value: object) -> str:
-    """What a file held, in words and at most about 60 characters."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return f"the number {shorten(str(value))}"
-        case str():
-            return f'"{shorten(value)}"'
-        case Mapping():
-            return "a mapping"
-        case list() | tuple():
-            return "a list"
-    return type(value).__name__
-
-
-def shorten(text: str, most: int = 60) -> str:
-    """`text` on one line, control characters escaped, cut after `most` characters."""
-    cut = text if len(text) <= most else text[: most - 1] + "…"
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
-
-
-def read_as(
-    kind: type | UnionType, parse: Callable[[str], Any], expected: str, **schema: Any
-) -> tuple[PlainValidator, WithJsonSchema]:
-    """The pydantic annotations of a value that files write as text and the program holds as a `kind`."""
-
-    def read(value: object) -> Any:
-        if isinstance(value, str):
-            return parse(value)
-        if isinstance(value, kind):
-            return value
-        raise ValueError(f"expected {expected}, found {found(value)}")
-
-    return PlainValidator(read), WithJsonSchema({"type": "string", **schema})
-
 
 # Durations: the Gateway API's format (GEP-2257), in seconds.
 
@@ -140,11 +53,6 @@ Duration = Annotated[float, PlainValidator(_duration), _DURATION_SCHEMA]
 PositiveDuration = Annotated[float, PlainValidator(_more_than_nothing), _DURATION_SCHEMA]
 
 
-def written(default: Any, text: Any, **limits: Any) -> Any:
-    """A field whose default is `default` in the program and `text` in a policy file."""
-    return Field(default=default, json_schema_extra={"default": text}, **limits)
-
-
 def duration(text: str) -> Any:
     """A field whose default is the duration `text`."""
     return written(parse_duration(text), text)
@@ -155,7 +63,7 @@ def duration(text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """Where to listen or dial. `host` is a lower-case name or an IP literal without brackets; port 0 is any free one."""
+    """Where to listen or dial. `host` is a lower-case name or an IP literal without brackets; port 0: any."""
 
     host: str
     port: int
@@ -234,18 +142,18 @@ Uri = Annotated[str, *read_as(str, _http_uri, "an http:// or https:// address", 
 
 # Names and paths.
 
-_TOKEN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # RFC 9110 §5.6.2
+_TCHARS = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # RFC 9110 §5.6.2
 
 
 def token(expected: str) -> tuple[PlainValidator, WithJsonSchema]:
     """A name of RFC 9110's token characters, called `expected` in the sentence."""
 
     def read(text: str) -> str:
-        if not re.fullmatch(_TOKEN[1:-1], text):
+        if not re.fullmatch(_TCHARS[1:-1], text):
             raise ValueError(f'expected {expected}, found "{shorten(text)}"')
         return text
 
-    return read_as(str, read, expected, pattern=_TOKEN)
+    return read_as(str, read, expected, pattern=_TCHARS)
 
 
 _NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
@@ -280,30 +188,3 @@ def _file(value: object, info: ValidationInfo) -> str:
 File = Annotated[str, PlainValidator(_file), WithJsonSchema({"type": "string", "minLength": 1})]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict()]
-
-
-def not_yet(*words: str) -> BeforeValidator:
-    """Words that belong to the policy language and that this version refuses as the value of a field."""
-
-    def read(value: object) -> object:
-        if value in words:
-            raise ValueError(f'"{value}" is not supported yet')
-        return value
-
-    return BeforeValidator(read)
-
-
-def short_for(key: str, kind: Any) -> BeforeValidator:
-    """In a list, a bare string is short for a mapping with that string under `key`."""
-
-    def read(value: object) -> object:
-        return {key: value} if isinstance(value, str) else value
-
-    return BeforeValidator(read, json_schema_input_type=kind | Annotated[str, Field(min_length=1)])
-
-
-def unique(values: Iterable[str], what: str) -> None:
-    """Raises ValueError where one of `values` comes twice."""
-    for value, count in Counter(values).items():
-        if count > 1:
-            raise ValueError(f'{count} {what} have the name "{shorten(value)}"')

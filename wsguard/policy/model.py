@@ -1,5 +1,7 @@
-"""The WebSocketPolicy document as types. The names are those of the policy language; each field's docstring is its
-reference documentation, and `wsguard schema` prints it.
+"""The WebSocketPolicy document as types.
+
+The names are those of the policy language; each field's docstring is its reference documentation, which
+`wsguard schema` prints.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 import re2
 from pydantic import Field, ValidationInfo, field_validator
 
-from wsguard.policy.fields import Hostname, HostPort, Model, Name, read_as, shorten, written
+from wsguard.policy.fields import Hostname, HostPort, Name
 from wsguard.policy.model_authorization import (
     Action,
     Authorization,
@@ -18,6 +20,15 @@ from wsguard.policy.model_authorization import (
     JwtPrincipal,
     Principal,
     Rule,
+)
+from wsguard.policy.model_base import Model, read_as, shorten, written
+from wsguard.policy.model_extraction import (
+    CookieSource,
+    Encoding,
+    ExtractFrom,
+    HeaderSource,
+    ParamSource,
+    SubprotocolSource,
 )
 from wsguard.policy.model_guard import (
     Admin,
@@ -36,16 +47,10 @@ from wsguard.policy.model_guard import (
 from wsguard.policy.model_jwt import (
     Algorithm,
     ClaimToHeader,
-    CookieSource,
-    Encoding,
-    ExtractFrom,
-    HeaderSource,
     Jwt,
     JwtProvider,
     LocalJwks,
-    ParamSource,
     RemoteJwks,
-    SubprotocolSource,
 )
 from wsguard.policy.model_session import (
     Detail,
@@ -60,12 +65,13 @@ from wsguard.policy.model_session import (
 from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
 
 __all__ = [
-    "Action", "Admin", "Algorithm", "Authorization", "Backend", "ClaimMatch", "ClaimToHeader", "ClientIPDetection",
-    "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "Framing", "GuardConfig", "GuardSpec",
-    "HeaderSource", "HostPort", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat", "LogLevel",
-    "Logging", "Match", "Metadata", "MissingOrigin", "NonWebSocket", "OnReload", "OriginPattern", "OriginSpec",
-    "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "Rejection", "RejectionMode",
-    "RemoteJwks", "Rule", "Session", "Shutdown", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+    "Action", "Admin", "Algorithm", "Authorization", "Backend", "ClaimMatch", "ClaimToHeader",
+    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "Framing",
+    "GuardConfig", "GuardSpec", "HeaderSource", "HostPort", "Jwt", "JwtPrincipal", "JwtProvider", "Listener",
+    "LocalJwks", "LogFormat", "LogLevel", "Logging", "Match", "Metadata", "MissingOrigin", "NonWebSocket",
+    "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec",
+    "Principal", "Profile", "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "Shutdown",
+    "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 
@@ -112,10 +118,11 @@ def _plain_path(value: str) -> None:
     segments = value.split("/")
     if any(char in value for char in "%;\\?#") or not value.isprintable():
         raise ValueError(
-            f'"{shorten(value)}" matches nothing: paths are compared decoded, without query, and "%", ";" and "\\" are refused'
+            f'"{shorten(value)}" matches nothing: a path is compared decoded and without its query, '
+            'and one with "%", ";" or "\\" is refused before'
         )
     if "//" in value or "." in segments or ".." in segments:
-        raise ValueError(f'"{shorten(value)}" matches nothing: "//" and dot segments are refused before')
+        raise ValueError(f'"{shorten(value)}" matches nothing: one with "//" or dot segments is refused before')
 
 
 class Match(Model):
@@ -141,8 +148,8 @@ class OriginSpec(Model):
     ] = written((SAME_HOST,), ["SameHost"])
     """SameHost, origins, `https://*.example.com`, `null`, or `*`; a list replaces the default."""
     missing: MissingOrigin = MissingOrigin.DENY_WITH_COOKIE
-    """What becomes of a handshake without an Origin: Deny, Allow, or DenyWithCookie (refused where it carries what a
-    browser sends by itself)."""
+    """What becomes of a handshake without an Origin: Deny, Allow, or DenyWithCookie, which refuses
+    one that carries what a browser sends by itself."""
 
 
 class PolicySpec(Model):

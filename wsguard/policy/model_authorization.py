@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from wsguard.policy.fields import Cidr, Model, Name, Text
+from wsguard.policy.fields import Cidr, Name, Text
+from wsguard.policy.model_base import Model
 
 
 class Action(Enum):

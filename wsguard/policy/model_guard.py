@@ -16,14 +16,11 @@ from wsguard.policy.fields import (
     Duration,
     File,
     HostPort,
-    Model,
     Name,
     PositiveDuration,
     duration,
-    read_as,
-    shorten,
-    written,
 )
+from wsguard.policy.model_base import Model, read_as, shorten, written
 from wsguard.policy.model_session import close_code
 from wsguard.protocol.authority import DEFAULT_PORTS, parse_authority
 from wsguard.protocol.reasons import CloseReason
@@ -144,7 +141,7 @@ class Admin(Model):
     allowed_hosts: tuple[AllowedHost, ...] = ()
     """Hosts that are answered beside loopback names and IP literals."""
     token_file: File | None = None
-    """The file of the bearer token that opens the control API on this port; absent: only the control socket has it."""
+    """The file of the bearer token that opens the control API here; absent: only the control socket has it."""
 
 
 class Logging(Model):

@@ -1,48 +1,16 @@
-"""The `jwt` part of a WebSocketPolicy: who vouches, with which keys, and where in the handshake the token stands."""
+"""The `jwt` part of a WebSocketPolicy: who vouches, with which keys, and where the token stands."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from wsguard.policy.fields import (
-    File,
-    Flag,
-    Model,
-    Name,
-    PositiveDuration,
-    Text,
-    Uri,
-    duration,
-    short_for,
-    token,
-    unique,
-)
-
-RESERVED_HEADERS = frozenset(
-    [
-        "connection",
-        "content-length",
-        "cookie",
-        "expect",
-        "host",
-        "http2-settings",
-        "keep-alive",
-        "origin",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-    ]
-)
-"""Header fields, in lower case, that carry no token and no claim: the protocol, the guard or a cookie source owns them."""
+from wsguard.policy.fields import File, Flag, Name, PositiveDuration, Text, Uri, duration
+from wsguard.policy.model_base import Model, unique, written
+from wsguard.policy.model_extraction import AUTHORIZATION_BEARER, ExtractFrom, HeaderName
 
 
 class Algorithm(Enum):
@@ -68,23 +36,6 @@ class Algorithm(Enum):
         return self.value.startswith("HS")
 
 
-class Encoding(Enum):
-    """How a token is written behind the prefix of a subprotocol."""
-
-    PLAIN = "Plain"
-    BASE64URL = "Base64URL"
-
-
-def _header_name(value: str) -> str:
-    name = value.lower()
-    if name in RESERVED_HEADERS or name.startswith("sec-websocket-"):
-        raise ValueError(f'the header "{value}" belongs to the protocol or to the guard')
-    return value
-
-
-HeaderName = Annotated[str, *token("the name of a header field")]
-
-
 class RemoteJwks(Model):
     """Keys that the identity provider publishes (RFC 7517 §5)."""
 
@@ -105,78 +56,6 @@ class LocalJwks(Model):
     """The path of the key set; a relative one starts at the folder of the policy file."""
 
 
-class CookieSource(Model):
-    """A token in a cookie."""
-
-    name: Annotated[str, *token("the name of a cookie")]
-    """The name of the cookie."""
-    forward: Flag = True
-    """Whether the backend sees the cookie."""
-
-
-class HeaderSource(Model):
-    """A token in a header field."""
-
-    name: HeaderName
-    """The name of the header field."""
-    value_prefix: str = ""
-    """What stands before the token, such as `Bearer` and a space; compared without case."""
-    forward: Flag = True
-    """Whether the backend sees the header field."""
-
-    @field_validator("name")
-    @classmethod
-    def _carries_tokens(cls, value: str) -> str:
-        return _header_name(value)
-
-
-class ParamSource(Model):
-    """A token in a query parameter."""
-
-    name: Text
-    """The name of the parameter, percent-decoded."""
-    forward: Flag = False
-    """Whether the backend sees the parameter."""
-
-
-class SubprotocolSource(Model):
-    """A token in the list of offered subprotocols, the one place where a browser's script can put it."""
-
-    prefix: Annotated[str, *token("the prefix of a subprotocol")]
-    """What stands before the token, such as `bearer.`."""
-    encoding: Encoding = Encoding.PLAIN
-    """How the token is written behind the prefix; Base64URL is Kubernetes' form, without padding."""
-    forward: Flag = False
-    """Whether the backend sees the subprotocol."""
-
-
-class ExtractFrom(Model):
-    """The places in a handshake where a token is looked for."""
-
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"firstMessage"})
-
-    cookies: tuple[Annotated[CookieSource, short_for("name", CookieSource)], ...] = Field(
-        default=(), min_length=1
-    )
-    """Cookies; a bare string is short for `name`."""
-    headers: tuple[Annotated[HeaderSource, short_for("name", HeaderSource)], ...] = Field(
-        default=(), min_length=1
-    )
-    """Header fields; a bare string is short for `name`."""
-    params: tuple[Annotated[ParamSource, short_for("name", ParamSource)], ...] = Field(
-        default=(), min_length=1
-    )
-    """Query parameters; a bare string is short for `name`."""
-    subprotocols: tuple[Annotated[SubprotocolSource, short_for("prefix", SubprotocolSource)], ...] = Field(
-        default=(), min_length=1
-    )
-    """Offered subprotocols; a bare string is short for `prefix`."""
-
-
-AUTHORIZATION_BEARER = ExtractFrom(headers=(HeaderSource(name="Authorization", value_prefix="Bearer "),))
-"""Where a token is looked for when a provider does not say (RFC 6750 §2.1)."""
-
-
 class ClaimToHeader(Model):
     """A verified claim that the backend is told in a header field."""
 
@@ -184,11 +63,6 @@ class ClaimToHeader(Model):
     """The claim; dots lead into nested ones."""
     header: HeaderName
     """The header field; what a client sends under this name is removed."""
-
-    @field_validator("header")
-    @classmethod
-    def _carries_claims(cls, value: str) -> str:
-        return _header_name(value)
 
 
 def _algorithm(value: object) -> object:
@@ -208,13 +82,15 @@ class JwtProvider(Model):
     """What `aud` must hold one of; absent: `aud` is not checked."""
     algorithms: tuple[Annotated[Algorithm, BeforeValidator(_algorithm)], ...] = Field(min_length=1)
     """The signatures that are accepted, all HMAC or all public-key."""
-    remote_jwks: RemoteJwks | None = Field(default=None)
+    remote_jwks: RemoteJwks | None = None
     """The provider's published key set."""
     local_jwks: LocalJwks | None = None
     """A key set in a file."""
     local_secret_file: File | None = Field(default=None, validate_default=True)
     """The file of the shared secret of HS256, HS384 and HS512, at least 32 bytes."""
-    extract_from: ExtractFrom = AUTHORIZATION_BEARER
+    extract_from: ExtractFrom = written(
+        AUTHORIZATION_BEARER, {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]}
+    )
     """Where the token stands; absent: in `Authorization`, behind `Bearer` and a space."""
     claim_to_headers: tuple[ClaimToHeader, ...] = ()
     """Claims that the backend is told in header fields."""
@@ -224,7 +100,8 @@ class JwtProvider(Model):
     def _one_family(cls, value: tuple[Algorithm, ...]) -> tuple[Algorithm, ...]:
         if len({algorithm.is_hmac for algorithm in value}) > 1:
             raise ValueError(
-                "HS* and public-key algorithms do not mix: a public key, which anyone has, could be taken as the secret"
+                "HS* and public-key algorithms do not mix: a public key, which anyone has, could be "
+                "taken as the secret"
             )
         return value
 

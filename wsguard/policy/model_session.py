@@ -1,4 +1,4 @@
-"""The parts of a WebSocketPolicy that say how long a connection lives, what may pass and how a client is told no."""
+"""The parts of a WebSocketPolicy on how long a connection lives and how a client is told no."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from wsguard.policy.fields import (
-    Count,
-    Duration,
-    Model,
-    PositiveDuration,
-    duration,
-    not_yet,
-    read_as,
-    shorten,
-)
+from wsguard.policy.fields import Count, Duration, PositiveDuration, duration
+from wsguard.policy.model_base import Model, not_yet, read_as, shorten
 from wsguard.protocol.reasons import REASON_BY_TOKEN, Advice, CloseReason, is_sendable
 
 

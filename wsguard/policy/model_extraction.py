@@ -1,0 +1,126 @@
+"""Where in a handshake a credential stands, whatever kind of credential it is."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from wsguard.policy.fields import Flag, Text, token
+from wsguard.policy.model_base import Model, short_for, unique
+
+
+class Encoding(Enum):
+    """How a token is written behind the prefix of a subprotocol."""
+
+    PLAIN = "Plain"
+    BASE64URL = "Base64URL"
+
+
+# The protocol and the guard own these, and a cookie has a source of its own.
+_RESERVED_HEADERS = frozenset(
+    [
+        "connection",
+        "content-length",
+        "cookie",
+        "expect",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "origin",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+    ]
+)
+
+
+def _free_header(name: str) -> str:
+    lower = name.lower().replace("_", "-")
+    if lower in _RESERVED_HEADERS or lower.startswith("sec-websocket-"):
+        raise ValueError(f'the header "{name}" belongs to the protocol or to the guard')
+    return name
+
+
+HeaderName = Annotated[str, *token("the name of a header field"), AfterValidator(_free_header)]
+
+
+class CookieSource(Model):
+    """A token in a cookie."""
+
+    name: Annotated[str, *token("the name of a cookie")]
+    """The name of the cookie."""
+    forward: Flag = True
+    """Whether the backend sees the cookie."""
+
+
+class HeaderSource(Model):
+    """A token in a header field."""
+
+    name: HeaderName
+    """The name of the header field."""
+    value_prefix: str = ""
+    """What stands before the token, such as `Bearer` and a space; compared without case."""
+    forward: Flag = True
+    """Whether the backend sees the header field."""
+
+
+class ParamSource(Model):
+    """A token in a query parameter."""
+
+    name: Text
+    """The name of the parameter, percent-decoded."""
+    forward: Flag = False
+    """Whether the backend sees the parameter."""
+
+
+class SubprotocolSource(Model):
+    """A token in the list of offered subprotocols, the one place where a browser's script can put it."""
+
+    prefix: Annotated[str, *token("the prefix of a subprotocol")]
+    """What stands before the token, such as `bearer.`."""
+    encoding: Encoding = Encoding.PLAIN
+    """How the token is written behind the prefix; Base64URL is Kubernetes' form, without padding."""
+    forward: Flag = False
+    """Whether the backend sees the subprotocol."""
+
+
+class ExtractFrom(Model):
+    """The places in a handshake where a token is looked for."""
+
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"firstMessage"})
+
+    cookies: tuple[Annotated[CookieSource, short_for("name", CookieSource)], ...] = Field(
+        default=(), min_length=1
+    )
+    """Cookies; a bare string is short for `name`."""
+    headers: tuple[Annotated[HeaderSource, short_for("name", HeaderSource)], ...] = Field(
+        default=(), min_length=1
+    )
+    """Header fields; a bare string is short for `name`."""
+    params: tuple[Annotated[ParamSource, short_for("name", ParamSource)], ...] = Field(
+        default=(), min_length=1
+    )
+    """Query parameters; a bare string is short for `name`."""
+    subprotocols: tuple[Annotated[SubprotocolSource, short_for("prefix", SubprotocolSource)], ...] = Field(
+        default=(), min_length=1
+    )
+    """Offered subprotocols; a bare string is short for `prefix`."""
+
+    @field_validator("cookies", "params")
+    @classmethod
+    def _named_once(
+        cls, value: tuple[CookieSource | ParamSource, ...], info: ValidationInfo
+    ) -> tuple[CookieSource | ParamSource, ...]:
+        unique((source.name for source in value), str(info.field_name))
+        return value
+
+
+AUTHORIZATION_BEARER = ExtractFrom(headers=(HeaderSource(name="Authorization", value_prefix="Bearer "),))
+"""Where a token is looked for when a provider does not say (RFC 6750 §2.1)."""
