@@ -1,0 +1,69 @@
+"""Who the caller is, told to the backend in header fields that nobody but the guard can set.
+
+What a header line cannot carry of a value is percent-encoded, and so is the percent sign: no two claims read
+the same, and no claim can end the line or add another. Plain identifiers pass unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from wsguard.policy.claims import lookup, texts
+from wsguard.protocol.http import Headers
+from wsguard.sessions.identity import Identity
+
+if TYPE_CHECKING:
+    from wsguard.policy.model import JwtProvider
+
+OWN_PREFIX = b"x-wsguard-"
+"""Every field whose name begins so is the guard's."""
+
+# All but printable ASCII, and spaces at the ends, which a recipient would trim (RFC 9110 §5.5).
+_UNSAFE = re.compile(rb"[^ -~]|%|^ +|(?<! ) +\Z")
+_UNSAFE_IN_LIST = re.compile(_UNSAFE.pattern + rb"|,")
+
+
+def identity_headers(provider: JwtProvider, identity: Identity) -> tuple[tuple[bytes, bytes], ...]:
+    """The fields that `provider` wants the backend to have, in its order.
+
+    Text as it is, numbers and booleans as JSON writes them, lists joined with commas (a comma within an item
+    is encoded). A claim that is missing, null, an object, an empty list or a list of such makes no field.
+    """
+    fields = []
+    for wanted in provider.claim_to_headers:
+        claim = lookup(identity.claims, wanted.claim)
+        values = texts(claim)
+        if values:
+            unsafe = _UNSAFE_IN_LIST if isinstance(claim, list) else _UNSAFE
+            value = b",".join(unsafe.sub(_escape, text.encode("utf-8")) for text in values)
+            fields.append((wanted.header.encode("ascii"), value))
+    return tuple(fields)
+
+
+def strip_names(providers: Iterable[JwtProvider]) -> frozenset[bytes]:
+    """The fields, besides the guard's own, that no client may send: every header of any `claimToHeaders`."""
+    headers = (wanted.header for provider in providers for wanted in provider.claim_to_headers)
+    return frozenset(_folded(header.encode("ascii")) for header in headers)
+
+
+def strip(headers: Headers, names: frozenset[bytes]) -> Headers:
+    """`headers` less what only the guard may say: `names` (from `strip_names`) and every X-Wsguard-*.
+
+    CGI and WSGI backends read X_Wsguard_Subject as X-Wsguard-Subject, so `_` counts as `-`.
+    """
+    kept = tuple((key, value) for key, value in headers.raw if not _is_reserved(_folded(key), names))
+    return headers if len(kept) == len(headers.raw) else Headers(kept)
+
+
+def _is_reserved(folded: bytes, names: frozenset[bytes]) -> bool:
+    return folded in names or folded.startswith(OWN_PREFIX)
+
+
+def _folded(name: bytes) -> bytes:
+    return name.lower().replace(b"_", b"-")
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    return b"".join(b"%%%02X" % byte for byte in found[0])
