@@ -79,8 +79,8 @@ def judge(case: Case) -> Decision:
     return Admit(identity, _identity_headers(case, identity), min(expiries, default=None))
 
 
-def is_only_audited(refusal: Refuse, case: Case) -> bool:
-    """Whether `refusal` is to be recorded and the handshake let through (`enforcement: Audit`).
+def is_only_audited(case: Case) -> bool:
+    """Whether a refusal of `case` is to be recorded and the handshake let through (`enforcement: Audit`).
 
     Never where the Host check or the reading of the handshake itself says no, whichever check spoke first.
     """

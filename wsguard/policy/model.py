@@ -57,12 +57,12 @@ from wsguard.policy.model_session import (
     Enforcement,
     Framing,
     OnReload,
-    Profile,
     Rejection,
     RejectionMode,
     Session,
 )
 from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
+from wsguard.protocol.profiles import Profile
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "Backend", "ClaimMatch", "ClaimToHeader",

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 
 from wsguard.policy.fields import Count, Duration, PositiveDuration, duration
 from wsguard.policy.model_base import Model, not_yet, read_as, shorten
+from wsguard.protocol.profiles import Profile
 from wsguard.protocol.reasons import REASON_BY_TOKEN, Advice, CloseReason, is_sendable
 
 
@@ -42,15 +43,6 @@ class Detail(Enum):
     COARSE = "Coarse"
 
 
-class Profile(Enum):
-    """Whose close codes are spoken."""
-
-    DEFAULT = "default"
-    GRAPHQL_WS = "graphql-ws"
-    CENTRIFUGE = "centrifuge"
-    PUSHER = "pusher"
-
-
 class OnReload(Enum):
     """What becomes of live connections when policies change."""
 
@@ -74,9 +66,7 @@ Token = Annotated[CloseReason, *read_as(CloseReason, _reason, "a close reason su
 def close_code(value: int) -> int:
     """A code that may stand in a Close frame; raises ValueError for any other."""
     if not is_sendable(value):
-        raise ValueError(
-            f"expected a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999, found {value}"
-        )
+        raise ValueError(f"expected a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999, found {value}")
     return value
 
 

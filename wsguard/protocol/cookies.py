@@ -2,7 +2,7 @@
 
 Law: no jar hides from the guard a cookie that some backend would read. Readers disagree on what ends a cookie
 (RFC 6265: a semicolon; RFC 2109: a comma too, but neither inside quotes; Python's http.cookies: white space)
-and on whether names are decoded or compared by case. So a name counts wherever any of them would begin one, and
+and on whether names are decoded or compared by case. So a name counts wherever any of them would begin one;
 where that finds two different values, the caller refuses.
 """
 

@@ -29,10 +29,14 @@ class Headers:
                 return value
         return None
 
+    def items(self, name: bytes) -> list[bytes]:
+        """The comma-separated items in all fields of `name` (RFC 9110 §5.6.1), empty ones dropped."""
+        items = (item.strip(b" \t") for value in self.all(name) for item in value.split(b","))
+        return [item for item in items if item]
+
     def tokens(self, name: bytes) -> list[bytes]:
-        """The comma-separated list in all fields of `name` (RFC 9110 §5.6.1), in lower case, empty items dropped."""
-        items = b",".join(self.all(name)).lower().split(b",")
-        return [item for item in (item.strip(b" \t") for item in items) if item]
+        """The same in lower case, for lists that are compared without case."""
+        return [item.lower() for item in self.items(name)]
 
     def without(self, names: Iterable[bytes]) -> Headers:
         """The same fields less those named (in lower case)."""

@@ -1,8 +1,8 @@
 """Query parameters by name, as every backend would read them (WHATWG URL §5, HTML 4.01 §B.2.2).
 
 Law: no query hides from the guard a parameter that some backend would read. Readers disagree on what parts
-parameters (an ampersand; to older ones a semicolon too; to handmade ones the last question mark), on case, and
-on `name[]`. So a name counts wherever any of them would begin one, and where that finds two different values,
+parameters (an ampersand; to older ones a semicolon too; to handmade ones the last question mark), on case,
+and on `name[]`. So a name counts wherever any of them would begin one; where that finds two different values,
 the caller refuses.
 """
 

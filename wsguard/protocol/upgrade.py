@@ -35,10 +35,10 @@ class Answer:
     tail: bytes
 
 
-def upgrade_request(head: RequestHead, extra: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The request that the backend gets: the client's own, byte for byte, less hop-by-hop fields, plus `extra`."""
+def upgrade_request(head: RequestHead) -> bytes:
+    """The request that the backend gets: `head`, byte for byte, with hop-by-hop fields of the guard's own."""
     headers = end_to_end(head.headers).without(_NOT_ON_A_HANDSHAKE)
-    fields = (*headers.raw, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), *extra)
+    fields = (*headers.raw, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
     return _head(f"GET {head.target} HTTP/1.1".encode("latin-1"), fields)
 
 

@@ -39,9 +39,10 @@ class Half(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, splice: Splice, transport: asyncio.Transport, scanner: FrameScanner, is_client: bool) -> None:
+    transport: asyncio.Transport  # set by whoever hands it over: connection_made was somebody else's
+
+    def __init__(self, splice: Splice, scanner: FrameScanner, is_client: bool) -> None:
         self.splice = splice
-        self.transport = transport
         self.scanner = scanner
         self.is_client = is_client
         self.sink: Half | None = None

@@ -130,16 +130,21 @@ class Splice:
 
     # Beginnings: both write the 101, so that nothing can come before it.
 
-    def open(self, client: Half, backend: Half, answer: bytes, from_backend: bytes, from_client: bytes) -> None:
-        """Join both halves. `from_…` is what each side sent behind its part of the handshake."""
+    def open(self, client: Half, backend: Half, answer: bytes) -> None:
+        """Join both halves and answer the client; neither is read before `begin`."""
         self._client, self._backend = client, backend
         client.sink, backend.sink = backend, client
-        self._on(Event.OPEN)
         client.transport.write(answer)
-        for half, early in ((backend, from_backend), (client, from_client)):
-            if early:
+        self._on(Event.OPEN)
+
+    def begin(self, from_backend: bytes, from_client: bytes) -> None:
+        """Let frames pass, first those that each side sent behind its part of the handshake."""
+        for half, early in ((self._backend, from_backend), (self._client, from_client)):
+            if half is not None and early:
                 half.data_received(early)
-            half.resume()
+        for half in (self._backend, self._client):
+            if half is not None:
+                half.resume()
 
     def refuse(self, client: Half, answer: bytes, reason: CloseReason, close: Close, early: bytes) -> None:
         """Accept, then close in the same write; whatever the client sends is read and discarded until it is done."""

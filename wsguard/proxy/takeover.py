@@ -42,7 +42,7 @@ def take_over(request: BaseRequest, new: asyncio.Protocol) -> tuple[asyncio.Tran
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client left during the handshake")
     tail = _Tail()
-    protocol.set_parser(cast(WebSocketReader, tail))  # gives up the tail, and ends a pause of reading
+    protocol.set_parser(cast("WebSocketReader", tail))  # gives up the tail, and ends a pause of reading
     transport.set_protocol(new)
     protocol.transport = None  # else the next line would close it
     protocol.connection_lost(None)  # aiohttp's own tear-down: task, keep-alive timer, server.connections

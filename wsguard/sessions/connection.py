@@ -45,7 +45,7 @@ class Connection:
     """What is known of one admitted connection. `opened_at` and `expires_at` are seconds since the epoch.
 
     `path` is the request path without its query. `origin` is the Origin field as sent. `expires_at` is None where no
-    credential bounds the connection's life.
+    credential bounds the connection's life; it includes the policy's clock skew.
     """
 
     id: str

@@ -1,0 +1,81 @@
+"""An admitted connection's place in the house: in the registry, under the timekeeper's eye, in the log when it ends."""
+
+from __future__ import annotations
+
+from wsguard.policy.model import Enforcement, WebSocketPolicy
+from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.environment import Environment
+from wsguard.proxy.splice import Cause, Close
+from wsguard.proxy.wording import word
+from wsguard.sessions.bounds import Bounds
+from wsguard.sessions.connection import Connection, Traffic
+from wsguard.sessions.records import Delivery, Ended
+
+_POLICY_CUTS = frozenset(
+    (CloseReason.SESSION_EXPIRED, CloseReason.LOGGED_OUT, CloseReason.MAX_DURATION, CloseReason.IDLE_TIMEOUT)
+)
+"""What a policy under Audit does not do. What an operator asks for, or a peer forces, still happens."""
+
+
+class Admission:
+    """Owns one splice: gives it words for its cuts, and takes its end to everyone who must know."""
+
+    __slots__ = ("_env", "_opened", "_policy", "connection")
+
+    connection: Connection
+
+    def __init__(self, env: Environment, policy: WebSocketPolicy) -> None:
+        self._env = env
+        self._policy = policy
+        self._opened = env.clock.monotonic()
+
+    def enter(self, connection: Connection) -> None:
+        """Register, then look again: a logout may have come between the verdict and now."""
+        env, session, link = self._env, self._policy.spec.session, connection.link
+        self.connection = connection
+        env.registry.add(connection)
+        bounds = Bounds(
+            expires_at=connection.expires_at,
+            ends_at=self._opened + session.max_connection_duration,
+            idle_timeout=session.idle_timeout,
+        )
+        env.timekeeper.watch(connection.id, link, bounds)
+        identity, now = connection.identity, env.clock.wall()
+        if identity is not None and env.deny_list.denies(identity, now):
+            link.cut(CloseReason.LOGGED_OUT)
+        if (reason := bounds.expired(now)) is not None:
+            link.cut(reason)
+        if env.is_draining():
+            link.cut(CloseReason.DRAINING)
+
+    def close_for(self, reason: CloseReason) -> Close | None:
+        """The words of a cut; None where the policy only audits such cuts."""
+        env, spec = self._env, self._policy.spec
+        if spec.enforcement is Enforcement.AUDIT and reason in _POLICY_CUTS:
+            env.observer.spared(self.connection.id, self._policy.name, reason, "the policy only audits")
+            return None
+        guard = env.policies().guard
+        return word(reason, spec.rejection, guard, env.rng, population=len(env.registry))
+
+    def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
+        """Leave the registry and tell the observer, once."""
+        env, connection = self._env, self.connection
+        env.registry.remove(connection.id)
+        env.timekeeper.forget(connection.id)
+        env.observer.ended(
+            Ended(
+                connection_id=connection.id,
+                policy=connection.policy,
+                initiator=cause.initiator,
+                reason=cause.reason,
+                code=cause.code,
+                phase=cause.phase.value,
+                delivery=delivery,
+                detail=cause.detail,
+                identity=connection.identity,
+                client_ip=connection.client_ip,
+                path=connection.path,
+                duration=env.clock.monotonic() - self._opened,
+                traffic=traffic,
+            )
+        )

@@ -1,0 +1,90 @@
+"""The backend's side of a handshake: connect, send the request, read the answer's head, prove it.
+
+The transport comes back paused, so that not a byte behind the 101 is read before the splice is there to take it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from wsguard.policy.model import HostPort
+from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.upgrade import Answer, AnswerReader, BadAnswer
+from wsguard.proxy.takeover import WRITE_HIGH_WATER
+
+
+class DialError(Exception):
+    """The backend gave no usable answer. The sentence says what happened."""
+
+    def __init__(self, reason: CloseReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class _Dialer(asyncio.Protocol):
+    """Writes the request as soon as it can, and reads until the answer's head is whole."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
+        self._request = request
+        self._reader = AnswerReader()
+        self.transport: asyncio.Transport | None = None
+        self.answer: asyncio.Future[Answer] = loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(WRITE_HIGH_WATER)
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if self.answer.done():
+            return
+        try:
+            answer = self._reader.feed(data)
+        except BadAnswer as error:
+            self._fail(str(error))
+            return
+        if answer is not None and self.transport is not None:
+            self.transport.pause_reading()
+            self.answer.set_result(answer)
+
+    def eof_received(self) -> bool:
+        self._fail("it closed the connection before its answer was whole")
+        return True  # a FIN behind a whole answer is the splice's to see
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(f"the connection was lost before its answer was whole: {exc}")
+
+    def _fail(self, why: str) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(DialError(CloseReason.BACKEND_INVALID, f"the backend's answer: {why}"))
+
+
+async def dial(
+    loop: asyncio.AbstractEventLoop, address: HostPort, connect_timeout: float, request: bytes, timeout: float
+) -> tuple[asyncio.Transport, Answer]:
+    """Send `request` to the backend at `address` and read its final answer, within `timeout` seconds.
+
+    Raises DialError; on that, and on cancellation, the backend's connection is gone.
+    """
+    dialer = _Dialer(loop, request)
+    connected = False
+    try:
+        async with asyncio.timeout(timeout):
+            async with asyncio.timeout(connect_timeout):
+                await loop.create_connection(lambda: dialer, address.host, address.port)
+            connected = True
+            answer = await dialer.answer
+            assert dialer.transport is not None
+            transport, dialer.transport = dialer.transport, None
+            return transport, answer
+    except TimeoutError:
+        what = "the backend sent no answer in time" if connected else "connecting to the backend took too long"
+        raise DialError(CloseReason.BACKEND_TIMEOUT, what) from None
+    except OSError as error:
+        raise DialError(CloseReason.BACKEND_UNREACHABLE, f"cannot connect to the backend: {error}") from error
+    finally:
+        if dialer.answer.done() and not dialer.answer.cancelled():
+            dialer.answer.exception()  # looked at, so that asyncio does not complain of it
+        if dialer.transport is not None:
+            dialer.transport.abort()

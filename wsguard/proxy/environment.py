@@ -1,0 +1,80 @@
+"""What the door and every connection behind it share, and what the proxy asks of its siblings.
+
+Siblings on floor 2 do not import one another: each need is a small Protocol here, and app.py makes the introductions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from wsguard.policy.credentials import Credential
+from wsguard.policy.model import Backend, WebSocketPolicy
+from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.tokens import TokenFact
+from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.timekeeper import Timekeeper
+from wsguard.sessions.clock import Clock
+from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.records import Decided, Ended
+from wsguard.sessions.registry import Registry
+
+
+class Verifier(Protocol):
+    """Who turns credentials into facts (wsguard.identity)."""
+
+    async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
+        """One fact a credential. May wait for keys from outside."""
+        ...
+
+
+class Observer(Protocol):
+    """Who is told (wsguard.ops)."""
+
+    def decided(self, record: Decided) -> None:
+        """A handshake has its outcome."""
+        ...
+
+    def ended(self, record: Ended) -> None:
+        """An admitted connection is over."""
+        ...
+
+    def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
+        """A policy that only audits would have cut this connection."""
+        ...
+
+    def turned_away(self, client_ip: str, status: int, detail: str) -> None:
+        """A request that is neither a valid handshake nor to be forwarded got a plain HTTP answer."""
+        ...
+
+    def lingering(self, count: int) -> None:
+        """So many refused clients are still being waited for."""
+        ...
+
+    def lingering_exceeded(self) -> None:
+        """A refusal was plain HTTP, because `rejection.maxLingering` clients were lingering already."""
+        ...
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """A bug, or something outside that nobody expected: the guard failed closed and goes on."""
+        ...
+
+
+@dataclass(slots=True)
+class Environment:
+    """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    rng: Random
+    registry: Registry
+    deny_list: DenyList
+    timekeeper: Timekeeper
+    verifier: Verifier
+    observer: Observer
+    policies: Callable[[], PolicySet]
+    is_draining: Callable[[], bool]
+    backend: Backend

@@ -1,0 +1,128 @@
+"""Everything on the port that is no WebSocket: passed to the backend as HTTP/1.1, both bodies streamed.
+
+aiohttp's client does the HTTP; what is ours is what may go on (RFC 9110 §7.6) and that the response comes back as the
+backend sent it, chunk by chunk, so that server-sent events are not held back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import cast
+
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from wsguard.policy.effective import Effective, parse_ip
+from wsguard.policy.forwarding import with_forwarded
+from wsguard.policy.identity_headers import strip, strip_names
+from wsguard.policy.policy_set import PolicySet
+from wsguard.protocol.hop_by_hop import end_to_end
+from wsguard.protocol.http import Headers, RequestHead
+from wsguard.proxy.environment import Environment
+from wsguard.proxy.refusal import plain
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_ADDED_BY_AIOHTTP = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.SERVER)
+
+
+class _AsSent(web.StreamResponse):
+    """A response with the fields that the backend sent and none that aiohttp would add of its own."""
+
+    async def _prepare_headers(self) -> None:
+        absent = [name for name in _ADDED_BY_AIOHTTP if name not in self.headers]
+        await super()._prepare_headers()
+        for name in absent:
+            self.headers.pop(name, None)
+
+
+class Forwarder:
+    """Passes plain HTTP on to the backend. Made inside a running loop; close it at the end."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._base = env.backend.url.rstrip("/")
+        self._session = ClientSession(
+            connector=TCPConnector(limit=0, force_close=False),
+            cookie_jar=DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+            timeout=ClientTimeout(total=None, sock_connect=env.backend.connect_timeout),
+            max_line_size=65_536,
+            max_field_size=65_536,
+        )
+
+    async def close(self) -> None:
+        """Close the connections to the backend."""
+        await self._session.close()
+
+    async def forward(
+        self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
+    ) -> web.StreamResponse:
+        """Pass one request on, and its response back."""
+        headers = self._outgoing(request, head, effective, tls)
+        expects = head.headers.tokens(b"expect") == [b"100-continue"]
+        try:
+            async with self._session.request(
+                head.method,
+                URL(self._base + head.target, encoded=True),
+                headers=headers,
+                data=_body(request, expects) if request.can_read_body else None,
+                expect100=expects and request.can_read_body,
+                allow_redirects=False,
+            ) as answer:
+                return await self._relay(request, answer)
+        except TimeoutError:
+            return plain(HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
+        except (ClientError, OSError) as error:
+            return self._failed(request, error)
+
+    def _outgoing(
+        self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
+    ) -> CIMultiDict[str]:
+        peer = parse_ip(request.remote) if request.remote else None
+        headers = strip(end_to_end(head.headers).without((b"expect",)), _reserved(self._env.policies()))
+        headers = with_forwarded(headers, effective, peer, tls)
+        return _multidict(headers)
+
+    async def _relay(self, request: web.BaseRequest, answer: ClientResponse) -> web.StreamResponse:
+        if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            answer.close()
+            return plain(HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
+        headers = end_to_end(Headers(answer.raw_headers))
+        response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(headers))
+        await response.prepare(request)
+        try:
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+        except (ClientError, OSError) as error:
+            # Half a body must not look like a whole one: the connection is cut, and the client sees that.
+            self._env.observer.turned_away(request.remote or "unknown", answer.status, f"body cut short: {error}")
+            if request.transport is not None:
+                request.transport.abort()
+            return response
+        await response.write_eof()
+        return response
+
+    def _failed(self, request: web.BaseRequest, error: Exception) -> web.Response:
+        self._env.observer.turned_away(request.remote or "unknown", HTTPStatus.BAD_GATEWAY, f"backend: {error}")
+        return plain(HTTPStatus.BAD_GATEWAY, "the backend gave no usable answer")
+
+
+async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]:
+    """The request's body as it comes. Asked for only once the backend is ready, so `100 Continue` is said here."""
+    if expects and request.transport is not None:
+        request.transport.write(_CONTINUE)
+    async for chunk in request.content.iter_any():
+        yield chunk
+
+
+def _reserved(policies: PolicySet) -> frozenset[bytes]:
+    jwts = (policy.spec.jwt for policy in policies.policies)
+    return strip_names(provider for jwt in jwts if jwt for provider in jwt.providers)
+
+
+def _multidict(headers: Headers) -> CIMultiDict[str]:
+    fields = ((name.decode("latin-1"), value.decode("utf-8", "surrogateescape")) for name, value in headers.raw)
+    return cast("CIMultiDict[str]", CIMultiDict(fields))
