@@ -1,0 +1,86 @@
+"""Measure wsguard beside other proxies: writes docs/performance.md, its plot and the raw figures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from benchmarks.native import BenchmarkError, compile_tools, echo_backend
+from benchmarks.peers import PEERS, Peer
+from benchmarks.plot import plot
+from benchmarks.report import Run, machine, markdown
+from benchmarks.workloads import FULL, QUICK, Bench, Effort, Figures
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> int:
+    """Parse the command line, run, write; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round, printed: to see that it works")
+    parser.add_argument("--peers", metavar="A,B", help=f"only these; of {', '.join(PEERS)}")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write everything into this folder")
+    options = parser.parse_args()
+    names = options.peers.split(",") if options.peers else list(PEERS)
+    if unknown := set(names) - set(PEERS):
+        parser.error(f"no such peer: {', '.join(sorted(unknown))}")
+    peers, left_out = available(names)
+    for line in left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    if not peers:
+        parser.error("no proxy to measure")
+    try:
+        run = measure(peers, QUICK if options.quick else FULL, left_out)
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    if options.quick and not options.output:
+        print(markdown(run))
+    else:
+        write(run, options.output)
+    return 0
+
+
+def available(names: list[str]) -> tuple[tuple[Peer, ...], tuple[str, ...]]:
+    """The peers that can run here, and a line for each that cannot."""
+    problems = {name: PEERS[name].missing() for name in names}
+    peers = tuple(PEERS[name] for name in names if not problems[name])
+    return peers, tuple(f"{name}: {problem}" for name, problem in problems.items() if problem)
+
+
+def measure(peers: tuple[Peer, ...], effort: Effort, left_out: tuple[str, ...] = ()) -> Run:
+    """All rounds of all workloads. Raises BenchmarkError."""
+    began, figures = time.monotonic(), Figures()
+    with tempfile.TemporaryDirectory(prefix="wsguard-bench-") as folder:
+        tools = compile_tools(Path(folder))
+        with echo_backend(tools) as port:
+            bench = Bench(tools, port, peers, effort, figures)
+            for number in range(effort.rounds):
+                prefix = f"round {number + 1} of {effort.rounds}: "
+                bench.round(number, partial(_say, began, prefix))
+    versions = {peer.name: peer.version() for peer in peers}
+    return Run(figures.values, effort, versions, left_out, machine(), time.monotonic() - began)
+
+
+def _say(began: float, prefix: str, what: str) -> None:
+    print(f"{time.monotonic() - began:6.0f} s  {prefix}{what}", file=sys.stderr)
+
+
+def write(run: Run, output: Path | None) -> None:
+    """Write the page, the plot and the raw figures: into the repository, or all into `output`."""
+    docs = output or ROOT / "docs"
+    results = output or ROOT / "benchmarks" / "results"
+    for folder in (docs, results):
+        folder.mkdir(parents=True, exist_ok=True)
+    (docs / "performance.md").write_text(markdown(run))
+    plot(run, docs / "performance.svg")
+    (results / "latest.json").write_text(run.to_json())
+    print(f"wrote {docs / 'performance.md'}, performance.svg and {results / 'latest.json'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
