@@ -45,9 +45,7 @@ def _more_than_nothing(value: object, info: ValidationInfo) -> float:
     return seconds
 
 
-_DURATION_SCHEMA = WithJsonSchema(
-    {"type": "string", "pattern": _DURATION, "examples": ["500ms", "30s", "5m", "8h"]}
-)
+_DURATION_SCHEMA = WithJsonSchema({"type": "string", "pattern": _DURATION, "examples": ["500ms", "30s", "5m", "8h"]})
 
 Duration = Annotated[float, PlainValidator(_duration), _DURATION_SCHEMA]
 PositiveDuration = Annotated[float, PlainValidator(_more_than_nothing), _DURATION_SCHEMA]
@@ -101,9 +99,7 @@ def _network(text: str) -> Network:
     if "%" in text:
         raise ValueError(sentence)
     if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
-        raise ValueError(
-            f'expected an IPv4 network in its own form (10.0.0.0/8), found the mapped "{shorten(text)}"'
-        )
+        raise ValueError(f'expected an IPv4 network in its own form (10.0.0.0/8), found the mapped "{shorten(text)}"')
     if "/" in text and ip_address(text.partition("/")[0]) != network.network_address:
         raise ValueError(
             f'expected a network, found "{shorten(text)}", which has host bits set; did you mean {network}?'
@@ -161,9 +157,7 @@ _NAME = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 
 def _name(text: str) -> str:
     if not re.fullmatch(_NAME[1:-1], text):
-        raise ValueError(
-            f'expected a name of lower-case letters, digits, "-" and ".", found "{shorten(text)}"'
-        )
+        raise ValueError(f'expected a name of lower-case letters, digits, "-" and ".", found "{shorten(text)}"')
     return text
 
 

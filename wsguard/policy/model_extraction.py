@@ -96,17 +96,11 @@ class ExtractFrom(Model):
 
     NOT_YET: ClassVar[frozenset[str]] = frozenset({"firstMessage"})
 
-    cookies: tuple[Annotated[CookieSource, short_for("name", CookieSource)], ...] = Field(
-        default=(), min_length=1
-    )
+    cookies: tuple[Annotated[CookieSource, short_for("name", CookieSource)], ...] = Field(default=(), min_length=1)
     """Cookies; a bare string is short for `name`."""
-    headers: tuple[Annotated[HeaderSource, short_for("name", HeaderSource)], ...] = Field(
-        default=(), min_length=1
-    )
+    headers: tuple[Annotated[HeaderSource, short_for("name", HeaderSource)], ...] = Field(default=(), min_length=1)
     """Header fields; a bare string is short for `name`."""
-    params: tuple[Annotated[ParamSource, short_for("name", ParamSource)], ...] = Field(
-        default=(), min_length=1
-    )
+    params: tuple[Annotated[ParamSource, short_for("name", ParamSource)], ...] = Field(default=(), min_length=1)
     """Query parameters; a bare string is short for `name`."""
     subprotocols: tuple[Annotated[SubprotocolSource, short_for("prefix", SubprotocolSource)], ...] = Field(
         default=(), min_length=1

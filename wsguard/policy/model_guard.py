@@ -21,7 +21,7 @@ from wsguard.policy.fields import (
     duration,
 )
 from wsguard.policy.model_base import Model, read_as, shorten, written
-from wsguard.policy.model_session import close_code
+from wsguard.policy.model_session import sendable
 from wsguard.protocol.authority import DEFAULT_PORTS, parse_authority
 from wsguard.protocol.reasons import CloseReason
 
@@ -89,18 +89,14 @@ def parse_backend_url(text: str) -> str:
     """`http://HOST[:PORT]` as `http://host:port`; raises ValueError for anything else."""
     example = "http://127.0.0.1:3000"
     if text.lower().startswith("https://"):
-        raise ValueError(
-            f"TLS towards the backend is not supported yet, expected an address such as {example}"
-        )
+        raise ValueError(f"TLS towards the backend is not supported yet, expected an address such as {example}")
     try:
         parts = urlsplit(text)
         if parts.scheme != "http" or parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ValueError
         authority = parse_authority(parts.netloc)
     except ValueError:
-        raise ValueError(
-            f'expected an address such as {example}, without a path, found "{shorten(text)}"'
-        ) from None
+        raise ValueError(f'expected an address such as {example}, without a path, found "{shorten(text)}"') from None
     return f"http://{authority.host}:{authority.port or DEFAULT_PORTS['http']}"
 
 
@@ -111,9 +107,7 @@ class Backend(Model):
 
     name: Name = "default"
     """The backend's name in logs and metrics."""
-    url: Annotated[
-        str, *read_as(str, parse_backend_url, "an address such as http://127.0.0.1:3000", format="uri")
-    ]
+    url: Annotated[str, *read_as(str, parse_backend_url, "an address such as http://127.0.0.1:3000", format="uri")]
     """Where it listens: http://HOST:PORT."""
     connect_timeout: PositiveDuration = duration("2s")
     """How long a connection to it may take."""
@@ -129,7 +123,7 @@ class Shutdown(Model):
 
     drain_window: Duration = duration("20s")
     """Over how long a drain spreads the closes."""
-    close_code: Annotated[Count, AfterValidator(close_code)] = CloseReason.DRAINING.code
+    close_code: Annotated[Count, AfterValidator(sendable)] = CloseReason.DRAINING.code
     """The close code of a drain, unless the policy's profile or codes say otherwise."""
 
 

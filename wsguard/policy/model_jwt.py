@@ -100,8 +100,7 @@ class JwtProvider(Model):
     def _one_family(cls, value: tuple[Algorithm, ...]) -> tuple[Algorithm, ...]:
         if len({algorithm.is_hmac for algorithm in value}) > 1:
             raise ValueError(
-                "HS* and public-key algorithms do not mix: a public key, which anyone has, could be "
-                "taken as the secret"
+                "HS* and public-key algorithms do not mix: a public key, which anyone has, could be taken as the secret"
             )
         return value
 
@@ -119,9 +118,7 @@ class JwtProvider(Model):
             raise ValueError(f"expected exactly one of remoteJWKS, localJWKS and localSecretFile, {said}")
         algorithms: tuple[Algorithm, ...] = info.data.get("algorithms", ())
         if any(algorithm.is_hmac is (value is None) for algorithm in algorithms):
-            raise ValueError(
-                "HS* algorithms need localSecretFile, and localSecretFile is for HS* algorithms only"
-            )
+            raise ValueError("HS* algorithms need localSecretFile, and localSecretFile is for HS* algorithms only")
         return value
 
     @field_validator("extract_from")

@@ -63,7 +63,7 @@ def _reason(text: str) -> CloseReason:
 Token = Annotated[CloseReason, *read_as(CloseReason, _reason, "a close reason such as session-expired")]
 
 
-def close_code(value: int) -> int:
+def sendable(value: int) -> int:
     """A code that may stand in a Close frame; raises ValueError for any other."""
     if not is_sendable(value):
         raise ValueError(f"expected a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999, found {value}")
@@ -96,7 +96,7 @@ class Rejection(Model):
     """Exact: the close reason names the check that failed. Coarse: one word a code."""
     profile: Profile = Profile.DEFAULT
     """The client library whose close codes are spoken."""
-    codes: Mapping[Token, Annotated[Count, AfterValidator(close_code)]] = Field(
+    codes: Mapping[Token, Annotated[Count, AfterValidator(sendable)]] = Field(
         default={}, json_schema_extra={"default": {}}
     )
     """Close codes by reason, before the profile's."""

@@ -1,7 +1,7 @@
 """What is wrong with policy files, in sentences: where, what was expected, what was found.
 
-`explain` turns pydantic's errors into such sentences. An unknown key comes with the nearest known one; a key of
-the policy language that this version does not have is "not supported yet", never ignored.
+`explain` turns pydantic's errors into such sentences. An unknown key comes with the nearest known one; a key of the
+policy language that this version does not have is "not supported yet", never ignored.
 """
 
 from __future__ import annotations
@@ -47,13 +47,27 @@ class Problem:
         return f"{shorten(self.file, 4096)}:{self.line}:{self.column}: {self.severity.value}: {self.message}"
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check has to say about a document: `path` leads to the value, by keys and numbers of list items."""
+
+    path: tuple[str | int, ...]
+    message: str
+    severity: Severity = Severity.WARNING
+
+
 def explain(error: ValidationError, node: Node, model: type[Model]) -> Iterator[Problem]:
     """Every error of `model` about `node`, at most MAX_PROBLEMS and one that says how many there are more."""
-    details = error.errors(include_url=False)
+    details = [detail for detail in error.errors(include_url=False) if not _is_echo(detail)]
     for detail in details[:MAX_PROBLEMS]:
         yield Problem.at(_place(detail, node), _sentence(detail, model))
     if len(details) > MAX_PROBLEMS:
         yield Problem.at(node.place, f"{len(details) - MAX_PROBLEMS} more errors in this document")
+
+
+def _is_echo(detail: ErrorDetails) -> bool:
+    """A list is not too short because its items, of which there are errors already, did not validate."""
+    return detail["type"] == "too_short" and bool(detail["input"])
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:

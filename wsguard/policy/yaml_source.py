@@ -1,9 +1,9 @@
 """YAML text as nodes that know their place.
 
 A policy file is a small language: mappings with text keys, lists and plain values. What makes YAML dangerous
-or surprising is refused where it stands: anchors, aliases and merge keys (a page that becomes gigabytes), tags,
-duplicate keys, keys without a value, deep nesting. `yes`, `on` and `1:30` are text. The tree is built from the
-parser's events without recursion: PyYAML's composers recurse, and the C one crashes on deep input.
+or surprising is refused where it stands: anchors, aliases and merge keys (a page that becomes gigabytes),
+tags, duplicate keys, keys without a value, deep nesting. `yes`, `on` and `1:30` are text. The tree is built
+from the parser's events without recursion: PyYAML's composers recurse, and the C one crashes on deep input.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ MAX_PROBLEMS = 100
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # YAML §5.1
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
-_DECIMAL = re.compile(
-    r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18}|[0-9]{1,18}(?=[eE]))(?:[eE][-+]?[0-9]{1,2})?"
-)
+_DECIMAL = re.compile(r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18}|[0-9]{1,18}(?=[eE]))(?:[eE][-+]?[0-9]{1,2})?")
 _WORDS = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -230,20 +228,22 @@ class _Reader:
 
 
 def _decode(source: SourceText) -> str:
-    text = source.text
-    if len(text) > MAX_BYTES:
+    if len(source.text) > MAX_BYTES:
         raise YamlError(Place(source.file, 1, 1), f"the file has more than {MAX_BYTES} bytes")
-    if isinstance(text, bytes):
-        try:
-            text = text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            place = _end_of(source.file, text[: error.start].decode("utf-8"))
-            raise YamlError(place, f"the file is not UTF-8: {error.reason}") from None
+    text = source.text if isinstance(source.text, str) else _utf8(source.file, source.text)
     text = text.removeprefix("\ufeff")
     if bad := _NOT_TEXT.search(text):
         place = _end_of(source.file, text[: bad.start()])
         raise YamlError(place, f"the character U+{ord(bad[0]):04X} has no place in a policy file")
     return text
+
+
+def _utf8(file: str, data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        place = _end_of(file, data[: error.start].decode("utf-8"))
+        raise YamlError(place, f"the file is not UTF-8: {error.reason}") from None
 
 
 def _end_of(file: str, text: str) -> Place:

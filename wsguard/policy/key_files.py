@@ -1,0 +1,49 @@
+"""Which files policies and the guard name, and what must be in each; floor 2 reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from wsguard.policy.model import Algorithm, GuardConfig, WebSocketPolicy
+from wsguard.policy.yaml_source import Node, Place
+
+
+class Content(Enum):
+    """What a named file holds."""
+
+    JWKS = "a key set"
+    HMAC_KEY = "a shared secret"
+    CERTIFICATES = "certificates"
+    BEARER = "a bearer token"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A file that is named at `place`. `algorithms` are those that a provider wants to verify with its keys."""
+
+    file: str
+    content: Content
+    place: Place
+    algorithms: tuple[Algorithm, ...] = ()
+
+
+def key_files(document: WebSocketPolicy | GuardConfig, node: Node) -> Iterator[KeyFile]:
+    """Every file that `document`, written as `node`, names."""
+    if isinstance(document, GuardConfig):
+        if document.spec.admin.token_file is not None:
+            place = node.at(("spec", "admin", "tokenFile"))
+            yield KeyFile(document.spec.admin.token_file, Content.BEARER, place)
+    elif document.spec.jwt is not None:
+        for i, provider in enumerate(document.spec.jwt.providers):
+            path = ("spec", "jwt", "providers", i)
+            if provider.local_secret_file is not None:
+                place = node.at((*path, "localSecretFile"))
+                yield KeyFile(provider.local_secret_file, Content.HMAC_KEY, place, provider.algorithms)
+            if provider.local_jwks is not None:
+                place = node.at((*path, "localJWKS", "file"))
+                yield KeyFile(provider.local_jwks.file, Content.JWKS, place, provider.algorithms)
+            if provider.remote_jwks is not None and provider.remote_jwks.ca_file is not None:
+                place = node.at((*path, "remoteJWKS", "caFile"))
+                yield KeyFile(provider.remote_jwks.ca_file, Content.CERTIFICATES, place)

@@ -1,0 +1,147 @@
+"""What a type cannot say of one policy: parts that do not go together, and what is legal but dangerous.
+
+Each check is a generator of findings about one policy, and CHECKS lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from wsguard.policy.lint_origin import check_origin
+from wsguard.policy.model import (
+    Action,
+    Authorization,
+    Enforcement,
+    ExtractFrom,
+    JwtProvider,
+    PathType,
+    Principal,
+    WebSocketPolicy,
+)
+from wsguard.policy.problems import Finding, Severity
+from wsguard.protocol.target import is_reserved
+
+_LONG_SKEW = 300.0  # seconds; clocks that are set at all do not differ more
+
+
+def check_path(policy: WebSocketPolicy) -> Iterator[Finding]:
+    """Paths that the guard keeps for itself."""
+    for i, path in enumerate(policy.spec.match.paths):
+        if path.type is not PathType.REGULAR_EXPRESSION and is_reserved(path.value):
+            yield Finding(("spec", "match", "paths", i, "value"), "the guard answers this path itself, no policy does")
+
+
+def check_jwt(policy: WebSocketPolicy) -> Iterator[Finding]:
+    """Tokens that are believed too easily."""
+    jwt = policy.spec.jwt
+    if jwt is None:
+        return
+    if jwt.optional:
+        yield Finding(("spec", "jwt", "optional"), "a handshake without a token is let in as anonymous")
+    for i, provider in enumerate(jwt.providers):
+        path = ("spec", "jwt", "providers", i)
+        if provider.issuer is None:
+            yield Finding(path, "no issuer: whoever holds a key of the set may issue tokens in any name")
+        if not provider.audiences:
+            yield Finding(path, "no audiences: a token that was issued for another application is accepted")
+        if provider.remote_jwks is not None and _is_tappable(provider.remote_jwks.uri):
+            message = "keys are fetched over http: whoever is on the way can put his own in"
+            yield Finding((*path, "remoteJWKS", "uri"), message)
+    yield from _check_overlaps(jwt.providers)
+
+
+def _is_tappable(uri: str) -> bool:
+    parts = urlsplit(uri)
+    host = parts.hostname or ""
+    try:
+        is_local = ip_address(host).is_loopback
+    except ValueError:
+        is_local = host == "localhost" or host.endswith(".localhost")
+    return parts.scheme == "http" and not is_local
+
+
+def _check_overlaps(providers: tuple[JwtProvider, ...]) -> Iterator[Finding]:
+    """Where several providers read one place, the token's `iss` chooses between them."""
+    for i, provider in enumerate(providers):
+        for other in providers[:i]:
+            if provider.issuer == other.issuer and _places(provider.extract_from) & _places(other.extract_from):
+                message = f'reads the same place for the same issuer as provider "{other.name}", which comes first'
+                yield Finding(("spec", "jwt", "providers", i), message)
+
+
+def _places(source: ExtractFrom) -> set[tuple[str, str]]:
+    return {
+        *(("cookie", cookie.name) for cookie in source.cookies),
+        *(("header", header.name.lower()) for header in source.headers),
+        *(("param", param.name) for param in source.params),
+        *(("subprotocol", subprotocol.prefix) for subprotocol in source.subprotocols),
+    }
+
+
+def check_authorization(policy: WebSocketPolicy) -> Iterator[Finding]:
+    """Rules that nobody or everybody matches, and rules that are never asked."""
+    spec, path = policy.spec.authorization, ("spec", "authorization")
+    if spec is None:
+        return
+    yield from _check_outcome(spec, path)
+    providers = {provider.name for provider in policy.spec.jwt.providers} if policy.spec.jwt else set()
+    for i, rule in enumerate(spec.rules):
+        if rule.principal is not None:
+            yield from _check_principal(rule.principal, providers, (*path, "rules", i, "principal"))
+        if any(before.principal is None for before in spec.rules[:i]):
+            yield Finding((*path, "rules", i), "never asked: a rule before it is about everyone")
+
+
+def _check_outcome(spec: Authorization, path: tuple[str, ...]) -> Iterator[Finding]:
+    if not spec.rules and "default_action" not in spec.model_fields_set:
+        yield Finding(path, "expected rules, defaultAction or both", Severity.ERROR)
+        return
+    actions = {rule.action for rule in spec.rules} | {spec.default_action}
+    if actions == {Action.DENY}:
+        yield Finding(path, "nobody is let in: every rule and defaultAction say Deny")
+    elif actions == {Action.ALLOW}:
+        yield Finding(path, "keeps nobody out: every rule and defaultAction say Allow")
+
+
+def _check_principal(principal: Principal, providers: set[str], path: tuple[str | int, ...]) -> Iterator[Finding]:
+    if principal.jwt is None:
+        if not principal.client_cidrs:
+            message = "expected jwt, clientCIDRs or both; a rule about everyone has no principal"
+            yield Finding(path, message, Severity.ERROR)
+    elif not providers:
+        yield Finding((*path, "jwt"), "matches nobody: the policy has no jwt", Severity.ERROR)
+    elif principal.jwt.provider is not None and principal.jwt.provider not in providers:
+        known = ", ".join(sorted(providers))
+        message = f'no provider has the name "{principal.jwt.provider}"; known here: {known}'
+        yield Finding((*path, "jwt", "provider"), message, Severity.ERROR)
+
+
+def check_session(policy: WebSocketPolicy) -> Iterator[Finding]:
+    """A session that outlives its token."""
+    if policy.spec.session.clock_skew > _LONG_SKEW:
+        message = "very long: an expired token opens connections, and keeps them open, for this long"
+        yield Finding(("spec", "session", "clockSkew"), message)
+
+
+def check_enforcement(policy: WebSocketPolicy) -> Iterator[Finding]:
+    """A policy that refuses nobody."""
+    if policy.spec.enforcement is Enforcement.AUDIT:
+        yield Finding(("spec", "enforcement"), "Audit: refusals are recorded, and the connections let through")
+
+
+CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
+    check_path,
+    check_origin,
+    check_jwt,
+    check_authorization,
+    check_session,
+    check_enforcement,
+)
+
+
+def lint_policy(policy: WebSocketPolicy) -> Iterator[Finding]:
+    """Everything that the checks find in `policy`."""
+    for check in CHECKS:
+        yield from check(policy)

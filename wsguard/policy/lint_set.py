@@ -1,0 +1,76 @@
+"""What can only be said of all policies together, or of the guard's own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import re2
+
+from wsguard.policy.hosts import ANY_HOST, HostPattern
+from wsguard.policy.model import GuardSpec, PathType, WebSocketPolicy
+from wsguard.policy.problems import Finding
+
+# A regular expression that matches all of these is taken for one that matches everything.
+_PROBES = ("/", "/a", "/a/b.c", "/~0/-1_Z/ é")
+
+
+def lint_guard(guard: GuardSpec) -> Iterator[Finding]:
+    """What is dangerous in a GuardConfig."""
+    for part, allowed in (("listener", guard.listener.allowed_hosts), ("admin", guard.admin.allowed_hosts)):
+        if ANY_HOST in allowed:
+            place = ("spec", part, "allowedHosts", allowed.index(ANY_HOST))
+            yield Finding(place, '"*" switches the Host check off: a page can reach the port by DNS rebinding')
+    detection = guard.client_ip_detection
+    for i, network in enumerate(detection.x_forwarded_for.trusted_cidrs if detection else ()):
+        if network.prefixlen == 0:
+            path = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs", i)
+            yield Finding(path, f"{network}: everyone is trusted to say which address he comes from")
+
+
+def lint_hosts(policy: WebSocketPolicy, guard: GuardSpec) -> Iterator[Finding]:
+    """A policy that is for any Host on a port that others can reach."""
+    listener = guard.listener
+    if not (policy.spec.match.hostnames or listener.allowed_hosts or listener.address.is_loopback):
+        yield Finding(
+            ("spec", "match"),
+            f"any Host is answered on {listener.address}: set match.hostnames or listener.allowedHosts, "
+            "or a page can reach the port by DNS rebinding",
+        )
+
+
+def lint_shadows(policies: Iterable[WebSocketPolicy]) -> Iterator[tuple[WebSocketPolicy, Finding]]:
+    """Prefixes that are never reached: a regular expression on the same host takes every path before them."""
+    policies = tuple(policies)
+    takers: dict[HostPattern | None, WebSocketPolicy] = {}
+    for policy in policies:
+        if any(_takes_everything(pattern) for _, pattern in _paths(policy, PathType.REGULAR_EXPRESSION)):
+            for host in _hosts(policy):
+                takers.setdefault(host, policy)
+    for policy in policies:
+        for host in _hosts(policy):
+            taker = takers.get(host, policy)
+            if taker is policy:
+                continue
+            for path, _ in _paths(policy, PathType.PATH_PREFIX):
+                where = host or "every host"
+                message = f'never reached on {where}: a regular expression of "{taker.name}" takes every path'
+                yield policy, Finding(path, message)
+
+
+def _hosts(policy: WebSocketPolicy) -> tuple[HostPattern | None, ...]:
+    return policy.spec.match.hostnames or (None,)
+
+
+def _paths(policy: WebSocketPolicy, kind: PathType) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The paths of one kind, with where they are written; a policy without paths is for every prefix."""
+    here = ("spec", "match")
+    if not policy.spec.match.paths and kind is PathType.PATH_PREFIX:
+        yield here, "/"
+    for i, path in enumerate(policy.spec.match.paths):
+        if path.type is kind:
+            yield (*here, "paths", i), path.value
+
+
+def _takes_everything(pattern: str) -> bool:
+    compiled = re2.compile(pattern)
+    return all(compiled.fullmatch(probe) for probe in _PROBES)
