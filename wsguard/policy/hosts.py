@@ -37,9 +37,7 @@ class HostPattern:
             host = parse_host(rest)
         except ValueError as error:
             hint = _hint(rest, error)
-            raise ValueError(
-                f"{text!r} is not a host such as app.example.com or *.example.com: {hint}"
-            ) from None
+            raise ValueError(f"{text!r} is not a host such as app.example.com or *.example.com: {hint}") from None
         if wildcard and Authority(host).is_ip:
             raise ValueError(f"{text!r}: an IP address has no subdomains")
         return cls(host, wildcard)

@@ -68,8 +68,8 @@ class Matcher:
         """The policy for `path` (as `target.read_path` reads it) on `authority`, or None.
 
         The exact host comes first, then the longest wildcard, then policies without hosts. A host whose
-        policies do not claim the path leaves it to the next. On one host: Exact, RegularExpression, the longest
-        PathPrefix.
+        policies do not claim the path leaves it to the next. On one host: Exact, then RegularExpression, then
+        the longest PathPrefix.
         """
         for paths in self._candidates(authority.host):
             policy = paths.find(path)

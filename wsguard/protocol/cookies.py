@@ -53,9 +53,7 @@ def _without(field: bytes, gone: frozenset[bytes]) -> bytes | None:
         start = next((pair.start(1) for pair in _pairs(segment) if _fold(pair[1]) in gone), None)
         if start is None:
             kept.append(segment)
-        elif segment[:start].strip(
-            b" \t,"
-        ):  # an honest cookie before it, to readers who part by comma or space
+        elif segment[:start].strip(b" \t,"):  # an honest cookie before it, to readers who part by comma or space
             kept.append(segment[:start].rstrip(b" \t,"))
     if kept == segments:
         return field
