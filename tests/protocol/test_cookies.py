@@ -90,6 +90,10 @@ def test_a_name_from_the_policy_is_compared_without_case_too() -> None:
     assert values(jar(b"SESSIONID=T"), "SessionId") == ["T"]
 
 
+def test_of_one_segment_two_values_are_enough_to_refuse() -> None:
+    assert len(values(jar(b"session=," * 1000), "session")) == 2
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -75,6 +75,10 @@ def test_no_second_parameter_hides(query: str) -> None:
     assert values(target.partition("?")[2], "token") == []
 
 
+def test_of_one_piece_two_values_are_enough_to_refuse() -> None:
+    assert len(values("token?" * 1000, "token")) == 2
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -21,7 +21,7 @@ _RESERVED_NAME = re.compile(re.escape(RESERVED[1:]) + r"(?![\w-])", re.ASCII | r
 _MOST_DECODINGS = 4
 
 
-class BadTarget(ValueError):  # noqa: N818 (a kind of target, as it is logged)
+class BadTarget(ValueError):
     """A request target that is refused with 400; the message says why, and repeats nothing that was sent."""
 
 
