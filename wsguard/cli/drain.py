@@ -1,0 +1,68 @@
+"""`wsguard drain`: send the connections of a running guard away, spread over a window."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from wsguard.cli import UsageError
+from wsguard.cli._arguments import add_control_argument
+
+if TYPE_CHECKING:
+    from wsguard.cli._control import Guard
+
+HELP = "send the connections of a running guard away, spread over a window"
+
+_LOOK = 0.25  # seconds between two looks
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument("--window", metavar="DURATION", help="such as 30s (default: the guard's drainWindow)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--wait", action="store_true", help="return only once no connection is left")
+    what.add_argument("--cancel", action="store_true", help="take connections again")
+    add_control_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Begin or cancel a drain; returns the exit status."""
+    from wsguard.cli._control import Guard
+
+    guard = Guard(args.control)
+    if args.cancel:
+        if args.window:
+            raise UsageError("--cancel has no window")
+        guard.delete("/v1/drain")
+        print("the guard takes connections again")
+        return 0
+    _tell(guard.post("/v1/drain", {"window": args.window}))
+    if args.wait:
+        _wait(guard)
+    return 0
+
+
+def _wait(guard: Guard) -> None:
+    """Until the drain has finished, or the guard with it: it may get its SIGTERM meanwhile."""
+    import time
+
+    from wsguard.cli._control import NoGuardError
+
+    while True:
+        try:
+            drain = guard.get("/v1/drain")
+        except NoGuardError:
+            print("the guard has ended")
+            return
+        if drain["state"] == "serving":
+            raise UsageError("the drain was cancelled")
+        if drain["state"] == "drained":
+            _tell(drain)
+            return
+        time.sleep(_LOOK)
+
+
+def _tell(drain: dict[str, Any]) -> None:
+    count = drain["remaining"]
+    left = f"{count} connection{'' if count == 1 else 's'}"
+    print(f"drained, {left} left" if drain["state"] == "drained" else f"draining {left} over {drain['window']}")

@@ -1,0 +1,41 @@
+"""`wsguard logout`: end a session, a subject's sessions or a token, on one running guard."""
+
+from __future__ import annotations
+
+import argparse
+
+from wsguard.cli._arguments import add_control_argument
+
+HELP = "cut the connections of a session, a subject or a token, and keep it out"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--subject", help="every token of this subject that was issued before now")
+    which.add_argument("--sid", help="every token of this session")
+    which.add_argument("--jti", help="this token")
+    parser.add_argument("--issuer", help="who issued it; needed where the policies trust several")
+    parser.add_argument(
+        "--issued-before",
+        type=float,
+        metavar="SECONDS",
+        help="with --subject: spare tokens issued at or after this moment (seconds since the epoch)",
+    )
+    add_control_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Log out; returns the exit status."""
+    from wsguard.cli._control import Guard
+
+    body = {
+        "subject": args.subject,
+        "sid": args.sid,
+        "jti": args.jti,
+        "issuer": args.issuer,
+        "issuedBefore": args.issued_before,
+    }
+    closed = Guard(args.control).post("/v1/logout", body)["closed"]
+    print(f"closed {closed} connection{'' if closed == 1 else 's'}")
+    return 0

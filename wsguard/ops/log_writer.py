@@ -1,0 +1,66 @@
+"""Lines to a descriptor, without ever waiting for whoever reads it.
+
+Law: a reader of stdout that stalls never stops the event loop. A thread writes; what does not fit into its
+bounded queue is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+
+class LineWriter:
+    """Writes lines to `fd` from a thread of its own; at most `limit` bytes wait. `dropped`: lines lost."""
+
+    def __init__(self, fd: int, limit: int = 4 * 1024 * 1024) -> None:
+        self.dropped = 0
+        self._fd = fd
+        self._limit = limit
+        self._pending: list[bytes] = []
+        self._size = 0  # of the pending lines and of those being written
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="wsguard-log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Queue a line, or drop it where there is no room."""
+        data = line.encode("utf-8", "backslashreplace") + b"\n"
+        with self._changed:
+            if self._closed or self._size + len(data) > self._limit:
+                self.dropped += 1
+                return
+            self._size += len(data)
+            self._pending.append(data)
+            if len(self._pending) == 1:
+                self._changed.notify()
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write out what is queued, for at most `timeout` seconds; later lines are dropped."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._closed)
+                lines, self._pending = self._pending, []
+            if not lines:
+                return
+            batch = b"".join(lines)
+            is_written = self._write(batch)
+            with self._changed:
+                self._size -= len(batch)
+                self.dropped += 0 if is_written else len(lines)
+
+    def _write(self, data: bytes) -> bool:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:  # the reader has gone: there is nobody left to tell
+            return False
+        return True

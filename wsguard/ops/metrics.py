@@ -1,0 +1,120 @@
+"""The Prometheus metrics. No label has a value that a peer can make up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import WSCloseCode
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from wsguard.ops.scrape import Scrape, Sources, add
+from wsguard.sessions.connection import Traffic
+from wsguard.sessions.records import Decided, Delivery, Ended
+
+_SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LONG = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0)
+_WELL_KNOWN_CODES = frozenset(int(code) for code in WSCloseCode)
+
+
+class Metrics:
+    """Every metric of the guard, in a registry of its own."""
+
+    def __init__(self, sources: Sources) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._collected = CollectorRegistry()
+        self._clock = sources.clock
+        self._passed = Traffic(0, 0, 0, 0)  # on connections that have ended
+        self._handshakes = self._counter("handshakes", "Handshakes that were decided.", "policy", "result", "reason")
+        self._handshake_duration = self._histogram(
+            "handshake_duration_seconds", "From a handshake's arrival to its answer.", _SHORT
+        )
+        self._closed = self._counter(
+            "connections_closed", "Admitted connections that ended.", "policy", "initiator", "reason", "code"
+        )
+        self._connection_duration = self._histogram(
+            "connection_duration_seconds", "How long admitted connections lived.", _LONG
+        )
+        self._lingering = self._gauge("refusals_lingering", "Refused clients whose Close is awaited now.")
+        self._lingered = self._counter(
+            "refusals_lingered", "Refused clients, by what became of the Close sent to them.", "delivery"
+        )
+        self._lingering_exceeded = self._counter(
+            "refusals_lingering_exceeded", "Refusals by plain HTTP, because maxLingering were awaited already."
+        )
+        self._reloads = self._counter("policy_reloads", "Loads of the policy files.", "result")
+        self._reloaded_at = self._gauge(
+            "policy_last_reload_success_timestamp_seconds", "When policies were last loaded, since the epoch."
+        )
+        self._fetches = self._counter("jwks_fetches", "Fetches of remote key sets.", "provider", "result")
+        self._loop_lag = self._histogram(
+            "event_loop_lag_seconds", "How much later than asked the event loop woke a sleeper.", _SHORT
+        )
+        self._collected.register(Scrape(sources, lambda: self._passed))
+        ProcessCollector(registry=self._collected)
+
+    def decided(self, record: Decided) -> None:
+        """Count a handshake."""
+        reason = record.reason.token if record.reason else ""
+        self._handshakes.labels(record.policy or "", record.result, reason).inc()
+        self._handshake_duration.observe(record.duration)
+
+    def ended(self, record: Ended) -> None:
+        """Count a connection's end. To be called in the same step in which it leaves the registry."""
+        code = _code_label(record)
+        self._closed.labels(record.policy, record.initiator, record.reason.token, code).inc()
+        self._connection_duration.observe(record.duration)
+        self._passed = add(self._passed, record.traffic)
+
+    def lingering(self, count: int) -> None:
+        """So many refused clients are awaited now."""
+        self._lingering.set(count)
+
+    def lingered(self, delivery: Delivery) -> None:
+        """Count a refused client that is awaited no more; short of `acknowledged`, closeTimeout struck."""
+        self._lingered.labels(delivery).inc()
+
+    def lingering_exceeded(self) -> None:
+        """Count a refusal for which there was no room to linger."""
+        self._lingering_exceeded.inc()
+
+    def policies_loaded(self, is_success: bool) -> None:
+        """Count a load of the policies, the first one included."""
+        self._reloads.labels("success" if is_success else "failure").inc()
+        if is_success:
+            self._reloaded_at.set(self._clock.wall())
+
+    def jwks_fetched(self, provider: str, result: str) -> None:
+        """Count a fetch of a provider's keys; `result` is one of a few words."""
+        self._fetches.labels(provider, result).inc()
+
+    def loop_lagged(self, seconds: float) -> None:
+        """Take a sample of the event loop's lag."""
+        self._loop_lag.observe(seconds)
+
+    def text(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self._collected)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"wsguard_{name}", help_text, labels, registry=self._collected)
+
+    def _gauge(self, name: str, help_text: str) -> Gauge:
+        return Gauge(f"wsguard_{name}", help_text, registry=self._collected)
+
+    def _histogram(self, name: str, help_text: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(f"wsguard_{name}", help_text, buckets=buckets, registry=self._collected)
+
+
+def _code_label(record: Ended) -> str:
+    """The close code; of codes that a peer chose freely only the thousand, or there were 65,536."""
+    if record.initiator == "guard" or record.code == 0 or record.code in _WELL_KNOWN_CODES:
+        return str(record.code)
+    return f"{record.code // 1000}xxx"

@@ -1,0 +1,104 @@
+"""One line and one count for each decision and each end, and a word on what else the proxy notices."""
+
+from __future__ import annotations
+
+import logging
+
+from wsguard.ops.log import Log, describe
+from wsguard.ops.metrics import Metrics
+from wsguard.ops.redact import digest, without_query
+from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.identity import Identity
+from wsguard.sessions.records import Decided, Delivery, Ended
+
+
+class Observer:
+    """Tells the log and the metrics what became of handshakes, refusals and connections."""
+
+    def __init__(self, log: Log, metrics: Metrics) -> None:
+        self._log = log
+        self._metrics = metrics
+
+    def decided(self, record: Decided) -> None:
+        """A handshake was admitted or refused."""
+        self._metrics.decided(record)
+        self._log.event(
+            "handshake",
+            _severity(record.reason),
+            connection_id=record.connection_id,
+            policy=record.policy,
+            result=record.result,
+            reason=record.reason.token if record.reason else None,
+            code=record.code or None,
+            detail=record.detail or None,
+            origin=None if record.origin is None else without_query(record.origin),
+            client_ip=record.client_ip,
+            host=record.host,
+            path=record.path,
+            **_who(record.identity),
+            duration=round(record.duration, 6),
+        )
+
+    def ended(self, record: Ended) -> None:
+        """An admitted connection ended, and leaves the registry in the same step."""
+        self._metrics.ended(record)
+        self._log.event(
+            "connection_closed",
+            _severity(record.reason),
+            connection_id=record.connection_id,
+            policy=record.policy,
+            initiator=record.initiator,
+            reason=record.reason.token,
+            code=record.code or None,
+            phase=record.phase,
+            delivery=record.delivery,
+            detail=record.detail or None,
+            client_ip=record.client_ip,
+            path=record.path,
+            **_who(record.identity),
+            duration=round(record.duration, 6),
+            **record.traffic._asdict(),
+        )
+
+    def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
+        """A policy that only audits would have cut this connection."""
+        self._log.event(
+            "cut_spared", connection_id=connection_id, policy=policy, reason=reason.token, detail=detail or None
+        )
+
+    def turned_away(self, client_ip: str, status: int, detail: str) -> None:
+        """A request got a plain HTTP answer of the guard's own."""
+        self._log.event("request_turned_away", client_ip=client_ip, status=status, detail=detail)
+
+    def lingering(self, count: int) -> None:
+        """So many refused clients are awaited now."""
+        self._metrics.lingering(count)
+
+    def lingered(self, delivery: Delivery) -> None:
+        """A refused client is awaited no more."""
+        self._metrics.lingered(delivery)
+
+    def lingering_exceeded(self) -> None:
+        """A refusal was plain HTTP for want of room."""
+        self._metrics.lingering_exceeded()
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """A bug, or something outside that nobody expected."""
+        self._log.event("fault", logging.ERROR, where=where, **describe(error))
+
+
+def _severity(reason: CloseReason | None) -> int:
+    return logging.ERROR if reason is CloseReason.GUARD_FAULT else logging.INFO
+
+
+def _who(identity: Identity | None) -> dict[str, str | None]:
+    if identity is None:
+        return {}
+    return {
+        "provider": identity.provider,
+        "issuer": identity.issuer,
+        "subject": identity.subject,
+        "source": identity.source,
+        "sid": digest(identity.sid) if identity.sid is not None else None,
+        "jti": digest(identity.jti) if identity.jti is not None else None,
+    }

@@ -1,0 +1,91 @@
+"""The metrics that are read when they are asked for: nothing is counted per frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from wsguard import __version__
+from wsguard.ops.drainer import Drainer
+from wsguard.sessions.clock import Clock
+from wsguard.sessions.connection import Traffic
+from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a scrape reads. `log_dropped` gives the log lines lost so far."""
+
+    registry: Registry
+    denylist: DenyList
+    drainer: Drainer
+    clock: Clock
+    log_dropped: Callable[[], int]
+
+
+class Scrape(Collector):
+    """Gauges of what lives, and totals of what has passed: `passed` on connections that ended, and the rest."""
+
+    def __init__(self, sources: Sources, passed: Callable[[], Traffic]) -> None:
+        self._sources = sources
+        self._passed = passed
+        self._policies: set[str] = set()  # a policy whose last connection left reads 0, and does not vanish
+
+    def collect(self) -> Iterator[Metric]:
+        """Read everything once."""
+        yield self._connections()
+        yield from self._traffic()
+        yield from self._drain()
+        yield from self._deny_list()
+        lost = self._sources.log_dropped()
+        yield CounterMetricFamily("wsguard_log_lines_dropped", "Log lines lost, as nobody read them.", lost)
+        build = GaugeMetricFamily("wsguard_build_info", "The version that runs.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+
+    def _connections(self) -> Metric:
+        counts = self._sources.registry.count_by_policy()
+        self._policies |= counts.keys()
+        gauge = GaugeMetricFamily("wsguard_connections", "Admitted connections that live.", labels=["policy"])
+        for policy in sorted(self._policies):
+            gauge.add_metric([policy], counts.get(policy, 0))
+        return gauge
+
+    def _traffic(self) -> Iterator[Metric]:
+        total = self._passed()
+        for connection in self._sources.registry:
+            total = add(total, connection.link.traffic())
+        messages = CounterMetricFamily("wsguard_messages", "Data messages forwarded.", labels=["direction"])
+        messages.add_metric(["client_to_backend"], total.messages_from_client)
+        messages.add_metric(["backend_to_client"], total.messages_from_backend)
+        yield messages
+        help_text = "Bytes forwarded after the handshake."
+        transferred = CounterMetricFamily("wsguard_transferred_bytes", help_text, labels=["direction"])
+        transferred.add_metric(["client_to_backend"], total.bytes_from_client)
+        transferred.add_metric(["backend_to_client"], total.bytes_from_backend)
+        yield transferred
+
+    def _drain(self) -> Iterator[Metric]:
+        drainer = self._sources.drainer
+        yield _gauge("draining", "1 from a drain's trigger on.", drainer.is_draining)
+        remaining = drainer.status.remaining if drainer.is_draining else 0
+        yield _gauge("drain_connections_remaining", "Connections that a drain has yet to end.", remaining)
+
+    def _deny_list(self) -> Iterator[Metric]:
+        denylist, now = self._sources.denylist, self._sources.clock.wall()
+        yield _gauge("deny_list_entries", "Logouts that are remembered.", len(denylist))
+        help_text = "1 while a logout could not be remembered, and tokens are refused."
+        yield _gauge("deny_list_overflowed", help_text, denylist.overflowed(now))
+
+
+def add(first: Traffic, second: Traffic) -> Traffic:
+    """The sum, member by member."""
+    return Traffic(*(a + b for a, b in zip(first, second, strict=True)))
+
+
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"wsguard_{name}", help_text, value)
