@@ -153,6 +153,6 @@ def read_head(request: web.BaseRequest) -> RequestHead:
     )
 
 
-async def listen(door: Door, host: str, port: int) -> asyncio.Server:
+async def listen(loop: asyncio.AbstractEventLoop, door: Door, host: str, port: int) -> asyncio.Server:
     """Open the public port. Raises OSError."""
-    return await door._loop.create_server(door, host, port, reuse_address=True, backlog=1024)
+    return await loop.create_server(door, host, port, reuse_address=True, backlog=1024)

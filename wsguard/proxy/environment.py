@@ -19,7 +19,7 @@ from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.records import Decided, Ended
+from wsguard.sessions.records import Decided, Delivery, Ended
 from wsguard.sessions.registry import Registry
 
 
@@ -51,7 +51,11 @@ class Observer(Protocol):
         ...
 
     def lingering(self, count: int) -> None:
-        """So many refused clients are still being waited for."""
+        """So many refused clients are being waited for now."""
+        ...
+
+    def lingered(self, delivery: Delivery) -> None:
+        """A refused client is waited for no more; `delivery` says what became of its Close."""
         ...
 
     def lingering_exceeded(self) -> None:

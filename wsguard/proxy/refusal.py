@@ -87,6 +87,7 @@ class Refuser:
     def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
         """It lingers no more."""
         self._count(-1)
+        self._env.observer.lingered(delivery)
 
     def _count(self, change: int) -> None:
         self._lingering += change

@@ -1,0 +1,172 @@
+"""The scanner against frames built and read by other code: whole, byte by byte, and cut anywhere."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support import wire
+from wsguard.protocol.scanner import NO_STATUS, RSV, RSV1, FrameScanner, Sender, reserved_bits
+
+SENDERS = {Sender.CLIENT: True, Sender.BACKEND: False}
+MAX_HEAD = 10  # bytes of a header that is held back: it goes on once its length is known
+MAX_CLOSE = 2 + 4 + 125
+
+
+def frames(masked: bool) -> st.SearchStrategy[list[bytes]]:
+    """Legal streams: messages in any number of fragments, with control frames between them, no Close."""
+    payload = st.binary(max_size=40) | st.sampled_from([bytes(n) for n in (0, 125, 126, 65535, 65536)])
+    control = st.builds(lambda op, p: wire.frame(op, p[:125], masked=masked), st.sampled_from((9, 10)), payload)
+    message = st.tuples(st.sampled_from((wire.TEXT, wire.BINARY)), st.lists(payload, min_size=1, max_size=3))
+
+    def fragments(item: tuple[int, list[bytes]]) -> list[bytes]:
+        opcode, parts = item
+        last = len(parts) - 1
+        return [
+            wire.frame(wire.CONTINUATION if at else opcode, part, fin=at == last, masked=masked)
+            for at, part in enumerate(parts)
+        ]
+
+    return st.lists(control.map(lambda frame: [frame]) | message.map(fragments), max_size=6).map(
+        lambda groups: [frame for group in groups for frame in group]
+    )
+
+
+def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
+    """`data` cut at the given places."""
+    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+
+
+@pytest.mark.parametrize(("sender", "masked"), SENDERS.items())
+@given(data=st.data())
+def test_a_legal_stream_goes_on_untouched_however_it_is_cut(sender: Sender, masked: bool, data: st.DataObject) -> None:
+    sent = data.draw(frames(masked))
+    stream = b"".join(sent)
+    ends = {0, *(len(b"".join(sent[: n + 1])) for n in range(len(sent)))}
+    scanner, out = FrameScanner(sender), b""
+    for chunk in chunks(stream, data.draw(st.lists(st.integers(0, 10**6), max_size=8))):
+        out += scanner.feed(chunk)
+        assert stream.startswith(out)
+        assert (scanner.left == 0) == (len(out) in ends), "left is 0 exactly at a frame boundary"
+    assert out == stream
+    assert not scanner.halted
+    assert scanner.messages == sum(bool(f[0] & 0x80) and f[0] & 0xF < 8 for f in sent)
+
+
+@pytest.mark.parametrize(("sender", "masked"), SENDERS.items())
+def test_byte_by_byte_at_most_a_header_is_held_back(sender: Sender, masked: bool) -> None:
+    stream = b"".join(wire.frame(2, os.urandom(n), masked=masked) for n in (0, 1, 125, 126, 65535, 65536))
+    scanner, out = FrameScanner(sender), b""
+    for at in range(len(stream)):
+        out += scanner.feed(stream[at : at + 1])
+        assert at + 1 - len(out) <= MAX_HEAD
+    assert out == stream
+
+
+def test_the_common_case_is_not_copied() -> None:
+    frame = wire.frame(wire.TEXT, b"x" * 1000)
+    assert FrameScanner(Sender.CLIENT).feed(frame) is frame
+
+
+def test_a_frame_of_more_than_4_gib_is_followed_without_being_held() -> None:
+    scanner = FrameScanner(Sender.CLIENT)
+    head = wire.frame(wire.BINARY, b"", declared=5 * 2**30)
+    assert scanner.feed(head) == head
+    assert scanner.left == 5 * 2**30
+    block = bytes(2**20)
+    assert scanner.feed(block) is block
+    assert scanner.left == 5 * 2**30 - 2**20
+
+
+VIOLATIONS = {
+    "unmasked client frame": (Sender.CLIENT, wire.frame(1, b"x", masked=False), "unmasked frame"),
+    "masked backend frame": (Sender.BACKEND, wire.frame(1, b"x"), "masked frame"),
+    "rsv1 without an extension": (Sender.CLIENT, wire.frame(1, b"x", rsv=4), "reserved bit"),
+    "rsv3": (Sender.CLIENT, wire.frame(1, b"x", rsv=1), "reserved bit"),
+    "reserved data opcode": (Sender.CLIENT, wire.frame(3, b"x"), "reserved opcode 3"),
+    "reserved control opcode": (Sender.CLIENT, wire.frame(11, b"x"), "reserved opcode 11"),
+    "fragmented ping": (Sender.CLIENT, wire.frame(9, b"x", fin=False), "fragmented control frame"),
+    "long ping": (Sender.CLIENT, wire.frame(9, b"x" * 126), "control frame over 125"),
+    "long close": (Sender.CLIENT, wire.frame(8, b"x" * 126), "control frame over 125"),
+    "stray continuation": (Sender.CLIENT, wire.frame(0, b"x"), "continuation of no message"),
+    "negative length": (Sender.CLIENT, b"\x82\xff\x80" + bytes(7), "most significant bit"),
+    "long form of a short length": (Sender.CLIENT, b"\x82\xfe\x00\x05", "shortest form"),
+    "longest form of a short length": (Sender.CLIENT, b"\x82\xff" + (65535).to_bytes(8, "big"), "shortest form"),
+}
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_a_violation_stops_the_stream_and_what_went_before_is_delivered(name: str) -> None:
+    sender, bad, why = VIOLATIONS[name]
+    good = wire.frame(wire.TEXT, b"before", masked=SENDERS[sender])
+    for pieces in ([good + bad], [good, bad], [bytes([b]) for b in good + bad]):
+        scanner = FrameScanner(sender)
+        out = b"".join(scanner.feed(piece) for piece in pieces)
+        assert out == good
+        assert scanner.halted
+        assert scanner.violation is not None
+        assert why in scanner.violation
+        assert scanner.left == 0
+        assert scanner.feed(good) == b""
+
+
+def test_a_new_message_inside_a_fragmented_one_is_a_violation_but_a_ping_is_not() -> None:
+    scanner = FrameScanner(Sender.CLIENT)
+    start, ping = wire.frame(1, b"a", fin=False), wire.frame(9, b"p")
+    assert scanner.feed(start + ping) == start + ping
+    assert scanner.in_message
+    assert scanner.feed(wire.frame(1, b"b")) == b""
+    assert scanner.violation == "new message inside a fragmented one"
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_transparent_passes_everything_but_wrong_masking_and_impossible_lengths(name: str) -> None:
+    sender, odd, _ = VIOLATIONS[name]
+    scanner = FrameScanner(sender, strict=False)
+    passed = scanner.feed(odd)
+    if "mask" in name or name == "negative length":
+        assert (passed, scanner.halted) == (b"", True)
+    else:
+        assert (passed, scanner.violation) == (odd, None)
+
+
+def test_reserved_bits_follow_what_was_negotiated() -> None:
+    assert reserved_bits(None) == reserved_bits(b"") == 0
+    assert reserved_bits(b"permessage-deflate; client_max_window_bits=12") == RSV1
+    assert reserved_bits(b"permessage-deflate, x-odd") == RSV
+    compressed = wire.frame(1, b"x", rsv=4)
+    assert FrameScanner(Sender.CLIENT, reserved=RSV1).feed(compressed) == compressed
+    for odd in (wire.frame(9, b"x", rsv=4), wire.frame(1, b"x", rsv=2)):
+        assert FrameScanner(Sender.CLIENT, reserved=RSV1).feed(odd) == b""
+        assert FrameScanner(Sender.CLIENT, reserved=RSV).feed(odd) == odd
+
+
+@pytest.mark.parametrize(("sender", "masked"), SENDERS.items())
+def test_a_close_is_held_until_it_is_whole_and_read(sender: Sender, masked: bool) -> None:
+    close = wire.frame(wire.CLOSE, (4440).to_bytes(2, "big") + "späť".encode(), masked=masked)
+    scanner = FrameScanner(sender)
+    out = [scanner.feed(close[at : at + 1]) for at in range(len(close))]
+    assert out == [*([b""] * (len(close) - 1)), close]
+    assert (scanner.close_code, scanner.halted, scanner.violation) == (4440, True, None)
+
+
+def test_a_close_without_a_code_and_bytes_behind_a_close() -> None:
+    scanner = FrameScanner(Sender.BACKEND)
+    close = wire.frame(wire.CLOSE, masked=False)
+    assert scanner.feed(close + wire.frame(1, b"late", masked=False)) == close
+    assert scanner.close_code == NO_STATUS
+
+
+@given(sender=st.sampled_from(Sender), strict=st.booleans(), data=st.binary(max_size=300), cut=st.integers(0, 300))
+def test_any_bytes_are_scanned_the_same_whole_and_in_two(sender: Sender, strict: bool, data: bytes, cut: int) -> None:
+    whole, halves = FrameScanner(sender, strict=strict), FrameScanner(sender, strict=strict)
+    out = whole.feed(data)
+    assert halves.feed(data[:cut]) + halves.feed(data[cut:]) == out
+    assert data.startswith(out)
+    assert len(data) - len(out) <= MAX_CLOSE or whole.halted
+    assert (whole.left, whole.messages, whole.halted) == (halves.left, halves.messages, halves.halted)
+    assert (whole.violation, whole.close_code) == (halves.violation, halves.close_code)

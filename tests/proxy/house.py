@@ -1,0 +1,142 @@
+"""The proxy in this process, with real rooms around it and clocks that the test turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+from types import TracebackType
+
+from tests.support.backend import RecordingBackend
+from tests.support.waiting import eventually
+from wsguard.policy.credentials import Credential
+from wsguard.policy.model import Backend, GuardSpec, Metadata, PolicySpec, WebSocketPolicy
+from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.tokens import TokenFact
+from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.conductor import Conductor
+from wsguard.proxy.door import Door, listen
+from wsguard.proxy.environment import Environment
+from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.timekeeper import Timekeeper
+from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.identity import Identity
+from wsguard.sessions.records import Decided, Delivery, Ended
+from wsguard.sessions.registry import Registry
+
+
+class TurnableClock:
+    """Real clocks, plus what the test adds to each."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.wall_offset = 1_000_000.0
+        self.monotonic_offset = 0.0
+
+    def wall(self) -> float:
+        return self.loop.time() + self.wall_offset
+
+    def monotonic(self) -> float:
+        return self.loop.time() + self.monotonic_offset
+
+
+class Notebook:
+    """An observer that writes everything down."""
+
+    def __init__(self) -> None:
+        self.decisions: list[Decided] = []
+        self.ends: list[Ended] = []
+        self.spares: list[tuple[str, CloseReason]] = []
+        self.turned: list[tuple[int, str]] = []
+        self.lingered_as: list[Delivery] = []
+        self.lingering_now = 0
+        self.overflows = 0
+        self.faults: list[tuple[str, BaseException]] = []
+
+    def decided(self, record: Decided) -> None:
+        self.decisions.append(record)
+
+    def ended(self, record: Ended) -> None:
+        self.ends.append(record)
+
+    def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
+        self.spares.append((connection_id, reason))
+
+    def turned_away(self, client_ip: str, status: int, detail: str) -> None:
+        self.turned.append((status, detail))
+
+    def lingering(self, count: int) -> None:
+        self.lingering_now = count
+
+    def lingered(self, delivery: Delivery) -> None:
+        self.lingered_as.append(delivery)
+
+    def lingering_exceeded(self) -> None:
+        self.overflows += 1
+
+    def fault(self, where: str, error: BaseException) -> None:
+        self.faults.append((where, error))
+
+
+class Facts:
+    """A verifier whose answers the test sets."""
+
+    def __init__(self) -> None:
+        self.identity: Identity | None = None
+
+    async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
+        assert self.identity is not None
+        return tuple(TokenFact(credential, self.identity) for credential in credentials)
+
+
+class House:
+    """A door on a free port in front of `backend`, under one policy for every path."""
+
+    def __init__(self, backend: RecordingBackend | str, spec: PolicySpec = PolicySpec(), guard: GuardSpec = GuardSpec()) -> None:
+        self.spec, self.guard = spec, guard
+        self.backend_url = backend if isinstance(backend, str) else backend.url
+        self.notebook, self.facts = Notebook(), Facts()
+        self.draining = False
+
+    async def __aenter__(self) -> House:
+        loop = asyncio.get_running_loop()
+        self.clock = TurnableClock()
+        self.timekeeper = Timekeeper(loop, self.clock)
+        self.registry, self.deny_list = Registry(), DenyList()
+        policy = WebSocketPolicy(metadata=Metadata(name="test"), spec=self.spec)
+        policies = PolicySet((policy,), self.guard)
+        env = Environment(
+            loop=loop,
+            clock=self.clock,
+            rng=Random(7),
+            registry=self.registry,
+            deny_list=self.deny_list,
+            timekeeper=self.timekeeper,
+            verifier=self.facts,
+            observer=self.notebook,
+            policies=lambda: policies,
+            is_draining=lambda: self.draining,
+            backend=Backend(url=self.backend_url),
+        )
+        self.forwarder = Forwarder(env)
+        self.door = Door(env, Conductor(env), self.forwarder)
+        self.server = await listen(loop, self.door, "127.0.0.1", 0)
+        self.port = int(self.server.sockets[0].getsockname()[1])
+        self.timekeeper.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.timekeeper.stop()
+        self.server.close()
+        for connection in self.registry:
+            connection.link.cut(CloseReason.TERMINATED)
+        await self.door.shutdown(1.0)
+        await self.forwarder.close()
+        if error is None:
+            assert self.notebook.faults == []
+
+    async def end(self) -> Ended:
+        """The first connection's end."""
+        return await eventually(lambda: next(iter(self.notebook.ends), None), what="a connection's end")
