@@ -117,9 +117,7 @@ class JwksCache:
     def _is_usable(self, entry: _Entry) -> bool:
         return entry.keys is not None and self._clock.monotonic() - entry.fetched_at < STALE_LIMIT
 
-    def _start_fetch(
-        self, entry: _Entry, provider: JwtProvider, remote: RemoteJwks
-    ) -> asyncio.Task[None] | None:
+    def _start_fetch(self, entry: _Entry, provider: JwtProvider, remote: RemoteJwks) -> asyncio.Task[None] | None:
         """A new fetch; None where the last one ended less than `failedRefetchDuration` ago."""
         ended = entry.tried_at
         if ended is not None and self._clock.monotonic() - ended < remote.failed_refetch_duration:

@@ -55,9 +55,7 @@ class TokenVerifier:
             getsizeof=lambda verified: verified.size,
         )
 
-    async def gather(
-        self, policy: WebSocketPolicy, credentials: Iterable[Credential]
-    ) -> tuple[TokenFact, ...]:
+    async def gather(self, policy: WebSocketPolicy, credentials: Iterable[Credential]) -> tuple[TokenFact, ...]:
         """What became of each of `credentials`, in their order, under the `policy` that they were read for.
 
         Waits only where keys have to be fetched.
@@ -69,9 +67,7 @@ class TokenVerifier:
             facts = tuple(map(TokenFact, presented, outcomes))
         return facts
 
-    def cached(
-        self, policy: WebSocketPolicy, credentials: Iterable[Credential]
-    ) -> tuple[TokenFact, ...] | None:
+    def cached(self, policy: WebSocketPolicy, credentials: Iterable[Credential]) -> tuple[TokenFact, ...] | None:
         """The facts of `gather` where all keys that matter are at hand; None where it would have to wait."""
         facts = []
         for credential in credentials:

@@ -77,9 +77,7 @@ class _Conflict(Exception):
     """Ends reading inside this module."""
 
 
-def read_credentials(
-    handshake: Handshake, policy: WebSocketPolicy
-) -> tuple[Credential, ...] | CredentialConflict:
+def read_credentials(handshake: Handshake, policy: WebSocketPolicy) -> tuple[Credential, ...] | CredentialConflict:
     """Every credential that `policy` looks for and `handshake` carries.
 
     An empty cookie, parameter or header field is none: applications log out by emptying them.
