@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from wsguard import __version__
 
-COMMANDS: tuple[str, ...] = ("connections", "demo", "drain", "logout")
+COMMANDS: tuple[str, ...] = ("connections", "demo", "drain", "explain", "logout", "run")
 
 
 class UsageError(Exception):

@@ -1,0 +1,183 @@
+"""One handshake's way through the guard, step by step: the judge's own tables, walked aloud.
+
+Nothing here decides: each step is the function that the guard itself calls, in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from random import SystemRandom
+from typing import Literal, Protocol
+
+from wsguard.policy.credentials import Credential, CredentialConflict, read_credentials
+from wsguard.policy.decision import Admit, Refuse
+from wsguard.policy.effective import IPAddress, effective_request
+from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
+from wsguard.policy.model import Rejection, RejectionMode, WebSocketPolicy
+from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.tokens import TokenFact
+from wsguard.protocol.closing import http_status
+from wsguard.protocol.handshake import Handshake, HttpRefusal, is_attempt, read_handshake, request_problem
+from wsguard.protocol.http import RequestHead
+from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.target import is_reserved
+from wsguard.proxy.wording import word
+from wsguard.sessions.denylist import DenyList
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One check and what it said: a sentence without a secret."""
+
+    check: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the client gets: `code` and `reason` in a Close frame, or `status` as plain HTTP (the other is None)."""
+
+    reason: str
+    advice: str
+    code: int | None = None
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
+
+    `erased` are the sources of credentials that the backend does not get; `added` are the identity headers.
+    """
+
+    issuer: str | None = None
+    subject: str | None = None
+    expires_at: float | None = None
+    erased: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The whole way. `result` is `http` where the request is no valid handshake and gets a plain answer.
+
+    `audited`: the policy would refuse, and only records that.
+    """
+
+    result: Literal["admitted", "refused", "audited", "http"]
+    policy: str | None
+    steps: tuple[Step, ...]
+    refusal: Refusal | None = None
+    admission: Admission | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A clock that stands still: an explanation is of one moment, `now` in seconds since the epoch."""
+
+    now: float
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return self.now
+
+    def monotonic(self) -> float:
+        """Seconds since some start."""
+        return self.now
+
+
+class Verifier(Protocol):
+    """Who turns credentials into facts."""
+
+    async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
+        """One fact a credential."""
+        ...
+
+
+@dataclass(slots=True)
+class Walk:
+    """Walks one request through `policies`. `now` is seconds since the epoch; `tls`: the client speaks TLS."""
+
+    policies: PolicySet
+    verifier: Verifier
+    now: float
+    steps: list[Step] = field(default_factory=list)
+
+    async def explain(self, head: RequestHead, peer_ip: IPAddress, *, tls: bool) -> Explanation:
+        """The way of `head`, which comes from `peer_ip`."""
+        handshake = _read(head)
+        if isinstance(handshake, HttpRefusal):
+            return self._http(handshake)
+        try:
+            effective = effective_request(head, peer_ip, tls, self.policies.guard.client_ip_detection)
+        except ValueError as error:  # a trusted peer's X-Forwarded-Host: Host itself was read before
+            return self._http(HttpRefusal(HTTPStatus.BAD_REQUEST, f"unreadable host: {error}"))
+        self.steps.append(Step("request", True, "a valid WebSocket handshake"))
+        policy = self.policies.find(effective.authority, handshake.path)
+        case = Case(handshake, effective, policy, self.policies.guard, self.now, DenyList())
+        refusal = self._refused_by(EARLY, case)
+        if policy is not None:
+            case = replace(case, credentials=read_credentials(handshake, policy))
+        if refusal is None and policy is not None:
+            if not isinstance(case.credentials, CredentialConflict):
+                case = replace(case, facts=await self.verifier.gather(policy, case.credentials))
+            refusal = self._refused_by(LATE, case)
+        return self._explanation(case, refusal)
+
+    def _refused_by(self, checks: Sequence[tuple[str, Check]], case: Case) -> Refuse | None:
+        for name, check in checks:
+            result = check(case)
+            self.steps.append(Step(name, not isinstance(result, Refuse), result.detail))
+            if isinstance(result, Refuse):
+                return result
+        return None
+
+    def _http(self, refusal: HttpRefusal) -> Explanation:
+        self.steps.append(Step("request", False, refusal.why))
+        phrase = HTTPStatus(refusal.status).phrase.lower()
+        return Explanation("http", None, tuple(self.steps), Refusal(phrase, "", status=refusal.status))
+
+    def _explanation(self, case: Case, refusal: Refuse | None) -> Explanation:
+        policy = case.policy.name if case.policy else None
+        steps = tuple(self.steps)
+        if refusal is not None and not is_only_audited(case):
+            return Explanation("refused", policy, steps, refusal=self._refusal(case, refusal.reason))
+        if refusal is not None:
+            audited = self._refusal(case, refusal.reason)
+            return Explanation("audited", policy, steps, audited, _admission(case, Admit()))
+        decision = judge(case)
+        assert isinstance(decision, Admit)  # every check of its tables has just passed
+        return Explanation("admitted", policy, steps, admission=_admission(case, decision))
+
+    def _refusal(self, case: Case, reason: CloseReason) -> Refusal:
+        rejection = case.policy.spec.rejection if case.policy else Rejection()
+        mode = rejection.foreign_origin if reason is CloseReason.ORIGIN_DENIED else rejection.mode
+        if mode is RejectionMode.HTTP_STATUS:
+            return Refusal(reason.token, reason.advice.value, status=http_status(reason))
+        close = word(reason, rejection, self.policies.guard, SystemRandom())
+        return Refusal(reason.token, reason.advice.value, code=close.code)
+
+
+def _read(head: RequestHead) -> Handshake | HttpRefusal:
+    """What the door makes of the request, before any policy."""
+    if problem := request_problem(head):
+        return problem
+    if is_reserved(head.target):
+        return HttpRefusal(HTTPStatus.NOT_FOUND, "the guard keeps /.wsguard for itself")
+    if not is_attempt(head):
+        return HttpRefusal(HTTPStatus.UPGRADE_REQUIRED, "no WebSocket handshake")
+    return read_handshake(head)
+
+
+def _admission(case: Case, admit: Admit) -> Admission:
+    credentials = () if isinstance(case.credentials, CredentialConflict) else case.credentials
+    return Admission(
+        issuer=admit.identity.issuer if admit.identity else None,
+        subject=admit.identity.subject if admit.identity else None,
+        expires_at=None if admit.expires_at is None else admit.expires_at + case.clock_skew,
+        erased=tuple(credential.source for credential in credentials if not credential.forward),
+        added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
+    )

@@ -1,0 +1,170 @@
+"""`wsguard explain`: what would become of a handshake, and which check says so."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from wsguard.cli import UsageError
+
+if TYPE_CHECKING:
+    from wsguard.cli._explanation import Admission, Explanation
+    from wsguard.protocol.http import RequestHead
+
+HELP = "print a decision step by step: what would become of a handshake, and why"
+
+_URL = re.compile(r"(?P<scheme>wss?|https?)://(?P<authority>[^/?#]+)(?P<target>.*)", re.IGNORECASE)
+_KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455 §1.3: explaining needs no secret nonce
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    parser.add_argument(
+        "--policy", action="append", required=True, metavar="PATH", help="a policy file or a folder of them"
+    )
+    parser.add_argument("--url", metavar="URL", help="what the client dials (default: the listener's address, path /)")
+    parser.add_argument(
+        "--origin", metavar="ORIGIN", help="the page that dials (default: no Origin, as from a program)"
+    )
+    parser.add_argument("--header", action="append", default=[], metavar="'N: V'", help="a request header field")
+    parser.add_argument(
+        "--cookie", action="append", default=[], metavar="N=V", help="a cookie; - reads cookies from standard input"
+    )
+    parser.add_argument("--remote-ip", default="127.0.0.1", metavar="IP", help="the TCP peer (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print it as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Explain one handshake; returns the exit status: 0 for any verdict, 2 where the policies cannot be used."""
+    import asyncio
+
+    from wsguard.config.store import ConfigError
+
+    try:
+        explanation = asyncio.run(_explain(args))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print("\n".join(_as_json(explanation) if args.json else _as_text(explanation)))
+    return 0
+
+
+async def _explain(args: argparse.Namespace) -> Explanation:
+    import aiohttp
+
+    from wsguard.cli._explanation import Moment, Walk
+    from wsguard.config.store import read
+    from wsguard.identity.jwks import JwksCache
+    from wsguard.identity.verifier import TokenVerifier
+    from wsguard.policy.effective import parse_ip
+
+    peer = parse_ip(args.remote_ip)
+    if peer is None:
+        raise UsageError(f"--remote-ip must be an IP address, not {args.remote_ip}")
+    snapshot = read([Path(path) for path in args.policy])
+    url = _Url.parse(args.url or f"ws://{snapshot.policy_set.guard.listener.address}/")
+    head = _request(url, args)
+    moment = Moment(time.time())
+    async with aiohttp.ClientSession() as session:
+        jwks = JwksCache(session, moment, lambda _provider, _result: None)
+        walk = Walk(snapshot.policy_set, TokenVerifier(jwks, snapshot.local_keys, moment), moment.now)
+        return await walk.explain(head, peer, tls=url.tls)
+
+
+class _Url(NamedTuple):
+    """A URL taken apart and nothing more: what the guard judges is the spelling."""
+
+    tls: bool
+    authority: str
+    target: str
+
+    @classmethod
+    def parse(cls, text: str) -> _Url:
+        parts = _URL.fullmatch(text)
+        if parts is None:
+            raise UsageError(f"--url must be like wss://app.example.com/ws, not {text}")
+        target = parts["target"]
+        target = target if target.startswith("/") else f"/{target}"
+        return cls(parts["scheme"].lower() in ("wss", "https"), parts["authority"], target)
+
+
+def _request(url: _Url, args: argparse.Namespace) -> RequestHead:
+    """The handshake a browser would send; a field of `--header` replaces its own of the same name."""
+    from wsguard.protocol.http import Headers, RequestHead
+
+    given = [_header(text) for text in args.header]
+    if args.origin is not None:
+        given.append(("Origin", args.origin))
+    if cookies := "; ".join(_cookies(args.cookie)):
+        given.append(("Cookie", cookies))
+    usual = {"Host": url.authority, "Upgrade": "websocket", "Connection": "Upgrade"}
+    usual |= {"Sec-WebSocket-Key": _KEY, "Sec-WebSocket-Version": "13"}
+    replaced = {name.lower() for name, _ in given}
+    fields = [(name, value) for name, value in usual.items() if name.lower() not in replaced]
+    raw = tuple((_bytes(name), _bytes(value)) for name, value in (*fields, *given))
+    return RequestHead("GET", url.target, (1, 1), Headers(raw))
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise UsageError(f"--header must be like 'X-Forwarded-Proto: https', not {name}")
+    return name.strip(), value.strip()
+
+
+def _cookies(words: Iterable[str]) -> Iterator[str]:
+    """`N=V` as it stands; `-` is replaced by the lines of standard input, so that no secret is in a command line."""
+    for word in words:
+        if word == "-":
+            yield from (line.strip().removeprefix("Cookie:").strip() for line in sys.stdin if line.strip())
+        elif "=" in word:
+            yield word
+        else:
+            raise UsageError("--cookie must be NAME=VALUE, or - for standard input")
+
+
+def _bytes(text: str) -> bytes:
+    """As on the wire (the command line's bytes, unchanged); no line can end inside a field."""
+    if not text.replace("\t", " ").isprintable():
+        raise UsageError("a header field or a cookie has control characters")
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _as_json(explanation: Explanation) -> Iterator[str]:
+    import dataclasses
+    import json
+
+    yield json.dumps(dataclasses.asdict(explanation), indent=2, ensure_ascii=False)
+
+
+def _as_text(explanation: Explanation) -> Iterator[str]:
+    width = max(len(step.check) for step in explanation.steps)
+    for step in explanation.steps:
+        yield f"{step.check.ljust(width)}  {'ok' if step.passed else 'NO'}  {step.detail}"
+    yield ""
+    refusal, admission = explanation.refusal, explanation.admission
+    if refusal is not None:
+        what = f"HTTP {refusal.status}" if refusal.code is None else f"{refusal.code}"
+        advice = f"; the client should {refusal.advice}" if refusal.advice else ""
+        verb = "would be refused, but the policy only audits" if explanation.result == "audited" else "refused"
+        yield f"{verb}: {what} {refusal.reason}{advice}"
+    if admission is not None:
+        yield from _admitted(explanation, admission)
+
+
+def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
+    who = f"{admission.subject} of {admission.issuer}" if admission.subject else "anonymous"
+    yield f"admitted by policy {explanation.policy} as {who}"
+    if admission.expires_at is not None:
+        end = datetime.fromtimestamp(admission.expires_at, UTC)
+        yield f"  the token holds until {end:%Y-%m-%d %H:%M:%S} UTC, clock skew included"
+    for source in admission.erased:
+        yield f"  hidden from the backend: {source}"
+    for field in admission.added:
+        yield f"  added for the backend: {field}"
