@@ -6,6 +6,7 @@ The transport comes back paused, so that not a byte behind the 101 is read befor
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from wsguard.policy.model import HostPort
 from wsguard.protocol.reasons import CloseReason
@@ -31,10 +32,9 @@ class _Dialer(asyncio.Protocol):
         self.answer: asyncio.Future[Answer] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(WRITE_HIGH_WATER)
-        transport.write(self._request)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one, and no subclass
+        self.transport.set_write_buffer_limits(WRITE_HIGH_WATER)
+        self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if self.answer.done():

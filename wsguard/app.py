@@ -1,0 +1,239 @@
+"""The composition root: makes every room, introduces them to one another, opens the door, and closes up at the end.
+
+The order of the start matters. The policies are read first, so that a bad one is said before a port is taken; the door
+opens last, so that the guard is never reachable without its probes. The end is the reverse, after a drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import resource
+import signal
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import SystemRandom
+
+import aiohttp
+
+from wsguard import __version__
+from wsguard.config.reload import Outcome, Reloader, ReloadResult
+from wsguard.config.store import Snapshot, read
+from wsguard.config.watch import Watcher
+from wsguard.identity.jwks import JwksCache
+from wsguard.identity.verifier import TokenVerifier
+from wsguard.ops.admin import AdminPort
+from wsguard.ops.control import Control, control_app
+from wsguard.ops.control_socket import ControlSocket, serve_control
+from wsguard.ops.drainer import Drainer
+from wsguard.ops.health import Health
+from wsguard.ops.log import Log
+from wsguard.ops.log_writer import LineWriter
+from wsguard.ops.loop_lag import sample_loop_lag
+from wsguard.ops.metrics import Metrics
+from wsguard.ops.observer import Observer
+from wsguard.ops.scrape import Sources
+from wsguard.ops.serving import serve
+from wsguard.ops.views import LoadedPolicies, LoadedPolicy
+from wsguard.policy.overrides import Overrides
+from wsguard.proxy.conductor import Conductor
+from wsguard.proxy.door import Door, listen
+from wsguard.proxy.environment import Environment
+from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.timekeeper import Timekeeper
+from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.registry import Registry
+
+_STDOUT = 1
+_LAST_REQUESTS = 1.0  # seconds that forwarded requests may go on after the drain
+
+
+class StartError(Exception):
+    """The guard cannot start: a sentence for the operator."""
+
+
+class SystemClock:
+    """The process's own clocks."""
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line says. `control` is the path of the control socket; None: there is none."""
+
+    policies: tuple[Path, ...]
+    overrides: Overrides
+    control: Path | None
+
+
+class Guard:
+    """One guard in this process. Made inside a running loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the policies and make the rooms; nothing listens yet. Raises ConfigError and StartError."""
+        self._settings = settings
+        loop = asyncio.get_running_loop()
+        load = partial(read, settings.policies, settings.overrides)
+        self._reloader = Reloader(load(), load, self._reloaded)
+        guard = self._reloader.current.policy_set.guard
+        if not guard.backends:
+            raise StartError("no backend: give --backend http://127.0.0.1:3000, or `backends` in a GuardConfig")
+        self._log = Log(LineWriter(_STDOUT), guard.logging.level.value, guard.logging.format.value)
+        self._log.install()
+        self._clock = clock = SystemClock()
+        rng = SystemRandom()
+        self._registry, self._deny_list = Registry(), DenyList()
+        self._drainer = Drainer(self._registry, clock, rng, self._log)
+        self._health = Health()
+        sources = Sources(self._registry, self._deny_list, self._drainer, clock, lambda: self._log.dropped)
+        self._metrics = Metrics(sources)
+        self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        self._jwks = JwksCache(self._fetching, clock, self._metrics.jwks_fetched)
+        self._env = Environment(
+            loop=loop,
+            clock=clock,
+            rng=rng,
+            registry=self._registry,
+            deny_list=self._deny_list,
+            timekeeper=Timekeeper(loop, clock),
+            verifier=self._verifier(self._reloader.current),
+            observer=Observer(self._log, self._metrics),
+            policies=lambda: self._reloader.current.policy_set,
+            is_draining=lambda: self._drainer.is_draining,
+            backend=guard.backends[0],
+        )
+        self._control = Control(
+            registry=self._registry,
+            denylist=self._deny_list,
+            drainer=self._drainer,
+            clock=clock,
+            log=self._log,
+            policies=self._loaded,
+            issuers=self._issuers,
+            drain_window=lambda: self._reloader.current.policy_set.guard.shutdown.drain_window,
+        )
+        self._ending = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain and return. Raises StartError and ControlSocketError."""
+        guard = self._reloader.current.policy_set.guard
+        _raise_descriptor_limit()
+        self._announce(self._reloader.current)
+        async with AsyncExitStack() as closing:
+            closing.callback(self._log.close)
+            closing.push_async_callback(self._fetching.close)
+            await self._serve_control(closing)
+            await self._serve_admin(closing)
+            await self._open_door(closing)
+            watcher = Watcher(self._settings.policies, self._reloader)
+            for work in (watcher.run(), sample_loop_lag(self._metrics.loop_lagged)):
+                closing.callback(asyncio.create_task(work).cancel)
+            self._env.timekeeper.start()
+            closing.callback(self._env.timekeeper.stop)
+            self._listen_to_signals()
+            gc.collect()
+            gc.freeze()  # what start-up made lives as long as the process: the collector need not walk it
+            self._health.started = True
+            self._log.event("started", version=__version__, listen=str(guard.listener.address))
+            await self._ending.wait()
+            await self._drainer.finish(guard.shutdown.drain_window)
+            self._log.event("stopped")
+
+    async def _open_door(self, closing: AsyncExitStack) -> None:
+        address = self._reloader.current.policy_set.guard.listener.address
+        forwarder = Forwarder(self._env)
+        closing.push_async_callback(forwarder.close)
+        door = Door(self._env, Conductor(self._env), forwarder)
+        try:
+            server = await listen(self._env.loop, door, address.host, address.port)
+        except OSError as error:
+            raise StartError(f"cannot listen on {address}: {error.strerror or error}") from error
+        closing.push_async_callback(door.shutdown, _LAST_REQUESTS)
+        closing.callback(server.close)
+
+    async def _serve_admin(self, closing: AsyncExitStack) -> None:
+        spec = self._reloader.current.policy_set.guard.admin
+        port = AdminPort(self._health, self._metrics, self._control, spec.allowed_hosts, self._admin_token)
+        try:
+            served = await serve(port.app(), spec.address.host, spec.address.port)
+        except OSError as error:
+            raise StartError(f"cannot listen on {spec.address} (admin): {error.strerror or error}") from error
+        closing.push_async_callback(served.cleanup)
+
+    async def _serve_control(self, closing: AsyncExitStack) -> None:
+        if self._settings.control is not None:
+            served = await serve_control(control_app(self._control), self._settings.control)
+            closing.push_async_callback(served.close)
+
+    def _admin_token(self) -> bytes | None:
+        snapshot = self._reloader.current
+        file = snapshot.policy_set.guard.admin.token_file
+        return None if file is None else snapshot.key_files[file]
+
+    def _listen_to_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._env.loop.add_signal_handler(number, self._end)
+        self._env.loop.add_signal_handler(signal.SIGHUP, self._reload_now)
+
+    def _end(self) -> None:
+        """The first signal drains; the next one hurries."""
+        if self._ending.is_set():
+            self._drainer.start(0.0)
+        self._ending.set()
+
+    def _reload_now(self) -> None:
+        """SIGHUP: read the files now, whether or not the watcher saw a change."""
+        self._reloading = asyncio.ensure_future(self._reloader.reload())
+
+    def _reloaded(self, result: ReloadResult) -> None:
+        self._metrics.policies_loaded(result.outcome is not Outcome.REFUSED)
+        if result.outcome is Outcome.REFUSED:
+            self._log.event("reload_refused", logging.ERROR, error=result.error)
+            return
+        self._env.verifier = self._verifier(result.snapshot)
+        self._announce(result.snapshot)
+
+    def _announce(self, snapshot: Snapshot) -> None:
+        for warning in snapshot.warnings:
+            self._log.event("policy_warning", logging.WARNING, detail=str(warning))
+        names = [policy.name for policy in snapshot.policy_set.policies]
+        self._log.event("policies_loaded", revision=snapshot.revision, policies=names)
+
+    def _verifier(self, snapshot: Snapshot) -> TokenVerifier:
+        """A verifier of its own for each snapshot: what was verified with yesterday's keys is forgotten."""
+        return TokenVerifier(self._jwks, snapshot.local_keys, self._clock)
+
+    def _loaded(self) -> LoadedPolicies:
+        snapshot, reloader = self._reloader.current, self._reloader
+        places = snapshot.policy_set.places
+        return LoadedPolicies(
+            policies=tuple(
+                LoadedPolicy(name, places[name].file, places[name].line) if name in places else LoadedPolicy(name, "", 0)
+                for name in (policy.name for policy in snapshot.policy_set.policies)
+            ),
+            revision=snapshot.revision,
+            loaded_at=snapshot.loaded_at,
+            last_error=reloader.last_error,
+            last_error_at=reloader.last_error_at,
+        )
+
+    def _issuers(self) -> frozenset[str]:
+        jwts = (policy.spec.jwt for policy in self._reloader.current.policy_set.policies)
+        return frozenset(provider.issuer or provider.name for jwt in jwts if jwt for provider in jwt.providers)
+
+
+def _raise_descriptor_limit() -> None:
+    """Two descriptors a connection: take all that the system grants."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
