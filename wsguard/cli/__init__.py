@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from wsguard import __version__
 
-COMMANDS: tuple[str, ...] = ("connections", "demo", "drain", "explain", "logout", "run")
+COMMANDS: tuple[str, ...] = ("check", "connections", "demo", "drain", "explain", "logout", "run", "schema")
 
 
 class UsageError(Exception):

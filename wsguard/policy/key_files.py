@@ -6,27 +6,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from wsguard.policy.model import Algorithm, GuardConfig, WebSocketPolicy
+from wsguard.policy.model import GuardConfig, JwtProvider, WebSocketPolicy
 from wsguard.policy.yaml_source import Node, Place
 
 
 class Content(Enum):
     """What a named file holds."""
 
-    JWKS = "a key set"
-    HMAC_KEY = "a shared secret"
+    KEYS = "keys"
     CERTIFICATES = "certificates"
     BEARER = "a bearer token"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A file that is named at `place`. `algorithms` are those that a provider wants to verify with its keys."""
+    """A file that is named at `place`, by `provider` where it holds a provider's keys."""
 
     file: str
     content: Content
     place: Place
-    algorithms: tuple[Algorithm, ...] = ()
+    provider: JwtProvider | None = None
 
 
 def key_files(document: WebSocketPolicy | GuardConfig, node: Node) -> Iterator[KeyFile]:
@@ -40,10 +39,10 @@ def key_files(document: WebSocketPolicy | GuardConfig, node: Node) -> Iterator[K
             path = ("spec", "jwt", "providers", i)
             if provider.local_secret_file is not None:
                 place = node.at((*path, "localSecretFile"))
-                yield KeyFile(provider.local_secret_file, Content.HMAC_KEY, place, provider.algorithms)
+                yield KeyFile(provider.local_secret_file, Content.KEYS, place, provider)
             if provider.local_jwks is not None:
                 place = node.at((*path, "localJWKS", "file"))
-                yield KeyFile(provider.local_jwks.file, Content.JWKS, place, provider.algorithms)
+                yield KeyFile(provider.local_jwks.file, Content.KEYS, place, provider)
             if provider.remote_jwks is not None and provider.remote_jwks.ca_file is not None:
                 place = node.at((*path, "remoteJWKS", "caFile"))
                 yield KeyFile(provider.remote_jwks.ca_file, Content.CERTIFICATES, place)

@@ -148,8 +148,7 @@ class OriginSpec(Model):
     ] = written((SAME_HOST,), ["SameHost"])
     """SameHost, origins, `https://*.example.com`, `null`, or `*`; a list replaces the default."""
     missing: MissingOrigin = MissingOrigin.DENY_WITH_COOKIE
-    """What becomes of a handshake without an Origin: Deny, Allow, or DenyWithCookie, which refuses
-    one that carries what a browser sends by itself."""
+    """A handshake without an Origin: Deny, Allow, or DenyWithCookie (what browsers add by themselves counts)."""
 
 
 class PolicySpec(Model):

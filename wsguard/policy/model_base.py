@@ -40,6 +40,11 @@ class Model(BaseModel):
     """Keys that belong to the policy language and that this version refuses, as files spell them."""
 
 
+def one_of(*keys: str) -> ConfigDict:
+    """The configuration of a model that must have exactly one of `keys`, which its schema then says too."""
+    return ConfigDict(json_schema_extra={"oneOf": [{"required": [key]} for key in keys]})
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Passed as pydantic's context while a file is read: relative paths in it start at `folder`."""

@@ -20,7 +20,7 @@ from wsguard.policy.fields import (
     PositiveDuration,
     duration,
 )
-from wsguard.policy.model_base import Model, read_as, shorten, written
+from wsguard.policy.model_base import Model, one_of, read_as, shorten, written
 from wsguard.policy.model_session import sendable
 from wsguard.protocol.authority import DEFAULT_PORTS, parse_authority
 from wsguard.protocol.reasons import CloseReason
@@ -64,6 +64,8 @@ class Listener(Model):
 
 class XForwardedFor(Model):
     """Which proxies in front are believed: exactly one of the two."""
+
+    model_config = one_of("trustedCIDRs", "numTrustedHops")
 
     trusted_cidrs: tuple[Cidr, ...] = Field(default=(), min_length=1)
     """The networks of the proxies."""

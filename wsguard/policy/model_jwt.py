@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from wsguard.policy.fields import File, Flag, Name, PositiveDuration, Text, Uri, duration
-from wsguard.policy.model_base import Model, unique, written
+from wsguard.policy.model_base import Model, one_of, unique, written
 from wsguard.policy.model_extraction import AUTHORIZATION_BEARER, ExtractFrom, HeaderName
 
 
@@ -73,6 +73,8 @@ def _algorithm(value: object) -> object:
 
 class JwtProvider(Model):
     """One issuer of tokens: exactly one of `remoteJWKS`, `localJWKS` and `localSecretFile` holds its keys."""
+
+    model_config = one_of("remoteJWKS", "localJWKS", "localSecretFile")
 
     name: Name
     """The provider's name in rules, logs and metrics."""

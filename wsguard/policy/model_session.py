@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, JsonValue
 
 from wsguard.policy.fields import Count, Duration, PositiveDuration, duration
 from wsguard.policy.model_base import Model, not_yet, read_as, shorten
@@ -47,6 +47,9 @@ class OnReload(Enum):
     """What becomes of live connections when policies change."""
 
     KEEP = "Keep"
+
+
+_SENT: list[JsonValue] = [reason.token for reason in CloseReason if reason.advice is not Advice.NOTHING]
 
 
 def _reason(text: str) -> CloseReason:
@@ -97,7 +100,7 @@ class Rejection(Model):
     profile: Profile = Profile.DEFAULT
     """The client library whose close codes are spoken."""
     codes: Mapping[Token, Annotated[Count, AfterValidator(sendable)]] = Field(
-        default={}, json_schema_extra={"default": {}}
+        default={}, json_schema_extra={"propertyNames": {"enum": _SENT}}
     )
     """Close codes by reason, before the profile's."""
     close_timeout: PositiveDuration = duration("2s")

@@ -1,0 +1,89 @@
+"""Which files a path stands for, their bytes, and a stamp that tells whether any of them changed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+_SUFFIXES = (".yaml", ".yml")
+_POLICY_TESTS = (".test.yaml", ".test.yml")
+
+Stamp = Mapping[str, tuple[str, int, int, int]]
+"""For each file by its name: what the name resolves to, inode, size and time of change."""
+
+
+class UnreadableError(Exception):
+    """A path that cannot be read; the message is a sentence that does not name it."""
+
+
+def policy_files(path: Path) -> list[Path]:
+    """The policy files that `path` stands for: itself, or what a folder holds, in the order of the names.
+
+    Hidden names are left out, so that of a mounted ConfigMap each file is read once, through its link and not
+    through `..data`; so are the tests of policies (`*.test.yaml`). Raises UnreadableError.
+    """
+    try:
+        if not path.is_dir():
+            return [path]
+        names = sorted(entry.name for entry in path.iterdir())
+    except OSError as error:
+        raise UnreadableError(_why(error)) from None
+    found = [path / name for name in names if _is_policy(name) and (path / name).is_file()]
+    if not found:
+        raise UnreadableError("the folder holds no *.yaml file")
+    return found
+
+
+def _is_policy(name: str) -> bool:
+    return name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith(_POLICY_TESTS)
+
+
+def read_bytes(path: str | Path, most: int) -> bytes:
+    """At most `most` + 1 bytes of a regular file, so that the reader sees when there are more.
+
+    Raises UnreadableError. What is no regular file is not opened: a pipe would hold the reader for ever.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UnreadableError("this is no regular file")
+        with open(path, "rb") as file:
+            return file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise UnreadableError(_why(error)) from None
+
+
+def exists(path: str) -> bool:
+    """Whether the path leads to anything, readable or not."""
+    return os.path.lexists(path)
+
+
+def stamp(paths: Iterable[str | Path]) -> Stamp:
+    """What the file system says of `paths` now; where two stamps are equal, nothing was changed or re-linked."""
+    return {str(path): _stamp(path) for path in paths}
+
+
+def _stamp(path: str | Path) -> tuple[str, int, int, int]:
+    try:
+        found = os.stat(path)
+        return os.path.realpath(path), found.st_ino, found.st_size, found.st_mtime_ns
+    except (OSError, ValueError):
+        return "", 0, 0, 0
+
+
+def all_policy_files(paths: Iterable[Path]) -> list[Path]:
+    """The policy files of `paths`, as far as they can be found; a path that cannot be read stands for itself."""
+    found: list[Path] = []
+    for path in paths:
+        try:
+            found += policy_files(path)
+        except UnreadableError:
+            found.append(path)
+    return found
+
+
+def _why(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file or folder"
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
