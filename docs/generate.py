@@ -1,0 +1,88 @@
+"""`make docs`: writes again, inside the documents, what the code already says.
+
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`. tests/docs/test_generated.py fails when one is
+stale.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from wsguard.protocol.closing import http_status
+from wsguard.protocol.profiles import Profile, code_for
+from wsguard.protocol.reasons import Advice, CloseReason
+from wsguard.sessions.lifecycle import TABLE
+
+DOCS = Path(__file__).parent
+_PART = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def close_reasons() -> str:
+    """One row an ending: its word, its code, the HTTP status in its stead, and what the client should do."""
+    rows = [
+        (f"`{reason.token}`", _code(reason), _status(reason), reason.advice.value)
+        for reason in CloseReason
+        if reason.advice is not Advice.NOTHING
+    ]
+    silent = ", ".join(f"`{reason.token}`" for reason in CloseReason if reason.advice is Advice.NOTHING)
+    table = _table(("reason", "close code", "HTTP status", "the client should"), rows)
+    return f"{table}\nRecorded and never sent: {silent}.\n"
+
+
+def close_profiles() -> str:
+    """The codes of each profile, for the reasons that are sent."""
+    profiles = list(Profile)
+    rows = [
+        (f"`{reason.token}`", *(str(code_for(profile, reason, 403)) for profile in profiles))
+        for reason in CloseReason
+        if reason.advice is not Advice.NOTHING
+    ]
+    header = ("reason", *(f"`{profile.value}`" for profile in profiles))
+    return _table(header, rows) + "\n`backend-refused` is shown for a backend that answered 403.\n"
+
+
+def lifecycle() -> str:
+    """The state table as a table: a row a pair of phase and event."""
+    rows = [
+        (phase.value, event.value, after.value, ", ".join(command.value for command in commands) or "-")
+        for (phase, event), (after, commands) in TABLE.items()
+    ]
+    return _table(("in phase", "when", "then phase", "and do"), rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "close-reasons": close_reasons,
+    "close-profiles": close_profiles,
+    "lifecycle": lifecycle,
+}
+
+
+def refreshed(text: str) -> str:
+    """`text` with every generated part written anew. Raises KeyError for a part that nobody writes."""
+    return _PART.sub(lambda found: found[1] + "\n" + PARTS[found["name"]]() + "\n" + found[3], text)
+
+
+def _code(reason: CloseReason) -> str:
+    return "4000 + status" if reason is CloseReason.BACKEND_REFUSED else str(reason.code)
+
+
+def _status(reason: CloseReason) -> str:
+    return "the backend's" if reason is CloseReason.BACKEND_REFUSED else str(http_status(reason))
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(header), *(list(row) for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def main() -> None:
+    """Refresh every document in this folder."""
+    for path in sorted(DOCS.glob("*.md")):
+        path.write_text(refreshed(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()
