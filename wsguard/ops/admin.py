@@ -133,11 +133,11 @@ class AdminPort:
 
     def _has_token(self, request: web.Request) -> bool:
         """Raises ProblemError (404) where the control API is not on this port at all."""
-        token = self._token()
+        token = (self._token() or b"").strip()
         if not token:
             raise ProblemError(HTTPStatus.NOT_FOUND, "the control API is on this port only with admin.tokenFile")
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        is_equal = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.strip())
+        is_equal = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token)
         return scheme.lower() == "bearer" and is_equal
 
 

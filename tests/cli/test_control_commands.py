@@ -1,0 +1,256 @@
+"""connections, logout and drain against a control API on a real Unix socket, run as an operator runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.ops.rig import Rig
+from tests.sessions.fakes import identity, link_of
+from wsguard.cli import main
+from wsguard.ops.control import control_app
+from wsguard.ops.control_socket import ControlSocket, serve_control
+from wsguard.ops.redact import digest
+from wsguard.protocol.reasons import CloseReason
+
+
+class Operator:
+    """Runs commands in another thread, as the guard runs in this one."""
+
+    def __init__(self, path: Path, rig: Rig, control: ControlSocket) -> None:
+        self.path, self.rig, self.control = path, rig, control
+
+    async def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit status, stdout and stderr."""
+        return await asyncio.to_thread(run, *arguments, "--control", str(self.path))
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main(arguments)
+        except SystemExit as end:  # argparse
+            status = int(end.code or 0)
+    assert "Traceback" not in err.getvalue()
+    return status, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.delenv("WSGUARD_CONTROL", raising=False)
+    with tempfile.TemporaryDirectory(prefix="wsguard-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+async def operator(home: Path) -> AsyncIterator[Operator]:
+    rig = Rig()
+    path = home / "control.sock"
+    control = await serve_control(control_app(rig.control), path)
+    yield Operator(path, rig, control)
+    await control.close()
+    rig.log.close()
+
+
+async def test_connections_are_an_aligned_table(operator: Operator) -> None:
+    operator.rig.connect("c1", identity("alice", sid="s1"))
+    operator.rig.connect("connection-2", path="/a\x1b[31m")
+    status, out, err = await operator("connections")
+    assert (status, err) == (0, "")
+    head, first, second = out.splitlines()
+    assert head.split() == [
+        "ID", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH", "OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE",
+    ]  # fmt: skip
+    assert first.split() == [
+        "c1", "chat", "alice", digest("s1"), "192.0.2.7", "/ws",
+        "1970-01-01T00:16:40.000Z", "1970-01-01T01:16:40.000Z", "0/0", "0/0", "open",
+    ]  # fmt: skip
+    assert second.split()[2:4] == ["-", "-"]
+    assert "\\x1b[31m" in second
+    assert "\x1b" not in out
+    assert [line.index(word) for line, word in ((head, "POLICY"), (first, "chat"), (second, "chat"))] == [14] * 3
+
+
+async def test_connections_as_json_and_filtered(operator: Operator) -> None:
+    operator.rig.connect("a1", identity("alice", sid="s1"))
+    operator.rig.connect("a2", identity("alice", sid="s2"), policy="ops")
+    operator.rig.connect("b1", identity("bob", sid="s&3 ü"))
+
+    async def ids(*arguments: str) -> list[str]:
+        status, out, _ = await operator("connections", "--json", *arguments)
+        assert status == 0
+        return [one["id"] for one in json.loads(out)["connections"]]
+
+    assert await ids() == ["a1", "a2", "b1"]
+    assert await ids("--subject", "alice", "--policy", "ops") == ["a2"]
+    assert await ids("--sid", "s&3 ü") == ["b1"]
+    assert await ids("--sid", digest("s1")) == ["a1"]
+
+
+async def test_more_connections_than_a_page_holds(operator: Operator) -> None:
+    for number in range(2_345):
+        operator.rig.connect(f"c{number:04}")
+    _, out, _ = await operator("connections")
+    assert len(out.splitlines()) == 2_346
+
+
+async def test_no_connections_is_an_empty_table(operator: Operator) -> None:
+    status, out, _ = await operator("connections")
+    assert (status, len(out.splitlines())) == (0, 1)
+
+
+async def test_logout_closes_and_says_how_many(operator: Operator) -> None:
+    one = operator.rig.connect("c1", identity("alice", sid="s1", jti="j1", issued_at=100.0))
+    operator.rig.connect("c2", identity("alice", sid="s2", jti="j2", issued_at=300.0))
+    assert await operator("logout", "--sid", "s1") == (0, "closed 1 connection\n", "")
+    assert link_of(one).reason is CloseReason.LOGGED_OUT
+    assert (await operator("logout", "--jti", "j3"))[1] == "closed 0 connections\n"
+    assert (await operator("logout", "--subject", "alice", "--issued-before", "200"))[1] == "closed 1 connection\n"
+    assert (await operator("logout", "--subject", "alice", "--issuer", "https://idp.test"))[
+        1
+    ] == "closed 2 connections\n"
+
+
+async def test_what_the_guard_refuses_is_one_sentence(operator: Operator) -> None:
+    operator.rig.issuers.append("https://other.test")
+    status, out, err = await operator("logout", "--subject", "alice")
+    assert (status, out) == (2, "")
+    assert err.startswith("wsguard logout: several issuers are configured, say which: ")
+    assert err.count("\n") == 1
+
+
+async def test_a_drain_begins_waits_and_is_taken_back(operator: Operator) -> None:
+    operator.rig.connect("c1")
+    assert await operator("drain", "--window", "1h") == (0, "draining 1 connection over 3600s\n", "")
+    assert operator.rig.drainer.is_draining
+    assert await operator("drain", "--cancel") == (0, "the guard takes connections again\n", "")
+    assert not operator.rig.drainer.is_draining
+    operator.rig.registry.remove("c1")
+    operator.rig.connect_leaving(3)
+    status, out, _ = await operator("drain", "--window", "300ms", "--wait")
+    assert (status, out) == (0, "draining 3 connections over 300ms\ndrained, 0 connections left\n")
+
+
+async def test_who_waits_learns_that_the_drain_was_taken_back(operator: Operator) -> None:
+    operator.rig.connect("c1")
+    waiting = asyncio.create_task(operator("drain", "--window", "1h", "--wait"))
+    while not operator.rig.drainer.is_draining:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    operator.rig.drainer.cancel()
+    status, _, err = await asyncio.wait_for(waiting, 10)
+    assert (status, err) == (2, "wsguard drain: the drain was cancelled\n")
+
+
+async def test_a_guard_that_ends_meanwhile_has_drained(operator: Operator) -> None:
+    operator.rig.connect("c1")
+    waiting = asyncio.create_task(operator("drain", "--wait"))
+    while not operator.rig.drainer.is_draining:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await operator.control.close()
+    status, out, _ = await asyncio.wait_for(waiting, 10)
+    assert (status, out.splitlines()[-1]) == (0, "the guard has ended")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("logout",),
+        ("logout", "--sid", "a", "--jti", "b"),
+        ("logout", "--subject", "a", "--issued-before", "yesterday"),
+        ("drain", "--wait", "--cancel"),
+        ("drain", "--cancel", "--window", "3s"),
+        ("drain", "--window", "soon"),
+        ("drain", "--window", ""),
+        ("connections", "--limit"),
+    ],
+)
+async def test_bad_usage_is_2(operator: Operator, arguments: tuple[str, ...]) -> None:
+    status, out, err = await operator(*arguments)
+    assert (status, out) == (2, "")
+    assert err
+    assert not operator.rig.drainer.is_draining
+
+
+@pytest.mark.parametrize("command", [("connections",), ("logout", "--sid", "s"), ("drain",), ("drain", "--wait")])
+def test_without_a_guard_there_is_one_sentence(
+    home: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    path = home / "control.sock"
+    for arguments in (("--control", str(path)), ("--control", "none")):
+        status, out, err = run(*command, *arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    assert run(*command, "--control", str(path))[0] == 2
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    status, _, err = run(*command)
+    assert (status, err) == (
+        2,
+        f"wsguard {command[0]}: no guard answers at {home}/wsguard/control.sock: is one running there?\n",
+    )
+
+
+def test_a_folder_that_somebody_else_made_is_not_trusted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "wsguard").mkdir()
+    (home / "wsguard").chmod(0o777)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    status, _, err = run("logout", "--sid", "secret")
+    assert status == 2
+    assert "open to others" in err
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"HTTP/1.1 200 OK\r\n"]
+)
+def test_what_is_no_guard_is_told_from_one(home: Path, answer: bytes) -> None:
+    path = home / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def reply() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        status, out, err = run("connections", "--control", str(path))
+        thread.join(10)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+async def test_the_environment_names_the_socket(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WSGUARD_CONTROL", str(operator.path))
+    status, _, _ = await asyncio.to_thread(run, "connections")
+    assert status == 0
+
+
+async def test_commands_start_without_what_they_do_not_need(operator: Operator) -> None:
+    """A hook execs them: importing the server's libraries would take longer than the answer."""
+    code = (
+        "import sys; from wsguard.cli import main; status = main(sys.argv[1:]);"
+        "heavy = {'aiohttp', 'pydantic', 'prometheus_client', 'asyncio', 'jwt', 'yaml'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, "connections", "--control", str(operator.path),
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (0, "")
