@@ -35,8 +35,10 @@ class Guard:
     async def start(cls, folder: Path, *, backend: int, port: int, admin: int) -> Self:
         """Start a guard in front of 127.0.0.1:`backend` and wait until it is ready.
 
-        `folder` is as `furnish` left it. Raises `GuardError`.
+        `folder` is as `furnish` left it; 0 as a port is any free one. Raises `GuardError`.
         """
+        free = free_ports(2)  # a number is needed: what a process that listens on port 0 got, only it knows
+        port, admin = port or free[0], admin or free[1]
         log = folder / "guard.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -82,9 +84,7 @@ class Guard:
         output, _ = await process.communicate()
         text = output.decode("utf-8", "replace").strip()
         if process.returncode:
-            raise GuardError(
-                f"`wsguard {' '.join(words)}` ended with exit status {process.returncode}: {text}"
-            )
+            raise GuardError(f"`wsguard {' '.join(words)}` ended with exit status {process.returncode}: {text}")
         return text
 
     async def _ready(self, admin: int) -> None:

@@ -31,7 +31,7 @@ async def show(*, tour: bool, first_port: int | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with stage(Ports.choose(first_port)) as set_up:
+        async with stage(Ports.in_a_row(first_port) if first_port else Ports()) as set_up:
             if not tour:
                 return await _serve(set_up, terminal, stop)
             status = await _unless(stop, _tell(set_up, terminal))
@@ -49,9 +49,7 @@ async def _tell(set_up: Stage, terminal: Terminal) -> int:
     if not missing:
         terminal.line(f"All {len(SCENES)} observed in {took}.")
         return 0
-    terminal.line(
-        f"{missing} of {len(SCENES)} did not come out as expected ({took}). The guard's last words:"
-    )
+    terminal.line(f"{missing} of {len(SCENES)} did not come out as expected ({took}). The guard's last words:")
     for line in set_up.guard.last_words().splitlines():
         terminal.aside(line)
     return 1
@@ -76,9 +74,7 @@ def _invite(set_up: Stage, terminal: Terminal) -> None:
     terminal.line(f"the evil site                {set_up.evil}")
     terminal.title("In a browser")
     terminal.line("1. Log in at the guarded application and say something in the chat.")
-    terminal.line(
-        "2. Open the evil site in the same browser: straight at the application it reads your chat,"
-    )
+    terminal.line("2. Open the evil site in the same browser: straight at the application it reads your chat,")
     terminal.line(f"   through the guard it reads {reads(CloseReason.ORIGIN_DENIED)}.")
     terminal.line(f"3. Enter the closed room: {refused}; unguarded, the page knows only {ABNORMAL}.")
     terminal.line(f"4. Log in for 20 seconds and wait: {reads(CloseReason.SESSION_EXPIRED)}.")

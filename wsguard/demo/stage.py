@@ -8,35 +8,33 @@ import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from aiohttp import web
 from yarl import URL
 
 from wsguard.demo import evil
-from wsguard.demo.guard import Guard, free_ports, furnish
+from wsguard.demo.guard import Guard, furnish
 from wsguard.demo.legacy import Chat
 
+LOBBY = "lobby"
 APP_HOST = "app.localhost"
 EVIL_HOST = "evil.app.localhost"
 """A sibling host: another origin, yet same-site, so that even a SameSite=Strict cookie goes along."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where the four listeners stand, on 127.0.0.1. 0: any free port (only for `app` and `evil`)."""
+class Ports(NamedTuple):
+    """Where the four listeners stand, on 127.0.0.1; 0: any free port."""
 
-    guard: int
-    app: int
-    evil: int
-    admin: int
+    guard: int = 0
+    app: int = 0
+    evil: int = 0
+    admin: int = 0
 
     @classmethod
-    def choose(cls, first: int | None) -> Ports:
-        """Four in a row from `first`, or any free ones."""
-        if first is None:
-            guard, admin = free_ports(2)
-            return cls(guard, app=0, evil=0, admin=admin)
-        return cls(first, first + 1, first + 2, first + 3)
+    def in_a_row(cls, first: int) -> Ports:
+        """Four from `first` on."""
+        return cls(*range(first, first + 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,8 @@ async def stage(ports: Ports) -> AsyncIterator[Stage]:
         stack.push_async_callback(guard.end)
         unguarded, guarded = _site(APP_HOST, app), _site(APP_HOST, guard.port)
         targets = {
-            "straight at the application": _lobby(unguarded),
-            "through the guard": _lobby(guarded),
+            "straight at the application": lobby(unguarded),
+            "through the guard": lobby(guarded),
         }
         evil_port = await stack.enter_async_context(_serve(evil.application(targets), ports.evil))
         yield Stage(unguarded, guarded, _site(EVIL_HOST, evil_port), guard)
@@ -84,5 +82,6 @@ def _site(host: str, port: int) -> URL:
     return URL.build(scheme="http", host=host, port=port)
 
 
-def _lobby(site: URL) -> str:
-    return str(site.with_scheme("ws") / "ws" / "lobby")
+def lobby(site: URL) -> str:
+    """The address of the chat's socket at `site`, as a page writes it."""
+    return str(site.with_scheme("ws") / "ws" / LOBBY)

@@ -30,9 +30,7 @@ class Terminal:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
-        self._color = (
-            self._out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        )
+        self._color = self._out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def title(self, text: str) -> None:
         """A line that begins something."""
@@ -56,16 +54,11 @@ class Terminal:
     def table(self, observations: Sequence[Observation]) -> None:
         """Expected beside observed, a row a step."""
         rows = [("step", "expected", "observed", "")]
-        rows += [
-            (seen.step, seen.expected, seen.observed, "ok" if seen.holds else "MISSING")
-            for seen in observations
-        ]
+        rows += [(seen.step, seen.expected, seen.observed, "ok" if seen.holds else "MISSING") for seen in observations]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         self._print("")
         for number, row in enumerate(rows):
-            text = (
-                "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + "  " + row[3]
-            )
+            text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)) + "  " + row[3]
             color = _DIM if number == 0 else _GREEN if row[3] == "ok" else _RED
             self._print("   " + self._paint(color, text.rstrip()))
 

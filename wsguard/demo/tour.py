@@ -19,12 +19,11 @@ from yarl import URL
 from wsguard.demo.browser import ABNORMAL, PATIENCE, Browser, Ending
 from wsguard.demo.guard import GuardError
 from wsguard.demo.legacy import CLOSED_ROOM
-from wsguard.demo.stage import Stage
+from wsguard.demo.stage import LOBBY, Stage, lobby
 from wsguard.demo.terminal import Observation, Terminal
 from wsguard.protocol.reasons import CloseReason
 
 SECRET = "the vault opens with 4711"
-LOBBY = "lobby"
 SHORT_LIFE = 3.0
 FORBIDDEN = 403
 AUDIENCE = 6
@@ -83,7 +82,7 @@ async def hijack_unguarded(story: Story) -> str:
     await own.say(SECRET)
     await own.hear(SECRET)
     story.tell(f"Alice is logged in, and says in the chat: {SECRET}")
-    story.tell(f"She opens {stage.evil}, whose script opens {stage.unguarded.with_scheme('ws')}ws/{LOBBY}")
+    story.tell(f"She opens {stage.evil}, whose script opens {lobby(stage.unguarded)}")
     stolen = await alice.open(stage.unguarded, LOBBY, page=stage.evil)
     story.tell(f"The evil page reads: {await stolen.hear('Welcome')}")
     story.tell(f"The evil page reads: {await stolen.hear(SECRET)}")
