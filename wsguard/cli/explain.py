@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Explain one handshake; returns the exit status: 0 for any verdict, 2 where the policies cannot be used."""
+    """Explain one handshake; returns 0, whatever the verdict. Raises UsageError."""
     import asyncio
 
     from wsguard.config.store import ConfigError
@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         explanation = asyncio.run(_explain(args))
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+        raise UsageError(str(error)) from None
     print("\n".join(_as_json(explanation) if args.json else _as_text(explanation)))
     return 0
 
