@@ -8,7 +8,6 @@ from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Connection, Traffic
 from wsguard.sessions.identity import Identity
 
-
 NOTHING_PASSED = Traffic(0, 0, 0, 0)
 
 

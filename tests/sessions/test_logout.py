@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from tests.sessions.fakes import FakeLink, connection, identity, link_of
+from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.logout import Logout, log_out
+from wsguard.sessions.registry import Registry
+
+NOW = 10_000.0
+
+
+def test_a_logout_is_remembered_before_the_first_cut() -> None:
+    """A client that comes back at once, or a handshake that registers right now, must find the entry."""
+    registry, denylist = Registry(), DenyList()
+    who = identity("alice", sid="s1")
+    denied_at_the_cut: list[bool] = []
+
+    class Watching(FakeLink):
+        def cut(self, reason: CloseReason, detail: str = "") -> None:
+            denied_at_the_cut.append(denylist.denies(who, NOW))
+
+    registry.add(connection("c1", who, link=Watching()))
+    assert log_out(Logout("sid", "s1", None, 0.0), registry, denylist, NOW) == 1
+    assert denied_at_the_cut == [True]
+
+
+def test_live_connections_and_later_tokens_are_judged_alike() -> None:
+    registry, denylist = Registry(), DenyList()
+    people = [
+        identity("alice", issuer, sid=sid, jti=jti, issued_at=issued_at)
+        for issuer in ("https://idp.test", "https://other.test")
+        for sid, jti in (("s1", "j1"), ("s2", "j2"), (None, None))
+        for issued_at in (None, 100.0, 200.0, 300.0)
+    ]
+    logouts = [
+        Logout("sid", "s1", "https://idp.test", 0.0),
+        Logout("jti", "j2", None, 0.0),
+        Logout("subject", "alice", "https://other.test", 200.0),
+    ]
+    for number, who in enumerate(people):
+        registry.add(connection(f"{number:02}", who))
+    for logout in logouts:
+        log_out(logout, registry, denylist, NOW)
+    for one in registry:
+        assert one.identity is not None
+        assert (link_of(one).reason is CloseReason.LOGGED_OUT) == denylist.denies(one.identity, NOW)
+
+
+def test_an_anonymous_connection_is_nobodys() -> None:
+    registry = Registry()
+    one = connection("c1")
+    registry.add(one)
+    assert log_out(Logout("subject", "alice", None, NOW), registry, DenyList(), NOW) == 0
+    assert link_of(one).reason is None
