@@ -10,6 +10,7 @@ import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from wsguard.policy.model_extraction import Encoding
@@ -82,16 +83,14 @@ def read_credentials(handshake: Handshake, policy: WebSocketPolicy) -> tuple[Cre
 
     An empty cookie, parameter or header field is none: applications log out by emptying them.
     """
-    if policy.spec.jwt is None:
-        return ()
     found = []
     try:
-        for place, (providers, forward) in _places(policy.spec.jwt.providers).items():
+        for place, providers, forward in _places(policy):
             value = _READERS[place.kind](handshake, place)
             if value is not None:
                 token = _token(place, value)
                 offered = value if place.kind is Kind.SUBPROTOCOL else None
-                found.append(Credential(place.kind, place.name, tuple(providers), forward, token, offered))
+                found.append(Credential(place.kind, place.name, providers, forward, token, offered))
     except _Conflict as conflict:
         return CredentialConflict(str(conflict))
     return tuple(found)
@@ -132,16 +131,19 @@ def _without_offers(headers: Headers, offered: set[bytes]) -> Iterator[tuple[byt
             yield key, rest
 
 
-def _places(providers: Iterable[JwtProvider]) -> dict[_Place, tuple[list[str], bool]]:
+@lru_cache(maxsize=256)
+def _places(policy: WebSocketPolicy) -> tuple[tuple[_Place, tuple[str, ...], bool], ...]:
     """Each place once, with the providers that read it, and whether all of them let the backend see it."""
-    places: dict[_Place, tuple[list[str], bool]] = {}
-    for provider in providers:
+    names: dict[_Place, list[str]] = {}
+    hidden: set[_Place] = set()
+    for provider in policy.spec.jwt.providers if policy.spec.jwt is not None else ():
         for place, forward in _sources(provider):
-            names, so_far = places.get(place, ([], True))
-            if provider.name not in names:
-                names.append(provider.name)
-            places[place] = (names, so_far and forward)
-    return places
+            readers = names.setdefault(place, [])
+            if provider.name not in readers:
+                readers.append(provider.name)
+            if not forward:
+                hidden.add(place)
+    return tuple((place, tuple(readers), place not in hidden) for place, readers in names.items())
 
 
 def _sources(provider: JwtProvider) -> Iterator[tuple[_Place, bool]]:
