@@ -1,0 +1,204 @@
+"""`wsguard explain` says what the guard does, in the guard's own words, and never shows a credential."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.support.backend import RecordingBackend
+from tests.support.guard import JWT, Guard, policy
+from tests.support.tokens import Issuer
+from wsguard.cli import main
+from wsguard.protocol.reasons import CloseReason
+
+SPEC = f"""
+match: {{hostnames: [app.test], paths: [{{type: PathPrefix, value: /ws}}]}}
+{JWT}
+authorization:
+  rules:
+  - name: staff
+    action: Allow
+    principal: {{jwt: {{claims: [{{name: groups, values: [staff]}}]}}}}
+"""
+URL = "ws://app.test/ws"
+HOME = "http://app.test"
+PROMPT = aiohttp.ClientWSTimeout(ws_close=0.1)  # the recording backend answers no Close
+
+
+class Explainer:
+    """The command, on a policy in a folder of the test's own."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self.issuer = Issuer.of("HS256")
+        self.issuer.write_secret(folder / "hmac.key")
+        self.write(policy(SPEC))
+        self._capsys = capsys
+
+    def write(self, text: str) -> None:
+        """Replace the policy."""
+        (self.folder / "policy.yaml").write_text(text.replace("{folder}", str(self.folder)))
+
+    def text(self, *arguments: str) -> str:
+        """What it prints, with exit status 0."""
+        status = main(["explain", "--policy", str(self.folder / "policy.yaml"), *arguments])
+        printed = self._capsys.readouterr()
+        assert (status, printed.err) == (0, "")
+        return printed.out
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        """The same as JSON."""
+        answer: dict[str, Any] = json.loads(self.text(*arguments, "--json"))
+        return answer
+
+    def error(self, *arguments: str) -> str:
+        """What it prints on stderr, with exit status 2."""
+        status = main(["explain", "--policy", str(self.folder / "policy.yaml"), *arguments])
+        assert status == 2
+        return self._capsys.readouterr().err
+
+
+@pytest.fixture
+def explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Explainer:
+    return Explainer(tmp_path, capsys)
+
+
+def test_a_foreign_page_stops_at_the_first_check(explain: Explainer) -> None:
+    told = explain.json("--url", URL, "--origin", "http://evil.test", "--cookie", "session=whatever")
+    assert told["result"] == "refused"
+    assert told["policy"] == "chat"
+    assert [(step["check"], step["passed"]) for step in told["steps"]] == [("request", True), ("origin", False)]
+    assert told["refusal"]["reason"] == CloseReason.ORIGIN_DENIED.token
+    assert told["refusal"]["code"] == CloseReason.ORIGIN_DENIED.code
+
+
+def test_an_admission_passes_every_check_in_order(explain: Explainer) -> None:
+    token = explain.issuer.token("ann", groups=["staff"])
+    told = explain.json("--url", URL, "--origin", HOME, "--cookie", f"session={token}")
+    assert told["result"] == "admitted"
+    names = ["request", "origin", "host", "policy", "credentials", "identity", "deny-list", "authorization"]
+    assert [step["check"] for step in told["steps"]] == names
+    assert all(step["passed"] for step in told["steps"])
+    assert told["admission"]["subject"] == "ann"
+    assert told["admission"]["issuer"] == explain.issuer.issuer
+    assert told["refusal"] is None
+    assert token not in json.dumps(told)
+
+
+def test_text_names_the_check_that_says_no(explain: Explainer) -> None:
+    told = explain.text("--url", URL, "--origin", HOME, "--cookie", f"session={explain.issuer.token()}")
+    assert "authorization  NO  no rule matches: defaultAction Deny" in told
+    assert told.endswith("\nrefused: 4403 not-authorized; the client should give up\n")
+
+
+def test_cookies_come_from_standard_input(explain: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = explain.issuer.token(groups=["staff"])
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"theme=dark; session={token}\n"))
+    assert explain.json("--url", URL, "--origin", HOME, "--cookie", "-")["result"] == "admitted"
+
+
+def test_what_the_backend_sees_differently(explain: Explainer) -> None:
+    hidden = JWT.replace(
+        "{cookies: [session]}", "{params: [access_token]}\n    claimToHeaders: [{claim: sub, header: X-Who}]"
+    )
+    explain.write(policy(f"match: {{hostnames: [app.test]}}\n{hidden}"))
+    told = explain.text("--url", f"{URL}?access_token={explain.issuer.token('ann')}", "--origin", HOME)
+    assert "hidden from the backend: param:access_token" in told
+    assert "added for the backend: X-Who: ann" in told
+
+
+def test_audit_says_what_it_would_do(explain: Explainer) -> None:
+    explain.write(policy(f"{SPEC}\nenforcement: Audit"))
+    told = explain.text("--url", URL, "--origin", "http://evil.test")
+    assert "would be refused, but the policy only audits: 4403 origin-denied" in told
+    assert "admitted by policy chat as anonymous" in told
+
+
+def test_the_policys_own_words_are_used(explain: Explainer) -> None:
+    explain.write(policy(f"{SPEC}\nrejection: {{mode: HTTPStatus, codes: {{origin-denied: 4999}}}}"))
+    assert explain.json("--url", URL, "--origin", "http://evil.test")["refusal"]["code"] == 4999
+    assert explain.json("--url", URL, "--origin", HOME)["refusal"]["status"] == 401
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "why"),
+    [
+        (["--url", "ws://app.test/a/../ws"], 400, "dot segment"),
+        (["--url", "ws://app.test/.wsguard/renew"], 404, "/.wsguard"),
+        (["--url", "ws://user@app.test/ws"], 400, "Host"),
+        (["--header", "Sec-WebSocket-Version: 8"], 426, "13"),
+        (["--header", "Upgrade: websocket, h2c"], 426, "Upgrade"),
+        (["--header", "Transfer-Encoding: chunked"], 400, "body"),
+    ],
+)
+def test_what_is_no_handshake_gets_plain_http(explain: Explainer, arguments: list[str], status: int, why: str) -> None:
+    told = explain.json(*arguments)
+    assert told["result"] == "http"
+    assert told["refusal"]["status"] == status
+    assert why in told["steps"][0]["detail"]
+
+
+def test_tls_and_proxies_count(explain: Explainer) -> None:
+    """An http page may not open a wss socket; behind a trusted proxy the forwarded scheme and host decide."""
+    assert explain.json("--url", "wss://app.test/ws", "--origin", HOME)["refusal"]["reason"] == "origin-denied"
+    trusted = "spec: {clientIPDetection: {xForwardedFor: {trustedCIDRs: [10.0.0.0/8]}}}"
+    explain.write(f"{policy(SPEC)}---\napiVersion: wsguard.dev/v1\nkind: GuardConfig\n{trusted}\n")
+    proxied = ["--header", "X-Forwarded-Proto: https", "--header", "X-Forwarded-Host: app.test"]
+    inside = ["--url", "ws://127.0.0.1/ws", "--origin", "https://app.test", *proxied]
+    assert explain.json(*inside, "--remote-ip", "10.1.2.3")["refusal"]["reason"] == "credential-missing"
+    assert explain.json(*inside, "--remote-ip", "192.0.2.1")["refusal"]["reason"] == "origin-denied"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--url", "app.test/ws"], "--url must be like"),
+        (["--remote-ip", "here"], "--remote-ip must be an IP address"),
+        (["--header", "nothing"], "--header must be like"),
+        (["--header", "A: b\r\nC: d"], "control characters"),
+        (["--cookie", "nothing"], "--cookie must be NAME=VALUE"),
+    ],
+)
+def test_bad_usage_is_a_sentence(explain: Explainer, arguments: list[str], sentence: str) -> None:
+    assert sentence in explain.error(*arguments)
+
+
+def test_bad_policies_are_said_as_check_says_them(explain: Explainer) -> None:
+    explain.write("apiVersion: wsguard.dev/v1\nkind: WebSocketPolicy\nmetadata: {name: x}\nspec: {orgin: {}}\n")
+    assert 'policy.yaml:4:8: error: unknown key "orgin"; did you mean origin?' in explain.error()
+
+
+async def test_the_guard_does_what_explain_says(explain: Explainer, backend: RecordingBackend) -> None:
+    foreign, staff = "http://evil.test", explain.issuer.token(groups=["staff"])
+    cases = [
+        (foreign, staff), (HOME, ""), (HOME, "rubbish"), (HOME, explain.issuer.token()), (HOME, staff),
+        (HOME, explain.issuer.token(lives=-3600.0)), (None, staff),
+    ]  # fmt: skip
+    async with Guard(backend, policy(SPEC)) as guard, aiohttp.ClientSession() as session:
+        for origin, token in cases:
+            headers = {"Host": "app.test"} | ({"Origin": origin} if origin else {})
+            headers |= {"Cookie": f"session={token}"} if token else {}
+            async with session.ws_connect(f"{guard.ws}/ws", headers=headers, timeout=PROMPT) as socket:
+                if token == staff and origin == HOME:
+                    done = "admitted"
+                else:
+                    await socket.receive()
+                    done = f"{socket.close_code}"
+            said = _said(explain, origin, token)
+            assert said == done, (origin, token)
+
+
+def _said(explain: Explainer, origin: str | None, token: str) -> str:
+    from concurrent.futures import ThreadPoolExecutor  # the command runs a loop of its own
+
+    arguments = ["--url", URL]
+    arguments += ["--origin", origin] if origin else []
+    arguments += ["--cookie", f"session={token}"] if token else []
+    with ThreadPoolExecutor() as pool:
+        told = pool.submit(explain.json, *arguments).result()
+    return str(told["refusal"]["code"]) if told["refusal"] else str(told["result"])
