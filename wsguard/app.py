@@ -133,6 +133,7 @@ class Guard:
         async with AsyncExitStack() as closing:
             closing.callback(self._log.close)
             closing.push_async_callback(self._fetching.close)
+            closing.push_async_callback(self._jwks.close)
             await self._serve_control(closing)
             await self._serve_admin(closing)
             await self._open_door(closing)
