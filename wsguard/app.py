@@ -129,6 +129,7 @@ class Guard:
         """Serve until SIGTERM or SIGINT, then drain and return. Raises StartError and ControlSocketError."""
         guard = self._reloader.current.policy_set.guard
         _raise_descriptor_limit()
+        self._metrics.policies_loaded(True)
         self._announce(self._reloader.current)
         async with AsyncExitStack() as closing:
             closing.callback(self._log.close)

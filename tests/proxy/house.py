@@ -84,6 +84,9 @@ class Facts:
     def __init__(self) -> None:
         self.identity: Identity | None = None
 
+    def cached(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> None:
+        return None
+
     async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
         assert self.identity is not None
         return tuple(TokenFact(credential, self.identity) for credential in credentials)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,7 @@ def effective_request(
     return Effective(_client_ip(head.headers, peer, forwarded), scheme, authority, True)
 
 
+@lru_cache(maxsize=4096)
 def parse_ip(text: str) -> IPAddress | None:
     """An address as sockets and X-Forwarded-For spell it, port and brackets allowed; None where it is none.
 

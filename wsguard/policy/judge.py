@@ -33,11 +33,11 @@ class Passed:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Case:
-    """All that the checks may look at. `policy` is None where none matches; `now` is seconds since the epoch.
+    """All that the checks may look at, and must not change. `policy` is None where none matches; `now` is seconds since the epoch.
 
-    `credentials` and `facts` are empty until the early checks have passed.
+    `credentials` and `facts` are filled in by whoever gathers them, once the early checks have passed.
     """
 
     handshake: Handshake

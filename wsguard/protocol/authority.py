@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 import idna
@@ -47,6 +48,7 @@ class Authority:
         return self.host == "localhost" or self.host.endswith(".localhost")
 
 
+@lru_cache(maxsize=1024)  # a guard is asked for by few names, several times a handshake
 def parse_authority(raw: str) -> Authority:
     """Read `host` or `host:port`. Raises ValueError for anything else: user information, lists, nothing."""
     host, colon, port = raw.rpartition(":")

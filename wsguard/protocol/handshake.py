@@ -90,7 +90,7 @@ def _host_problem(headers: Headers) -> HttpRefusal | None:
 def is_attempt(head: RequestHead) -> bool:
     """True where the request asks for a WebSocket, or might seem to some backend to do so."""
     return b"websocket" in head.headers.tokens(b"upgrade") or any(
-        name.lower().startswith(b"sec-websocket-") for name, _ in head.headers.raw
+        name.startswith(b"sec-websocket-") for name in head.headers.names
     )
 
 

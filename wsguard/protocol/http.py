@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: `_by_name` is kept in the instance
 class Headers:
     """Header fields in the order and spelling in which they were sent.
 
@@ -18,16 +19,27 @@ class Headers:
 
     raw: RawHeaders = ()
 
+    @cached_property
+    def _by_name(self) -> dict[bytes, list[bytes]]:
+        """Built at the first look-up: a handshake is asked two dozen times for one field or another."""
+        found: dict[bytes, list[bytes]] = {}
+        for name, value in self.raw:
+            found.setdefault(name.lower(), []).append(value)
+        return found
+
     def all(self, name: bytes) -> list[bytes]:
         """Every value of `name` (given in lower case), in order."""
-        return [value for key, value in self.raw if key.lower() == name]
+        return self._by_name.get(name, [])
 
     def first(self, name: bytes) -> bytes | None:
         """The first value of `name` (given in lower case), or None."""
-        for key, value in self.raw:
-            if key.lower() == name:
-                return value
-        return None
+        values = self._by_name.get(name)
+        return values[0] if values else None
+
+    @property
+    def names(self) -> Iterable[bytes]:
+        """Every name that occurs, in lower case, once."""
+        return self._by_name.keys()
 
     def items(self, name: bytes) -> list[bytes]:
         """The comma-separated items in all fields of `name` (RFC 9110 §5.6.1), empty ones dropped."""

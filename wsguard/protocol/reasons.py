@@ -2,7 +2,7 @@
 
 A close reason is the same word in the Close frame, the log line, the metric label and the docs. No numeric close
 code is written anywhere else: to add an ending, add a member here, and run `make docs` (the table in
-docs/close-reasons.md is generated from this file and a test fails when it is stale).
+docs/architecture.md is generated from this file and a test fails when it is stale).
 """
 
 from __future__ import annotations

@@ -55,6 +55,19 @@ def _tables(strict: bool, reserved: int) -> tuple[_Table, _Table]:
 
 _TABLES = {(strict, bits): _tables(strict, bits) for strict in (True, False) for bits in (0, RSV1, RSV)}
 
+# What a frame's second byte says: how many bytes the frame has if it is short, else to look closer.
+_CLOSER, _MEDIUM = 0, -1
+
+
+def _second_byte(byte: int, mask_bit: int) -> int:
+    length = byte & 0x7F
+    if byte & 0x80 != mask_bit or length == 127:
+        return _CLOSER
+    return _MEDIUM if length == 126 else 2 + length + (4 if mask_bit else 0)
+
+
+_SIZES = {mask_bit: tuple(_second_byte(byte, mask_bit) for byte in range(256)) for mask_bit in (0, 0x80)}
+
 
 def reserved_bits(extensions: bytes | None) -> int:
     """Which reserved bits a frame may carry, given the negotiated Sec-WebSocket-Extensions of the 101."""
@@ -75,11 +88,14 @@ class FrameScanner:
         "_continuing",
         "_held",
         "_mask_bit",
-        "_open_message",
+        "_overhead",
+        "_sizes",
         "_starting",
         "_strict",
+        "_table",
         "close_code",
         "halted",
+        "in_message",
         "left",
         "messages",
         "violation",
@@ -88,22 +104,20 @@ class FrameScanner:
     def __init__(self, sender: Sender, *, strict: bool = True, reserved: int = 0) -> None:
         """`reserved` is what `reserved_bits` found; `strict` False checks nothing but masking and length."""
         self._starting, self._continuing = _TABLES[strict, reserved]
+        self._table = self._starting
         self._mask_bit = 0x80 if sender is Sender.CLIENT else 0
+        self._sizes = _SIZES[self._mask_bit]
+        self._overhead = 8 if self._mask_bit else 4  # of a frame with a 16-bit length
         self._strict = strict
         self._held = b""
-        self._open_message = False
+        self.in_message = False  # between fragments: no data message may be injected here (RFC 6455 §5.4)
         self.left = 0  # bytes of the current frame that have not come yet
         self.messages = 0  # data messages whose last frame has begun
         self.close_code: int | None = None
         self.violation: str | None = None
         self.halted = False
 
-    @property
-    def in_message(self) -> bool:
-        """True between the fragments of a data message: no data message may be injected here (RFC 6455 §5.4)."""
-        return self._open_message
-
-    def feed(self, data: bytes) -> bytes:  # noqa: C901  (the one loop per frame: a call each step would double its cost)
+    def feed(self, data: bytes) -> bytes:
         """Scan the next bytes; returns those that may go on."""
         if self.halted:
             return b""
@@ -116,84 +130,92 @@ class FrameScanner:
             data = self._held + data
             size = len(data)
             self._held = b""
-        table = self._continuing if self._open_message else self._starting
-        while position < size:
+        table, sizes, overhead = self._table, self._sizes, self._overhead
+        messages = 0
+        while position < size - 1:
             kind = table[data[position]]
-            if kind == _FORBIDDEN:
-                return self._refuse(data, position, self._first_byte_problem(data[position]))
-            if size - position < 2:
-                return self._hold(data, position)
-            second = data[position + 1]
-            if second & 0x80 != self._mask_bit:
-                return self._refuse(data, position, "masked frame" if second & 0x80 else "unmasked frame")
-            length = second & 0x7F
-            end = position + 2 + length
-            if length > MAX_CONTROL_PAYLOAD:
-                long = self._long_length(data, position, size, kind, length)
-                if long is None:
-                    return self._hold(data, position)
-                if long < 0:
-                    return self._refuse(data, position, self.violation or "")
-                end = position + long
-            if self._mask_bit:
-                end += 4
-            if kind == _WHOLE:
-                self.messages += 1
-            elif kind == _CLOSE and length <= MAX_CONTROL_PAYLOAD:
-                if end > size:
-                    return self._hold(data, position)
-                self._read_close(data, position + 2, end)
-                return data[:end]
-            elif kind > _CLOSE:
-                self._open_message = kind != _ENDS
-                self.messages += kind == _ENDS
-                table = self._continuing if self._open_message else self._starting
+            if kind == _WHOLE:  # nearly every frame: an unfragmented message, under 64 KiB
+                step = sizes[data[position + 1]]
+                if step == _MEDIUM and size - position >= 4:
+                    length = data[position + 2] << 8 | data[position + 3]
+                    step = overhead + length if length > MAX_CONTROL_PAYLOAD else _CLOSER
+                if step > 0:
+                    messages += 1
+                    position += step
+                    continue
+            end = self._look_closer(data, position, size, kind)
+            if end < 0:
+                self.messages += messages
+                return data[: ~end]
+            table = self._table
             position = end
+        self.messages += messages
+        if position == size - 1:
+            return data[: ~self._look_closer(data, position, size, table[data[position]])]
         self.left = position - size
         return data
 
-    def _long_length(self, data: bytes, position: int, size: int, kind: int, length: int) -> int | None:
-        """Header and payload of a frame with an extended length; None: more bytes are needed; -1: refused."""
-        width = 2 if length == 126 else 8
-        if self._strict and kind in (_CONTROL, _CLOSE):
-            self.violation = "control frame over 125 bytes"
-            return -1
-        if size - position < 2 + width:
-            return None
-        value = int.from_bytes(data[position + 2 : position + 2 + width], "big")
-        if value >> 63:
-            self.violation = "length with the most significant bit set"
-            return -1
-        if self._strict and value < (126 if width == 2 else 0x10000):
-            self.violation = "length not in its shortest form"  # RFC 6455 §5.2
-            return -1
-        return 2 + width + value
+    def _look_closer(self, data: bytes, position: int, size: int, kind: int) -> int:
+        """Where the frame at `position` ends; or, where scanning stops here, `~` of how many bytes may go on."""
+        if kind == _FORBIDDEN:
+            return self._refuse(position, self._first_byte_problem(data[position]))
+        if size - position < 2:
+            return self._hold(data, position)
+        second = data[position + 1]
+        if second & 0x80 != self._mask_bit:
+            return self._refuse(position, "masked frame" if second & 0x80 else "unmasked frame")
+        length = second & 0x7F
+        header = 2
+        if length > MAX_CONTROL_PAYLOAD:
+            header += 2 if length == 126 else 8
+            if self._strict and kind in (_CONTROL, _CLOSE):
+                return self._refuse(position, "control frame over 125 bytes")
+            if size - position < header:
+                return self._hold(data, position)
+            length = int.from_bytes(data[position + 2 : position + header], "big")
+            if length >> 63:
+                return self._refuse(position, "length with the most significant bit set")
+            if self._strict and length < (126 if header == 4 else 0x10000):
+                return self._refuse(position, "length not in its shortest form")  # RFC 6455 §5.2
+        end = position + header + (4 if self._mask_bit else 0) + length
+        if kind == _CLOSE and length <= MAX_CONTROL_PAYLOAD:
+            return self._hold(data, position) if end > size else self._read_close(data, position + header, end)
+        if kind > _CLOSE:
+            self._follow(kind)
+        return end
 
-    def _hold(self, data: bytes, position: int) -> bytes:
+    def _follow(self, kind: int) -> None:
+        """A data frame: keep track of messages (RFC 6455 §5.4)."""
+        self.messages += kind in (_WHOLE, _ENDS)
+        self.in_message = kind in (_STARTS, _CONTINUES)
+        self._table = self._continuing if self.in_message else self._starting
+
+    def _hold(self, data: bytes, position: int) -> int:
         self.left = 0
         self._held = data[position:]
-        return data[:position]
+        return ~position
 
-    def _refuse(self, data: bytes, position: int, why: str) -> bytes:
+    def _refuse(self, position: int, why: str) -> int:
         self.left = 0
         self.violation = why
         self.halted = True
-        return data[:position]
+        return ~position
 
-    def _read_close(self, data: bytes, start: int, end: int) -> None:
+    def _read_close(self, data: bytes, start: int, end: int) -> int:
         payload = data[start:end]
         if self._mask_bit:
             payload = apply_mask(payload[4:], payload[:4])
         self.left = 0
         self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_STATUS
         self.halted = True
+        return ~end
 
     def _first_byte_problem(self, byte: int) -> str:
         opcode = byte & 0x0F
         if opcode not in Opcode._value2member_map_:
             return f"reserved opcode {opcode}"
-        if byte & RSV and _first_byte(byte & ~RSV, self._open_message, True, 0) != _FORBIDDEN:
+        if byte & RSV and _first_byte(byte & ~RSV, self.in_message, True, 0) != _FORBIDDEN:
             return "reserved bit that no extension negotiated"
         if opcode >= Opcode.CLOSE:
             return "fragmented control frame"
-        return "new message inside a fragmented one" if self._open_message else "continuation of no message"
+        return "new message inside a fragmented one" if self.in_message else "continuation of no message"

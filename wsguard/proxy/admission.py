@@ -43,6 +43,8 @@ class Admission:
         identity, now = connection.identity, env.clock.wall()
         if identity is not None and env.deny_list.denies(identity, now):
             link.cut(CloseReason.LOGGED_OUT)
+        if identity is not None and env.deny_list.overflowed(now):
+            link.cut(CloseReason.IDENTITY_UNAVAILABLE)
         if (reason := bounds.expired(now)) is not None:
             link.cut(reason)
         if env.is_draining():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from aiohttp import web
@@ -17,10 +17,11 @@ from wsguard.policy.credentials import Credential, CredentialConflict, erase, re
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective, IPAddress, parse_ip
 from wsguard.policy.forwarding import with_forwarded
-from wsguard.policy.identity_headers import strip, strip_names
+from wsguard.policy.identity_headers import strip
 from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
 from wsguard.policy.model import Framing, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
@@ -126,17 +127,14 @@ class Conductor:
         try:
             refusal = judge_early(attempt.case)
             if attempt.policy is not None and (refusal is None or is_only_audited(attempt.case)):
-                attempt.case = replace(
-                    attempt.case, credentials=read_credentials(attempt.handshake, attempt.policy)
-                )
+                attempt.case.credentials = read_credentials(attempt.handshake, attempt.policy)
             if refusal is not None:
                 return refusal
             if self._env.is_draining():
                 return Refuse(CloseReason.DRAINING, "the guard is draining")
             if attempt.credentials and attempt.policy is not None:
-                async with asyncio.timeout(self._remaining(attempt)):
-                    facts = await self._env.verifier.gather(attempt.policy, attempt.credentials)
-                attempt.case = replace(attempt.case, facts=facts, now=self._env.clock.wall())
+                attempt.case.facts = await self._facts(attempt, attempt.policy)
+                attempt.case.now = self._env.clock.wall()
             return judge(attempt.case)
         except TimeoutError:
             return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "the facts about the credential did not come in time")
@@ -144,14 +142,20 @@ class Conductor:
             self._env.observer.fault("judging a handshake", error)
             return Refuse(CloseReason.GUARD_FAULT, f"a fault of the guard: {type(error).__name__}")
 
+    async def _facts(self, attempt: _Attempt, policy: WebSocketPolicy) -> tuple[TokenFact, ...]:
+        verifier = self._env.verifier
+        known = verifier.cached(policy, attempt.credentials)
+        if known is not None:
+            return known
+        async with asyncio.timeout(self._remaining(attempt)):
+            return await verifier.gather(policy, attempt.credentials)
+
     def _outgoing(self, attempt: _Attempt, admit: Admit) -> RequestHead:
         """The request as the backend may see it: credentials erased, spoofed fields gone, the guard's own added."""
         head = erase(attempt.handshake.head, attempt.credentials)
-        jwts = (policy.spec.jwt for policy in attempt.policies.policies)
-        names = strip_names(provider for jwt in jwts if jwt for provider in jwt.providers)
-        headers = strip(head.headers, names)
+        headers = strip(head.headers, attempt.policies.identity_header_names)
         headers = with_forwarded(headers, attempt.case.effective, _peer_ip(attempt.request), attempt.tls)
-        return replace(head, headers=Headers((*headers.raw, *admit.identity_headers)))
+        return RequestHead(head.method, head.target, head.version, Headers((*headers.raw, *admit.identity_headers)))
 
     async def _dial(self, attempt: _Attempt, head: RequestHead) -> tuple[asyncio.Transport, Answer]:
         backend = self._env.backend

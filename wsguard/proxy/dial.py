@@ -70,10 +70,11 @@ async def dial(
     dialer = _Dialer(loop, request)
     connected = False
     try:
-        async with asyncio.timeout(timeout):
-            async with asyncio.timeout(connect_timeout):
-                await loop.create_connection(lambda: dialer, address.host, address.port)
+        end = loop.time() + timeout
+        async with asyncio.timeout(min(connect_timeout, timeout)) as deadline:
+            await loop.create_connection(lambda: dialer, address.host, address.port)
             connected = True
+            deadline.reschedule(end)
             answer = await dialer.answer
             assert dialer.transport is not None
             transport, dialer.transport = dialer.transport, None

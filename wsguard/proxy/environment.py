@@ -26,6 +26,10 @@ from wsguard.sessions.registry import Registry
 class Verifier(Protocol):
     """Who turns credentials into facts (wsguard.identity)."""
 
+    def cached(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...] | None:
+        """The same without waiting; None where that cannot be."""
+        ...
+
     async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
         """One fact a credential. May wait for keys from outside."""
         ...

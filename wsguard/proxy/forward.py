@@ -16,8 +16,7 @@ from yarl import URL
 
 from wsguard.policy.effective import Effective, parse_ip
 from wsguard.policy.forwarding import with_forwarded
-from wsguard.policy.identity_headers import strip, strip_names
-from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.identity_headers import strip
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.proxy.environment import Environment
@@ -82,7 +81,7 @@ class Forwarder:
         self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
     ) -> CIMultiDict[str]:
         peer = parse_ip(request.remote) if request.remote else None
-        headers = strip(end_to_end(head.headers).without((b"expect",)), _reserved(self._env.policies()))
+        headers = strip(end_to_end(head.headers).without((b"expect",)), self._env.policies().identity_header_names)
         headers = with_forwarded(headers, effective, peer, tls)
         return _multidict(headers)
 
@@ -116,11 +115,6 @@ async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]
         request.transport.write(_CONTINUE)
     async for chunk in request.content.iter_any():
         yield chunk
-
-
-def _reserved(policies: PolicySet) -> frozenset[bytes]:
-    jwts = (policy.spec.jwt for policy in policies.policies)
-    return strip_names(provider for jwt in jwts if jwt for provider in jwt.providers)
 
 
 def _multidict(headers: Headers) -> CIMultiDict[str]:

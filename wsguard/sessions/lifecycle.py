@@ -19,6 +19,8 @@ from enum import Enum
 class Phase(Enum):
     """Where a connection stands; the value is the word in logs and in the control API."""
 
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is Python code, run at each look-up
+
     DOOR = "door"  # the handshake: nothing is open yet
     OPEN = "open"
     CLIENT_CLOSING = "client-closing"  # the client's Close went on to the backend, whose reply is awaited
@@ -33,6 +35,8 @@ class Phase(Enum):
 class Event(Enum):
     """What can happen to a connection."""
 
+    __hash__ = object.__hash__
+
     OPEN = "open"  # admitted, and the backend has agreed
     CUT = "cut"  # the guard ends it: a refusal, an expiry, a logout, a drain, a limit
     CLIENT_CLOSE = "client-close"  # a Close frame, whole, from the client
@@ -46,6 +50,8 @@ class Event(Enum):
 
 class Command(Enum):
     """What the splice is told to do."""
+
+    __hash__ = object.__hash__
 
     CLOSE_CLIENT = "close-client"  # stop passing frames to it at the next boundary, then send the cut's Close
     CLOSE_BACKEND = "close-backend"
