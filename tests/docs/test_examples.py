@@ -1,0 +1,104 @@
+"""What the documents show is run, or at least checked: an example that no longer works fails here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from wsguard.cli import _parser, main
+from wsguard.policy.load import load
+from wsguard.policy.yaml_source import SourceText
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+TALKING = {"run", "demo", "connections", "logout", "drain"}
+"""Commands that serve, or talk to a guard that does: their arguments are checked. tests/demo and tests/ops run them."""
+
+_FENCE = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)\s]+)\)")
+
+
+class Example(NamedTuple):
+    """A fenced block: where it begins, what it is, what it says."""
+
+    place: str
+    language: str
+    text: str
+
+
+def examples() -> Iterator[Example]:
+    """Every fenced block of every document."""
+    for path in DOCUMENTS:
+        text = path.read_text("utf-8")
+        for found in _FENCE.finditer(text):
+            line = text.count("\n", 0, found.start()) + 1
+            yield Example(f"{path.relative_to(ROOT)}:{line}", found["language"], found["text"])
+
+
+EXAMPLES = list(examples())
+
+
+def of(language: str) -> pytest.MarkDecorator:
+    """The examples in `language`, one a test."""
+    chosen = [example for example in EXAMPLES if example.language == language]
+    return pytest.mark.parametrize("example", chosen, ids=[example.place for example in chosen])
+
+
+def test_every_example_is_of_a_kind_that_is_checked() -> None:
+    assert {example.language for example in EXAMPLES} <= {"console", "yaml", ""}  # the last: drawings
+
+
+@of("yaml")
+def test_policies_load(example: Example) -> None:
+    result = load([SourceText(example.place, example.text.encode())])
+    assert not result.errors, "\n".join(map(str, result.errors))
+
+
+@of("console")
+def test_commands_work(example: Example, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    first, *rest = re.split(r"^\$ ", example.text, flags=re.MULTILINE)
+    assert not first, "an example begins with `$ `"
+    for entry in rest:
+        line, _, expected = entry.partition("\n")
+        printed = work(shlex.split(line), capsys)
+        if expected:
+            assert printed == expected
+
+
+def work(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run one command, or check it where it would not come back; returns what it printed."""
+    match words:
+        case ["make", *targets]:
+            subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, check=True, capture_output=True)
+            return ""
+        case ["wsguard", command, *arguments] if command in TALKING:
+            args = _parser().parse_args([command, *arguments])
+            assert all(Path(path).exists() for path in getattr(args, "policy", None) or [])
+            return ""
+        case ["wsguard", *arguments]:
+            assert main(arguments) == 0
+            return capsys.readouterr().out
+    raise AssertionError(f"no test knows how to run {words}")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for found in _LINK.finditer(path.read_text("utf-8")):
+        target, _, anchor = found["target"].partition("#")
+        if not target.startswith(("http://", "https://")):
+            there = path.parent / target if target else path
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there), found["target"]
+
+
+def anchors(path: Path) -> set[str]:
+    """What a heading is linked by: lower case, dashes for spaces, no punctuation."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

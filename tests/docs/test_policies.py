@@ -1,0 +1,61 @@
+"""The starter policies pass `wsguard check`, and do what their comments say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wsguard.cli import main
+
+ROOT = Path(__file__).parents[2]
+POLICIES = ROOT / "policies"
+DEMO = ROOT / "wsguard/demo/policies"
+FILES = sorted([*POLICIES.glob("*.yaml"), *DEMO.glob("*.yaml")])
+
+COOKIE_APP, FEED = "wss://app.example.com/ws", "wss://feed.example.com/feed"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.parent.name}-{path.name}")
+def test_each_passes_check_alone(path: Path) -> None:
+    assert main(["check", str(path)]) == 0
+
+
+def test_together_they_warn_only_of_what_is_dangerous_on_purpose(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(POLICIES)]) == 0
+    *warnings, summary = capsys.readouterr().out.splitlines()
+    assert all("public-feed.yaml" in warning for warning in warnings), warnings
+    assert summary == "4 files: 0 errors, 2 warnings"
+
+
+def test_the_demonstrations_lack_nothing_but_the_key_that_it_makes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(DEMO)]) == 0
+    *warnings, _ = capsys.readouterr().out.splitlines()
+    assert len(warnings) == 1
+    assert "token.key" in warnings[0]
+
+
+def test_each_says_in_its_first_line_what_it_is_for() -> None:
+    for path in POLICIES.glob("*.yaml"):
+        assert path.read_text("utf-8").startswith("# "), path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outcome"),
+    [
+        (["--url", COOKIE_APP, "--origin", "https://evil.example"], "origin-denied"),
+        (["--url", COOKIE_APP, "--cookie", "session=x"], "origin-denied"),
+        (["--url", COOKIE_APP, "--origin", "https://app.example.com"], "credential-missing"),
+        (["--url", "wss://api.example.com/live", "--origin", "https://api.example.com"], "origin-denied"),
+        (["--url", "wss://api.example.com/live", "--origin", "https://spa.example.com"], "credential-missing"),
+        (["--url", "wss://app.example.com/other", "--origin", "https://app.example.com"], "no-policy"),
+        (["--url", FEED, "--origin", "https://any.example"], "admitted"),
+        (["--url", FEED], "admitted"),
+        (["--url", "wss://rebound.example/ws"], "host-denied"),
+    ],
+)
+def test_they_do_what_they_say(arguments: list[str], outcome: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--policy", str(POLICIES), "--json", *arguments]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["refusal"]["reason"] if told["refusal"] else told["result"]) == outcome
