@@ -45,10 +45,13 @@ class Snapshot:
 
 
 class ConfigError(Exception):
-    """The files cannot be used. `problems` are everything there is to say, `stamp` is of the files looked at."""
+    """The files cannot be used; the message has an error a line.
+
+    `problems` are everything there is to say, warnings too; `stamp` is of the files that were looked at.
+    """
 
     def __init__(self, problems: Sequence[Problem], stamp: Stamp) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        super().__init__("\n".join(str(each) for each in problems if each.severity is Severity.ERROR))
         self.problems = tuple(problems)
         self.stamp = stamp
 

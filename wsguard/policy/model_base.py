@@ -86,7 +86,8 @@ def read_as(
             return parse(value)
         if isinstance(value, kind):
             return value
-        raise ValueError(f"expected {expected}, found {found(value)}")
+        hint = ": put it in quotes" if kind is str and isinstance(value, (bool, int, float)) else ""
+        raise ValueError(f"expected {expected}, found {found(value)}{hint}")
 
     return PlainValidator(read), WithJsonSchema({"type": "string", **schema})
 

@@ -108,6 +108,7 @@ def _sentence(detail: ErrorDetails, model: type[Model]) -> str:
 
 _EXPECTED = {
     "bool_type": "true or false",
+    "dict_type": "a mapping",
     "int_type": "a whole number",
     "mapping_type": "a mapping",
     "model_type": "a mapping",

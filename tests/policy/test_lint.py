@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.policy.test_load import PROVIDER, guard, loaded, policy
+from wsguard.policy.problems import Severity
+
+
+def warnings(*texts: str) -> list[str]:
+    result = loaded(*texts)
+    assert result.errors == (), [str(each) for each in result.errors]
+    return [str(problem) for problem in result.problems]
+
+
+def provider(**parts: str) -> str:
+    """A policy with one sound provider, of which `parts` are replaced (an empty text: left out)."""
+    fields = {
+        "name": "p",
+        "issuer": "i",
+        "audiences": "[a]",
+        "algorithms": "[RS256]",
+        "localJWKS": "{file: k}",
+        **parts,
+    }
+    return f"jwt: {{providers: [{{{', '.join(f'{name}: {text}' for name, text in fields.items() if text)}}}]}}"
+
+
+SOUND = [
+    "",
+    "origin: {allowOrigins: [SameHost, 'https://app.example.com', 'https://*.example.com']}",
+    "origin: {allowOrigins: ['http://localhost:3000']}",
+    "origin: {allowOrigins: ['https://*.example.co.uk']}",
+    f"jwt: {{providers: [{PROVIDER}}}]}}",
+    provider(localJWKS="", remoteJWKS="{uri: 'http://127.0.0.1:9000/jwks'}"),
+    provider(localJWKS="", remoteJWKS="{uri: 'http://localhost/jwks'}"),
+    "authorization: {rules: [{action: Allow, principal: {clientCIDRs: [10.0.0.0/8]}}]}",
+    "authorization: {defaultAction: Allow, rules: [{action: Deny, principal: {clientCIDRs: [10.0.0.0/8]}}]}",
+    "session: {clockSkew: 5m}",
+    "match: {paths: [{type: Exact, value: /.well-known/x}]}",
+]
+
+
+@pytest.mark.parametrize("spec", SOUND)
+def test_says_nothing_of_a_sound_policy(spec: str) -> None:
+    assert warnings(policy(spec)) == []
+
+
+DANGEROUS = [
+    ("origin: {allowOrigins: ['*']}", 'a.yaml:5:27: warning: "*": every page in the world may connect'),
+    ("origin: {allowOrigins: ['null']}", 'a.yaml:5:27: warning: "null": any page may connect from a sandboxed frame'),
+    (
+        "origin: {allowOrigins: ['https://a.example', 'http://b.example']}",
+        "a.yaml:5:48: warning: an http:// page can be rewritten by whoever is on the way; the others are https://",
+    ),
+    ("origin: {allowOrigins: ['https://*.com']}", "anyone can get a name under com"),
+    ("origin: {allowOrigins: ['https://*.co.uk']}", "anyone can get a name under co.uk"),
+    ("origin: {allowOrigins: ['https://*.github.io']}", "anyone can get a name under github.io"),
+    ("origin: {missing: Allow}", "a.yaml:5:21: warning: Allow: a handshake without an Origin is let in"),
+    (
+        f"jwt: {{optional: true, providers: [{PROVIDER}}}]}}",
+        "a.yaml:5:19: warning: a handshake without a token is let in",
+    ),
+    (provider(issuer=""), "a.yaml:5:21: warning: no issuer"),
+    (provider(audiences=""), "a.yaml:5:21: warning: no audiences"),
+    (provider(localJWKS="", remoteJWKS="{uri: 'http://idp/jwks'}"), "warning: keys are fetched over http"),
+    (
+        f"jwt: {{providers: [{PROVIDER}}}, {PROVIDER.replace('name: p', 'name: q')}}}]}}",
+        'warning: reads the same place for the same issuer as provider "p", which comes first',
+    ),
+    ("authorization: {defaultAction: Deny}", "a.yaml:5:18: warning: nobody is let in"),
+    ("authorization: {rules: [{action: Deny}]}", "a.yaml:5:18: warning: nobody is let in"),
+    ("authorization: {defaultAction: Allow}", "a.yaml:5:18: warning: keeps nobody out"),
+    (
+        "authorization: {rules: [{action: Allow}, {action: Deny, principal: {clientCIDRs: [10.0.0.0/8]}}]}",
+        "a.yaml:5:44: warning: never asked: a rule before it is about everyone",
+    ),
+    ("session: {clockSkew: 1h}", "a.yaml:5:24: warning: very long"),
+    ("enforcement: Audit", "a.yaml:5:16: warning: Audit"),
+    (
+        "match: {paths: [{type: PathPrefix, value: /.wsguard/x}]}",
+        "a.yaml:5:45: warning: the guard answers this path itself",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "warning"), DANGEROUS)
+def test_warns_of_what_is_legal_but_dangerous(spec: str, warning: str) -> None:
+    (found,) = warnings(policy(spec))
+    assert warning in found
+    assert ": warning: " in found
+
+
+def test_null_with_a_cookie_credential_says_whose_cookie() -> None:
+    found = warnings(policy(f"origin: {{allowOrigins: ['null']}}\n{provider(extractFrom='{cookies: [s]}')}"))
+    assert found == [
+        'a.yaml:5:27: warning: "null": any page may connect from a sandboxed frame, with its visitor\'s cookie'
+    ]
+
+
+def test_any_origin_is_refused_only_with_a_cookie_credential() -> None:
+    result = loaded(policy(f"origin: {{allowOrigins: ['*']}}\n{provider(extractFrom='{headers: [Authorization]}')}"))
+    assert [problem.severity for problem in result.problems] == [Severity.WARNING]
+
+
+GUARDS = [
+    ("listener: {allowedHosts: ['*']}", 'a.yaml:4:29: warning: "*" switches the Host check off'),
+    ("admin: {allowedHosts: [a, '*']}", 'a.yaml:4:29: warning: "*" switches the Host check off'),
+    (
+        "clientIPDetection: {xForwardedFor: {trustedCIDRs: [10.0.0.0/8, '::/0']}}",
+        "a.yaml:4:66: warning: ::/0: everyone is trusted to say which address he comes from",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "warning"), GUARDS)
+def test_warns_of_a_dangerous_guard_config(spec: str, warning: str) -> None:
+    (found,) = warnings(guard(spec), policy(""))
+    assert warning in found
+
+
+@pytest.mark.parametrize(
+    ("listener", "match", "warns"),
+    [
+        ("address: '0.0.0.0:80'", "", True),
+        ("address: '0.0.0.0:80'", "match: {hostnames: [a.example]}", False),
+        ("address: '0.0.0.0:80', allowedHosts: [a.example]", "", False),
+        ("address: '127.0.0.1:80'", "", False),
+    ],
+)
+def test_warns_where_any_host_is_answered(listener: str, match: str, warns: bool) -> None:
+    found = warnings(guard(f"listener: {{{listener}}}"), policy(match))
+    assert ["any Host is answered on 0.0.0.0:80" in each for each in found] == [True] * warns
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "warns"),
+    [
+        ("/.*", "", True),
+        (".*", "", True),
+        ("/.*", "hostnames: [a.example], ", True),
+        ("/ws/.*", "", False),
+        ("/[a-z]*", "", False),
+    ],
+)
+def test_warns_of_a_prefix_that_an_expression_shadows(pattern: str, host: str, warns: bool) -> None:
+    taker = policy(f"match: {{{host}paths: [{{type: RegularExpression, value: '{pattern}'}}]}}", "taker")
+    shadowed = policy(
+        f"match: {{{host}paths: [{{type: Exact, value: /a}}, {{type: PathPrefix, value: /ws}}]}}", "shadowed"
+    )
+    found = warnings(taker, shadowed)
+    assert [each.startswith("b.yaml") and 'of "taker" takes every path' in each for each in found] == [True] * warns
+
+
+def test_an_expression_on_another_host_shadows_nothing() -> None:
+    taker = policy("match: {hostnames: [a.example], paths: [{type: RegularExpression, value: /.*}]}", "taker")
+    assert warnings(taker, policy("match: {hostnames: [b.example]}", "other")) == []
