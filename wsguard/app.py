@@ -144,8 +144,7 @@ class Guard:
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
             self._listen_to_signals()
-            gc.collect()
-            gc.freeze()  # what start-up made lives as long as the process: the collector need not walk it
+            _calm_the_collector()
             self._health.started = True
             self._log.event("started", version=__version__, listen=str(guard.listener.address))
             await self._ending.wait()
@@ -233,6 +232,13 @@ class Guard:
     def _issuers(self) -> frozenset[str]:
         jwts = (policy.spec.jwt for policy in self._reloader.current.policy_set.policies)
         return frozenset(provider.issuer or provider.name for jwt in jwts if jwt for provider in jwt.providers)
+
+
+def _calm_the_collector() -> None:
+    """What start-up made lives as long as the process, and of a connection little is left in cycles: walk seldom."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _raise_descriptor_limit() -> None:

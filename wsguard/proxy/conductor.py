@@ -40,7 +40,7 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import Half
 from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
-from wsguard.proxy.takeover import take_over
+from wsguard.proxy.takeover import HANDED_OVER, take_over
 from wsguard.sessions.connection import Connection
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.records import Decided, Result
@@ -191,7 +191,7 @@ class Conductor:
         splice.open(client, backend, switching)
         admission.enter(self._connection(attempt, policy, admit, splice))
         splice.begin(answer.tail, early)
-        return web.Response(status=HTTPStatus.SWITCHING_PROTOCOLS)
+        return HANDED_OVER
 
     def _connection(self, attempt: _Attempt, policy: WebSocketPolicy, admit: Admit, link: Splice) -> Connection:
         origin = attempt.handshake.origin

@@ -22,7 +22,7 @@ from wsguard.protocol.upgrade import switching_protocols
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import Half
 from wsguard.proxy.splice import Cause, Close, Splice
-from wsguard.proxy.takeover import take_over
+from wsguard.proxy.takeover import HANDED_OVER, take_over
 from wsguard.proxy.wording import word
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.records import Delivery
@@ -60,7 +60,7 @@ class Refuser:
             env.observer.lingering_exceeded()
             return plain(HTTPStatus.SERVICE_UNAVAILABLE, close.text), 0
         self._accept_then_close(request, handshake, policy, reason, close, rejection.close_timeout)
-        return web.Response(status=HTTPStatus.SWITCHING_PROTOCOLS), close.code
+        return HANDED_OVER, close.code
 
     def _accept_then_close(
         self,

@@ -8,10 +8,11 @@ tests/proxy/test_takeover.py fails loudly when a new one behaves differently.
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from http import HTTPStatus
+from typing import NoReturn, cast
 
+from aiohttp import web
 from aiohttp.http_websocket import WebSocketReader
-from aiohttp.web import BaseRequest
 
 WRITE_HIGH_WATER = 65_536
 """Bytes waiting towards a peer above which the other side's reading is paused. uvloop's own low-water mark is 16."""
@@ -31,11 +32,21 @@ class _Tail:
         pass
 
 
-def take_over(request: BaseRequest, new: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
+class _HandedOver(web.Response):
+    """What a handler returns whose transport is no longer aiohttp's: there is nobody to send it to."""
+
+    async def prepare(self, request: web.BaseRequest) -> NoReturn:
+        raise ConnectionResetError
+
+
+HANDED_OVER = _HandedOver(status=HTTPStatus.SWITCHING_PROTOCOLS)
+
+
+def take_over(request: web.BaseRequest, new: asyncio.Protocol) -> tuple[asyncio.Transport, bytes]:
     """Hand the transport of an upgrade request to `new`; returns it with the bytes that came behind the request.
 
     `new.connection_made` is never called. The caller answers the request itself, on the transport, and its handler
-    returns at once. Raises ConnectionResetError where the client is gone already. There is no await inside: no byte
+    returns HANDED_OVER at once. Raises ConnectionResetError where the client is gone already. There is no await inside: no byte
     can arrive between two lines.
     """
     protocol, transport = request.protocol, request.transport
