@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
+from docs.reference import fields
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.profiles import Profile, code_for
 from wsguard.protocol.reasons import Advice, CloseReason
@@ -56,6 +58,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "close-reasons": close_reasons,
     "close-profiles": close_profiles,
     "lifecycle": lifecycle,
+    "policy-fields": partial(fields, "WebSocketPolicy"),
+    "guard-fields": partial(fields, "GuardConfig"),
 }
 
 
