@@ -60,11 +60,14 @@ class Guard:
         return guard
 
     async def drain(self, deadline: float) -> int:
-        """Send SIGTERM and wait; returns the exit status. Raises `TimeoutError` after `deadline` seconds."""
+        """Send SIGTERM and wait; returns the exit status. Raises `GuardError` after `deadline` seconds."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(deadline):
-            return await self.process.wait()
+        try:
+            async with asyncio.timeout(deadline):
+                return await self.process.wait()
+        except TimeoutError:
+            raise GuardError(f"the guard was still there {deadline:.0f} s after SIGTERM") from None
 
     async def end(self) -> None:
         """Make sure that the process is gone."""

@@ -24,7 +24,7 @@ from wsguard.demo.terminal import Observation, Terminal
 from wsguard.protocol.reasons import CloseReason
 
 SECRET = "the vault opens with 4711"
-SHORT_LIFE = 3.0
+SHORT_LIFE = 4.0
 FORBIDDEN = 403
 AUDIENCE = 6
 _RETRY_AFTER = re.compile(r"^(\S+) retry-after=(\d+(?:\.\d+)?)$")
@@ -178,10 +178,10 @@ async def drain(story: Story) -> str:
         read = await ending
         return time.monotonic() - since, read
 
-    endings = asyncio.gather(*(timed(tab.ending()) for tab in tabs))
-    status = await story.stage.guard.drain(2 * PATIENCE)
+    all_endings = asyncio.gather(*(timed(tab.ending()) for tab in tabs))
+    status, endings = await asyncio.gather(story.stage.guard.drain(2 * PATIENCE), all_endings)
     waits = set()
-    for after, ending in sorted(await endings, key=lambda pair: pair[0]):
+    for after, ending in sorted(endings, key=lambda pair: pair[0]):
         story.tell(f"after {after:.1f} s  {ending}")
         told = _RETRY_AFTER.match(ending.reason)
         if ending.code != CloseReason.DRAINING.code or not told or told[1] != CloseReason.DRAINING.token:
