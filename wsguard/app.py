@@ -28,7 +28,7 @@ from wsguard.identity.jwks import JwksCache
 from wsguard.identity.verifier import TokenVerifier
 from wsguard.ops.admin import AdminPort
 from wsguard.ops.control import Control, control_app
-from wsguard.ops.control_socket import ControlSocket, serve_control
+from wsguard.ops.control_socket import serve_control
 from wsguard.ops.drainer import Drainer
 from wsguard.ops.health import Health
 from wsguard.ops.log import Log
@@ -40,6 +40,7 @@ from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
 from wsguard.policy.overrides import Overrides
+from wsguard.policy.yaml_source import Place
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, listen
 from wsguard.proxy.environment import Environment
@@ -217,12 +218,10 @@ class Guard:
 
     def _loaded(self) -> LoadedPolicies:
         snapshot, reloader = self._reloader.current, self._reloader
-        places = snapshot.policy_set.places
+        built_in = Place("", 0, 0)
+        places = {p.name: snapshot.policy_set.places.get(p.name, built_in) for p in snapshot.policy_set.policies}
         return LoadedPolicies(
-            policies=tuple(
-                LoadedPolicy(name, places[name].file, places[name].line) if name in places else LoadedPolicy(name, "", 0)
-                for name in (policy.name for policy in snapshot.policy_set.policies)
-            ),
+            policies=tuple(LoadedPolicy(name, place.file, place.line) for name, place in places.items()),
             revision=snapshot.revision,
             loaded_at=snapshot.loaded_at,
             last_error=reloader.last_error,

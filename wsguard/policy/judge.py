@@ -35,9 +35,10 @@ class Passed:
 
 @dataclass(slots=True)
 class Case:
-    """All that the checks may look at, and must not change. `policy` is None where none matches; `now` is seconds since the epoch.
+    """All that the checks may look at, and must not change.
 
-    `credentials` and `facts` are filled in by whoever gathers them, once the early checks have passed.
+    `policy` is None where none matches; `now` is seconds since the epoch. `credentials` and `facts` are filled in by
+    whoever gathers them, once the early checks have passed.
     """
 
     handshake: Handshake

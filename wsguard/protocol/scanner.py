@@ -146,7 +146,7 @@ class FrameScanner:
             end = self._look_closer(data, position, size, kind)
             if end < 0:
                 self.messages += messages
-                return data[: ~end]
+                return data[:~end]
             table = self._table
             position = end
         self.messages += messages

@@ -32,7 +32,7 @@ class _Dialer(asyncio.Protocol):
         self.answer: asyncio.Future[Answer] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one, and no subclass
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one, and no subclass
         self.transport.set_write_buffer_limits(WRITE_HIGH_WATER)
         self.transport.write(self._request)
 

@@ -46,8 +46,8 @@ def take_over(request: web.BaseRequest, new: asyncio.Protocol) -> tuple[asyncio.
     """Hand the transport of an upgrade request to `new`; returns it with the bytes that came behind the request.
 
     `new.connection_made` is never called. The caller answers the request itself, on the transport, and its handler
-    returns HANDED_OVER at once. Raises ConnectionResetError where the client is gone already. There is no await inside: no byte
-    can arrive between two lines.
+    returns HANDED_OVER at once. Raises ConnectionResetError where the client is gone already. There is no await inside:
+    no byte can arrive between two lines.
     """
     protocol, transport = request.protocol, request.transport
     if transport is None or transport.is_closing():
