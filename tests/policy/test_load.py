@@ -398,7 +398,7 @@ jwt:
         ("/etc/w/a.key", "keys", "/etc/w/p.yaml:8:55"),
         ("/b.json", "keys", "/etc/w/p.yaml:9:56"),
         ("/etc/w/c.pem", "certificates", "/etc/w/p.yaml:10:77"),
-        ("/etc/w/d", "a bearer token", "/etc/w/p.yaml:16:22"),
+        ("/etc/w/d", "bearer token", "/etc/w/p.yaml:16:22"),
     ]
 
 

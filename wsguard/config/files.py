@@ -30,7 +30,8 @@ def policy_files(path: Path) -> list[Path]:
         names = sorted(entry.name for entry in path.iterdir())
     except OSError as error:
         raise UnreadableError(_why(error)) from None
-    found = [path / name for name in names if _is_policy(name) and (path / name).is_file()]
+    # A link that leads nowhere stays in: a policy must not vanish in silence.
+    found = [path / name for name in names if _is_policy(name) and not (path / name).is_dir()]
     if not found:
         raise UnreadableError("the folder holds no *.yaml file")
     return found

@@ -112,6 +112,8 @@ def _differences(path: str, old: Model, new: Model) -> Iterator[str]:
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return "nothing"
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return f"{value:g}s" if isinstance(value, float) else str(value)

@@ -58,7 +58,8 @@ def watched_folders(paths: Iterable[Path], files: Iterable[str]) -> frozenset[st
 
 
 async def _ticks(folders: Iterable[str]) -> AsyncGenerator[None, None]:
-    """One item whenever it is time to look."""
+    """One item whenever it is time to look: at once, for what happened before the watch began, and on events."""
+    yield
     try:
         async for _ in awatch(
             *folders,
@@ -72,4 +73,3 @@ async def _ticks(folders: Iterable[str]) -> AsyncGenerator[None, None]:
             yield
     except (OSError, RuntimeError):  # nothing watches: a folder went away, or the system's limit is reached
         await asyncio.sleep(_COMPARE_EVERY)
-        yield

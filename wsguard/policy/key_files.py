@@ -15,7 +15,7 @@ class Content(Enum):
 
     KEYS = "keys"
     CERTIFICATES = "certificates"
-    BEARER = "a bearer token"
+    BEARER = "bearer token"
 
 
 @dataclass(frozen=True, slots=True)
