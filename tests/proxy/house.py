@@ -95,8 +95,10 @@ class Facts:
 class House:
     """A door on a free port in front of `backend`, under one policy for every path."""
 
-    def __init__(self, backend: RecordingBackend | str, spec: PolicySpec = PolicySpec(), guard: GuardSpec = GuardSpec()) -> None:
-        self.spec, self.guard = spec, guard
+    def __init__(
+        self, backend: RecordingBackend | str, spec: PolicySpec | None = None, guard: GuardSpec | None = None
+    ) -> None:
+        self.spec, self.guard = spec or PolicySpec(), guard or GuardSpec()
         self.backend_url = backend if isinstance(backend, str) else backend.url
         self.notebook, self.facts = Notebook(), Facts()
         self.draining = False

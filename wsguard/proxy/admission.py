@@ -81,3 +81,4 @@ class Admission:
                 traffic=traffic,
             )
         )
+        del self.connection  # its link holds the splice, which holds this: nothing is to wait for the collector

@@ -10,6 +10,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD
 from wsguard.protocol.scanner import FrameScanner
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Half(asyncio.Protocol):
             self.bytes_in += len(allowed)
             if allowed:
                 sink.transport.write(allowed)
-            if scanner.messages != messages:
+            if scanner.messages != messages or scanner.in_message or scanner.left > MAX_CONTROL_PAYLOAD:
                 self.splice.touch()
         if scanner.halted:
             self.splice.halted(self)

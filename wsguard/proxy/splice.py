@@ -143,7 +143,7 @@ class Splice:
             if half is not None and early:
                 half.data_received(early)
         for half in (self._backend, self._client):
-            if half is not None:
+            if half is not None and (half.sink is None or not half.sink.paused):
                 half.resume()
 
     def refuse(self, client: Half, answer: bytes, reason: CloseReason, close: Close, early: bytes) -> None:
@@ -164,7 +164,7 @@ class Splice:
         return self._backend if half.is_client else self._client
 
     def touch(self) -> None:
-        """A data message has passed."""
+        """A data message, or a part of a long one, has passed."""
         self.last_message_at = self._clock()
 
     def halted(self, half: Half) -> None:
@@ -184,11 +184,13 @@ class Splice:
         """The Close that waited for a boundary of `half` is on its way to the other side."""
         if half is self._backend:
             self._close_written = True
-            if self._client is not None and self._client.scanner.violation is not None:
-                self._client.hang_up()  # its reply could not be recognised among whatever else it sends
+        peer = self.other(half)
+        if peer is not None and (peer.scanner.halted or peer.eof_received_already):
+            peer.hang_up()  # no reply to wait for: it said its Close before, or what it says cannot be understood
 
     def eof(self, half: Half) -> None:
         """The peer of `half` sent its FIN."""
+        self._give_up_boundary(half)
         self._blame_loss(half, "sent a FIN and no Close")
         self._on(Event.CLIENT_EOF if half.is_client else Event.BACKEND_EOF)
 
@@ -196,14 +198,12 @@ class Splice:
         """The transport of `half` is gone."""
         other = self.other(half)
         if other is not None and other.sink is half:
-            other.sink = other.closing = None
-            other.resume()
+            other.discard()
+        self._give_up_boundary(half)
         self._blame_loss(half, f"was lost: {exc}" if exc else "hung up without a Close")
         if half.is_client and exc is not None and not self._acknowledged:
             self._close_written = False  # whether a reset overtook the Close cannot be known
         self._on(Event.CLIENT_LOST if half.is_client else Event.BACKEND_LOST)
-        if self._phase is Phase.ENDED:
-            self._forget(half)
 
     # The table, and its commands.
 
@@ -215,6 +215,8 @@ class Splice:
                     half.discard()
         for command in commands:
             _COMMANDS[command](self)
+        if self._phase is Phase.ENDED:
+            self._let_go()
 
     def _blame(self, initiator: Initiator, reason: CloseReason, code: int, detail: str = "") -> None:
         if self._cause is None:
@@ -238,8 +240,7 @@ class Splice:
         if source.scanner.left == 0:
             source.inject()
         elif source.lost or source.eof_received_already:
-            source.discard()  # no boundary will ever come
-            client.hang_up()
+            self._give_up_boundary(source)
         elif source.scanner.left <= REST_OF_FRAME:
             source.resume()
 
@@ -257,12 +258,21 @@ class Splice:
         else:
             source.resume()
 
+    def _give_up_boundary(self, half: Half) -> None:
+        """`half` will send no more: a Close that waits for the end of its frame has nowhere to stand."""
+        if half.closing is None:
+            return
+        half.discard()
+        other = self.other(half)
+        if other is not None:
+            other.hang_up()
+
     def _hang_up_client(self) -> None:
-        if self._client is not None:
-            self._client.hang_up()
+        if self._client is not None and (self._backend is None or self._backend.closing is None):
+            self._client.hang_up()  # else once the Close that waits for it has been injected
 
     def _hang_up_backend(self) -> None:
-        if self._backend is not None:
+        if self._backend is not None and (self._client is None or self._client.closing is None):
             self._backend.hang_up()
 
     def _end_backend_input(self) -> None:
@@ -289,11 +299,12 @@ class Splice:
         if self._cause is not None:
             self._owner.ended(self._cause, self._delivery(), self.traffic())
 
-    def _forget(self, half: Half) -> None:
-        if half.is_client:  # the halves and the splice hold each other: let them go without the collector
-            self._client = None
-        else:
-            self._backend = None
+    def _let_go(self) -> None:
+        """It is over. The halves hold each other and the splice: let go, so that nothing waits for the collector."""
+        for half in (self._client, self._backend):
+            if half is not None:
+                half.sink = half.closing = None
+        self._client = self._backend = None
 
     def _delivery(self) -> Delivery:
         if self._acknowledged:

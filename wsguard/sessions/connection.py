@@ -36,7 +36,7 @@ class Link(Protocol):
 
     @property
     def last_message_at(self) -> float:
-        """When the last data message began or ended, on the monotonic clock; the opening counts as one."""
+        """When a part of a data message last passed, on the monotonic clock; the opening counts as one."""
         ...
 
 

@@ -1,0 +1,191 @@
+"""A splice without a socket: transports and a loop that the test drives by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.scanner import FrameScanner, Sender
+from wsguard.proxy.half import Half
+from wsguard.proxy.splice import Cause, Close, Splice
+from wsguard.sessions.connection import Traffic
+from wsguard.sessions.records import Delivery
+
+ANSWER = b"101"
+
+
+class FakeTransport:
+    """Takes what is written and checks the order of calls; what happens on the wire the test says by its methods.
+
+    Written bytes are flushed at once, or kept in `queued` while the peer is `stalled`.
+    """
+
+    def __init__(self, high_water: int = 64) -> None:
+        self.half: Half
+        self.written = bytearray()
+        self.queued = 0
+        self.high_water = high_water
+        self.stalled = self.over_high_water = False
+        self.reading = True
+        self.eof_written = self.closing = self.gone = self.eof_seen = False
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.eof_written, "write() after write_eof() raises"
+        if self.closing:
+            return
+        self.written += data
+        if self.stalled:
+            self.queued += len(data)
+            if self.queued > self.high_water and not self.over_high_water:
+                self.over_high_water = True
+                self.half.pause_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return self.queued
+
+    def pause_reading(self) -> None:
+        assert not self.gone
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.gone
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        assert not self.closing
+        self.eof_written = True
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.closing = self.aborted = True
+        self.queued = 0
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    # What the peer and the network do.
+
+    @property
+    def hears(self) -> bool:
+        """Whether bytes of the peer would reach the guard now."""
+        return self.reading and not self.closing and not self.eof_seen
+
+    def arrive(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        if self.hears:
+            self.half.data_received(data)
+
+    def fin(self) -> None:
+        """The peer's FIN."""
+        if self.hears:
+            self.eof_seen = True
+            assert self.half.eof_received()
+
+    def unstall(self) -> None:
+        """The peer reads again: the queue empties."""
+        self.stalled = False
+        self.queued = 0
+        if self.over_high_water and not self.gone:
+            self.over_high_water = False
+            self.half.resume_writing()
+
+    def lose(self, error: Exception | None) -> None:
+        """The end of the transport, of its own or after `close` and `abort`."""
+        if not self.gone:
+            self.gone = self.closing = True
+            self.queued = 0
+            self.half.connection_lost(error)
+
+
+class FakeTimer:
+    """What `call_later` returns."""
+
+    def __init__(self, when: float, call: Callable[[], None]) -> None:
+        self.when = when
+        self.call: Callable[[], None] | None = call
+
+    def cancel(self) -> None:
+        self.call = None
+
+
+class FakeLoop:
+    """Its one service is `call_later`; the test fires."""
+
+    def __init__(self) -> None:
+        self.timers: list[FakeTimer] = []
+
+    def call_later(self, delay: float, call: Callable[..., None], *args: Any) -> FakeTimer:
+        self.timers.append(FakeTimer(delay, lambda: call(*args)))
+        return self.timers[-1]
+
+    @property
+    def armed(self) -> FakeTimer | None:
+        """The one timer that is armed."""
+        live = [timer for timer in self.timers if timer.call is not None]
+        assert len(live) <= 1
+        return live[0] if live else None
+
+    def fire(self) -> None:
+        """The armed timer, if there is one, runs out."""
+        timer = self.armed
+        if timer is not None and timer.call is not None:
+            call, timer.call = timer.call, None
+            call()
+
+
+class FakeOwner:
+    """Words every cut with the default code, and writes down the end."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[Cause, Delivery, Traffic]] = []
+
+    def close_for(self, reason: CloseReason) -> Close | None:
+        return Close(reason.code, reason.token)
+
+    def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
+        self.ends.append((cause, delivery, traffic))
+
+
+class Bench:
+    """An open splice between two fake transports. `now` is what its clock reads."""
+
+    def __init__(self, *, begin: bool = True, early: tuple[bytes, bytes] = (b"", b"")) -> None:
+        self.loop, self.owner, self.now = FakeLoop(), FakeOwner(), 0.0
+        loop = cast("asyncio.AbstractEventLoop", self.loop)
+        self.splice = Splice(self.owner, loop, lambda: self.now, close_timeout=2.0)
+        self.client, self.backend = FakeTransport(), FakeTransport()
+        self.splice.open(self._half(self.client, Sender.CLIENT), self._half(self.backend, Sender.BACKEND), ANSWER)
+        if begin:
+            self.splice.begin(*early)
+
+    def _half(self, transport: FakeTransport, sender: Sender) -> Half:
+        transport.half = Half(self.splice, FrameScanner(sender), is_client=sender is Sender.CLIENT)
+        transport.half.transport = cast("asyncio.Transport", transport)
+        return transport.half
+
+    @property
+    def to_client(self) -> bytes:
+        """What the client was sent behind the 101."""
+        return bytes(self.client.written[len(ANSWER) :])
+
+    @property
+    def to_backend(self) -> bytes:
+        """What the backend was sent behind its 101."""
+        return bytes(self.backend.written)
+
+    @property
+    def end(self) -> tuple[Cause, Delivery, Traffic]:
+        """The one end."""
+        (end,) = self.owner.ends
+        return end

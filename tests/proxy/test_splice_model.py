@@ -1,0 +1,130 @@
+"""Any order of bytes, stalls, FINs, losses, cuts and timers: what each peer is sent stays a stream of whole frames."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.proxy.fakes import Bench, FakeTransport
+from tests.support import wire
+from wsguard.protocol.reasons import CloseReason
+
+
+def frame(opcode: int, payload: bytes, masked: bool) -> bytes:
+    """A frame whose mask, if it has one, is always the same: a failure must be repeatable."""
+    plain = wire.frame(opcode, payload, masked=False)
+    head = plain[: len(plain) - len(payload)]
+    return bytes((head[0], head[1] | 0x80, *head[2:])) + bytes(4) + payload if masked else plain
+
+
+def streams(masked: bool) -> st.SearchStrategy[bytes]:
+    """Legal frames, long and short; perhaps a Close, perhaps nonsense behind them."""
+    size = st.sampled_from([0, 3, 126, 1_000, 70_000, 150_000])
+    data = size.map(lambda n: frame(wire.BINARY, bytes(n), masked))
+    ping = st.just(frame(wire.PING, b"p", masked))
+    last = st.sampled_from(
+        [
+            b"",
+            frame(wire.CLOSE, b"\x03\xe8bye", masked),
+            frame(wire.CLOSE, b"", masked),
+            frame(wire.TEXT, b"bad", not masked),
+        ]
+    )
+    return st.builds(lambda frames, end: b"".join(frames) + end, st.lists(data | ping, max_size=2), last)
+
+
+PEERS = st.sampled_from(["client", "backend"])
+BYTES = st.tuples(PEERS, st.just("bytes"), st.sampled_from([1, 7, 500, 66_000, 10**6]))
+OTHER = ["fin", "stall", "unstall", "cut", "cut", "timer", "rst", "tick"]
+ACTS = st.lists(BYTES | BYTES | st.tuples(PEERS, st.sampled_from(OTHER), st.just(0)), min_size=6, max_size=20)
+
+
+def guard_close(sent: bytes, source: bytes) -> bytes:
+    """What stands in `sent` behind the part that `source` said: nothing, or one Close of the guard's own."""
+    passed = 0
+    while passed < min(len(sent), len(source)) and sent[passed] == source[passed]:
+        passed += 1
+    if passed == len(sent):
+        return b""
+    # A Close of the guard's may begin like the source's next frame: walk back to where a frame begins.
+    rest = bytearray(sent)
+    at = 0
+    while True:
+        before = len(rest)
+        read = wire.take_frame(rest)
+        assert read is not None, "the guard injected into the middle of a frame"
+        end = at + before - len(rest)
+        if end > passed:
+            assert read.opcode == wire.CLOSE, "what is not the peer's is a Close"
+            assert not rest, "nothing follows a Close"
+            return sent[at:end]
+        at = end
+
+
+@settings(max_examples=300, deadline=None)
+@given(streams(True), streams(False), ACTS)
+def test_any_order_of_events(from_client: bytes, from_backend: bytes, acts: list[tuple[str, str, int]]) -> None:
+    bench = Bench()
+    transports = {"client": bench.client, "backend": bench.backend}
+    streams = {"client": from_client, "backend": from_backend}
+    at = {"client": 0, "backend": 0}
+    for side, act, size in acts:
+        transport = transports[side]
+        if act == "bytes" and transport.hears and at[side] < len(streams[side]):
+            chunk = streams[side][at[side] : at[side] + size]
+            at[side] += len(chunk)
+            transport.arrive(chunk)
+        elif act == "cut":
+            bench.splice.cut(CloseReason.SESSION_EXPIRED)
+        elif act == "timer":
+            bench.loop.fire()
+        else:
+            _happen(transport, act)
+        _check_reading(bench)
+        if bench.splice.state not in ("open", "ended"):
+            assert bench.loop.armed is not None
+    _finish(bench)
+    for sent, source, masked in ((bench.to_client, from_backend, False), (bench.to_backend, from_client, True)):
+        close = guard_close(sent, source)
+        if close:
+            read = wire.take_frame(bytearray(close))
+            assert read is not None
+            assert (read.mask is not None) == masked
+
+
+def _check_reading(bench: Bench) -> None:
+    """A side is unread only for the sake of another that does not keep up; and while open, always then."""
+    for transport, other in ((bench.client, bench.backend), (bench.backend, bench.client)):
+        if transport.closing or transport.eof_seen:
+            continue
+        if not transport.reading:
+            assert other.over_high_water
+            assert transport.half.sink is other.half
+        elif bench.splice.state == "open":
+            assert not other.over_high_water
+
+
+def _happen(transport: FakeTransport, act: str) -> None:
+    if act == "fin":
+        transport.fin()
+    elif act == "stall":
+        transport.stalled = True
+    elif act == "unstall":
+        transport.unstall()
+    elif act == "rst":
+        transport.lose(ConnectionResetError())
+    elif act == "tick" and transport.closing and not transport.queued:
+        transport.lose(None)
+
+
+def _finish(bench: Bench) -> None:
+    """Whatever happened, both peers being gone or silent ends it; once."""
+    if bench.splice.state == "open":
+        bench.client.lose(None)
+    bench.loop.fire()
+    assert bench.splice.state == "ended"
+    for transport in (bench.client, bench.backend):
+        assert transport.gone or transport.closing, "a transport outlived its connection"
+        transport.lose(None)
+    assert bench.loop.armed is None
+    assert len(bench.owner.ends) == 1
