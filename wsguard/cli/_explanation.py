@@ -117,7 +117,7 @@ class Walk:
             return self._http(HttpRefusal(HTTPStatus.BAD_REQUEST, f"unreadable host: {error}"))
         self.steps.append(Step("request", True, "a valid WebSocket handshake"))
         policy = self.policies.find(effective.authority, handshake.path)
-        case = Case(handshake, effective, policy, self.policies.guard, self.now, DenyList())
+        case = Case(handshake, effective, policy, self.policies, self.now, DenyList())
         refusal = self._refused_by(EARLY, case)
         if policy is not None:
             case = replace(case, credentials=read_credentials(handshake, policy))

@@ -15,8 +15,9 @@ from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.hosts import host_allowed
 from wsguard.policy.identity_headers import identity_headers
-from wsguard.policy.model import Enforcement, GuardSpec, OriginSpec, WebSocketPolicy
+from wsguard.policy.model import Enforcement, OriginSpec, WebSocketPolicy
 from wsguard.policy.origin import Origin, allows, is_missing_denied
+from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact, TokenProblem, still_valid
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.reasons import CloseReason
@@ -44,7 +45,7 @@ class Case:
     handshake: Handshake
     effective: Effective
     policy: WebSocketPolicy | None
-    guard: GuardSpec
+    policies: PolicySet
     now: float
     deny_list: DenyList
     credentials: tuple[Credential, ...] | CredentialConflict = ()
@@ -121,8 +122,8 @@ def check_origin(case: Case) -> Passed | Refuse:
 
 def check_host(case: Case) -> Passed | Refuse:
     """DNS rebinding: a name that nobody wrote down may be anyone's."""
-    hostnames = case.policy.spec.match.hostnames if case.policy else ()
-    listener = case.guard.listener
+    hostnames = case.policy.spec.match.hostnames if case.policy else case.policies.hostnames
+    listener = case.policies.guard.listener
     host = case.effective.authority.host
     if host_allowed(case.effective.authority, hostnames, listener.allowed_hosts, listener.address.is_loopback):
         return Passed(f"{host} is answered to")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from wsguard.policy.hosts import HostPattern
 from wsguard.policy.identity_headers import strip_names
 from wsguard.policy.matching import Matcher
 from wsguard.policy.model import GuardSpec, WebSocketPolicy
@@ -16,19 +17,23 @@ from wsguard.protocol.authority import Authority
 class PolicySet:
     """Policies without conflicts. `places` tells by name where each was written, unless built in.
 
-    `identity_header_names` are the fields that any policy sets, which no client may send on any path.
+    `identity_header_names` are the fields that any policy sets, which no client may send on any path; `hostnames` are
+    the hosts that any policy names.
     """
 
     policies: tuple[WebSocketPolicy, ...]
     guard: GuardSpec = field(default_factory=GuardSpec)
     places: Mapping[str, Place] = field(default_factory=dict)
     identity_header_names: frozenset[bytes] = field(init=False, repr=False, compare=False)
+    hostnames: tuple[HostPattern, ...] = field(init=False, repr=False, compare=False)
     _matcher: Matcher = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         jwts = (policy.spec.jwt for policy in self.policies)
         names = strip_names(provider for jwt in jwts if jwt for provider in jwt.providers)
         object.__setattr__(self, "identity_header_names", names)
+        hostnames = tuple(host for policy in self.policies for host in policy.spec.match.hostnames)
+        object.__setattr__(self, "hostnames", hostnames)
         object.__setattr__(self, "_matcher", Matcher(self.policies))
 
     def find(self, authority: Authority, path: str) -> WebSocketPolicy | None:

@@ -20,7 +20,6 @@ from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
 from wsguard.policy.model import Framing, WebSocketPolicy
-from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
@@ -53,7 +52,6 @@ class _Attempt:
     id: str
     request: web.BaseRequest
     case: Case
-    policies: PolicySet
     started: float
     tls: bool
 
@@ -86,8 +84,8 @@ class Conductor:
         env = self._env
         policies = env.policies()
         policy = policies.find(effective.authority, handshake.path)
-        case = Case(handshake, effective, policy, policies.guard, env.clock.wall(), env.deny_list)
-        attempt = _Attempt(secrets.token_hex(8), request, case, policies, env.clock.monotonic(), tls)
+        case = Case(handshake, effective, policy, policies, env.clock.wall(), env.deny_list)
+        attempt = _Attempt(secrets.token_hex(8), request, case, env.clock.monotonic(), tls)
         try:
             return await self._run(attempt)
         except (ConnectionResetError, asyncio.CancelledError):
@@ -153,7 +151,7 @@ class Conductor:
     def _outgoing(self, attempt: _Attempt, admit: Admit) -> RequestHead:
         """The request as the backend may see it: credentials erased, spoofed fields gone, the guard's own added."""
         head = erase(attempt.handshake.head, attempt.credentials)
-        headers = strip(head.headers, attempt.policies.identity_header_names)
+        headers = strip(head.headers, attempt.case.policies.identity_header_names)
         headers = with_forwarded(headers, attempt.case.effective, _peer_ip(attempt.request), attempt.tls)
         return RequestHead(head.method, head.target, head.version, Headers((*headers.raw, *admit.identity_headers)))
 
@@ -244,7 +242,7 @@ class Conductor:
 
     def _remaining(self, attempt: _Attempt) -> float:
         """Seconds that this handshake may still take."""
-        end = attempt.started + attempt.policies.guard.listener.handshake_timeout
+        end = attempt.started + attempt.case.policies.guard.listener.handshake_timeout
         return max(end - self._env.clock.monotonic(), 0.001)
 
 
