@@ -119,6 +119,7 @@ SPEC_ERRORS = [
     ("rejection: {maxLingering: -1}", "a.yaml:5:29: error: expected a number of at least 0, found the number -1"),
     ("rejection: {codes: []}", "a.yaml:5:22: error: expected a mapping, found a list"),
     ("jwt:", 'a.yaml:5:7: error: "jwt" has no value: give it one or leave the key out'),
+    (f"match: {{hostnames: [{'a.example, ' * 101}]}}", "a.yaml:5:22: error: expected at most 100 items, found more"),
     # Words and values.
     ("enforcement: audit", 'a.yaml:5:16: error: expected Enforce or Audit, found "audit"; did you mean Audit?'),
     ("framing: Loose", 'a.yaml:5:12: error: expected Strict or Transparent, found "Loose"'),

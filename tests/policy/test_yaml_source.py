@@ -137,5 +137,5 @@ def test_says_all_that_is_wrong_up_to_a_bound() -> None:
 
 def test_what_stands_before_a_break_is_read() -> None:
     documents, errors = read_documents(SourceText("f.yaml", "a: 1\n---\nb: [\n"))
-    assert documents[0].plain() == {"a": 1}
+    assert [document.plain() for document in documents] == [{"a": 1}], "and no half document"
     assert len(errors) == 1

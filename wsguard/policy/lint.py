@@ -64,11 +64,15 @@ def _is_tappable(uri: str) -> bool:
 
 def _check_overlaps(providers: tuple[JwtProvider, ...]) -> Iterator[Finding]:
     """Where several providers read one place, the token's `iss` chooses between them."""
+    first: dict[tuple[str | None, str, str], JwtProvider] = {}
     for i, provider in enumerate(providers):
-        for other in providers[:i]:
-            if provider.issuer == other.issuer and _places(provider.extract_from) & _places(other.extract_from):
-                message = f'reads the same place for the same issuer as provider "{other.name}", which comes first'
-                yield Finding(("spec", "jwt", "providers", i), message)
+        claims = [(provider.issuer, *place) for place in _places(provider.extract_from)]
+        others = [first[claim] for claim in claims if claim in first]
+        if others:
+            name = others[0].name
+            message = f'reads the same place for the same issuer as provider "{name}", which comes first'
+            yield Finding(("spec", "jwt", "providers", i), message)
+        first.update((claim, provider) for claim in claims if claim not in first)
 
 
 def _places(source: ExtractFrom) -> set[tuple[str, str]]:
@@ -87,11 +91,13 @@ def check_authorization(policy: WebSocketPolicy) -> Iterator[Finding]:
         return
     yield from _check_outcome(spec, path)
     providers = {provider.name for provider in policy.spec.jwt.providers} if policy.spec.jwt else set()
+    is_decided = False
     for i, rule in enumerate(spec.rules):
+        if is_decided:
+            yield Finding((*path, "rules", i), "never asked: a rule before it is about everyone")
         if rule.principal is not None:
             yield from _check_principal(rule.principal, providers, (*path, "rules", i, "principal"))
-        if any(before.principal is None for before in spec.rules[:i]):
-            yield Finding((*path, "rules", i), "never asked: a rule before it is about everyone")
+        is_decided = is_decided or rule.principal is None
 
 
 def _check_outcome(spec: Authorization, path: tuple[str, ...]) -> Iterator[Finding]:

@@ -75,6 +75,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_MOST_MATCHES = 100  # a policy claims every path on every one of its hosts: the product has a bound
+
+
 class PathType(Enum):
     """How a path is compared."""
 
@@ -128,9 +131,9 @@ def _plain_path(value: str) -> None:
 class Match(Model):
     """Which handshakes the policy is for; the most specific policy wins."""
 
-    hostnames: tuple[Hostname, ...] = Field(default=(), min_length=1)
+    hostnames: tuple[Hostname, ...] = Field(default=(), min_length=1, max_length=_MOST_MATCHES)
     """Hosts, `*.example.com` for every host below one; absent: any."""
-    paths: tuple[PathMatch, ...] = Field(default=(), min_length=1)
+    paths: tuple[PathMatch, ...] = Field(default=(), min_length=1, max_length=_MOST_MATCHES)
     """Paths; absent: any."""
 
 

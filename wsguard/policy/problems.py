@@ -99,6 +99,8 @@ def _sentence(detail: ErrorDetails, model: type[Model]) -> str:
             return _none_of(value, context["expected"])
         case "too_short":
             return "expected at least one item, found an empty list"
+        case "too_long":
+            return f"expected at most {context['max_length']} items, found more"
         case "greater_than_equal":
             return f"expected a number of at least {context['ge']}, found {found(value)}"
         case kind if kind in _EXPECTED:

@@ -115,16 +115,16 @@ class Entry:
 def read_documents(source: SourceText) -> tuple[list[Node], list[YamlError]]:
     """The documents of a file that hold anything, and at most MAX_PROBLEMS with its YAML.
 
-    Where the reading had to stop, the documents before that place are returned and the problem is the last one.
+    Where the reading had to stop, the whole documents before that place are returned, and the problem is the last.
     """
     reader = _Reader(source.file)
     try:
         for event in yaml.parse(_decode(source), Loader=_PARSER):
             reader.take(event)
     except YamlError as problem:
-        reader.problems.append(problem)
+        reader.stop(problem)
     except yaml.YAMLError as error:
-        reader.problems.append(_syntax(source.file, error))
+        reader.stop(_syntax(source.file, error))
     return reader.documents, reader.problems
 
 
@@ -163,6 +163,12 @@ class _Reader:
             self._add(node)
             if isinstance(event, yaml.CollectionStartEvent):
                 self._enter(node)
+
+    def stop(self, problem: YamlError) -> None:
+        """Nothing more can be read. Half a document would only have keys that seem to be missing."""
+        self.problems.append(problem)
+        if self._open:
+            self.documents.pop()
 
     def _enter(self, node: Node) -> None:
         if len(self._open) == MAX_DEPTH:
