@@ -49,6 +49,9 @@ class Metrics:
         self._lingering_exceeded = self._counter(
             "refusals_lingering_exceeded", "Refusals by plain HTTP, because maxLingering were awaited already."
         )
+        self._turned_away = self._counter(
+            "requests_turned_away", "Requests that got a plain HTTP answer of the guard's own.", "status"
+        )
         self._reloads = self._counter("policy_reloads", "Loads of the policy files.", "result")
         self._reloaded_at = self._gauge(
             "policy_last_reload_success_timestamp_seconds", "When policies were last loaded, since the epoch."
@@ -84,6 +87,10 @@ class Metrics:
     def lingering_exceeded(self) -> None:
         """Count a refusal for which there was no room to linger."""
         self._lingering_exceeded.inc()
+
+    def turned_away(self, status: int) -> None:
+        """Count a request that was neither a handshake nor to be forwarded."""
+        self._turned_away.labels(str(int(status))).inc()
 
     def policies_loaded(self, is_success: bool) -> None:
         """Count a load of the policies, the first one included."""

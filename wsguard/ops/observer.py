@@ -68,6 +68,7 @@ class Observer:
 
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         """A request got a plain HTTP answer of the guard's own."""
+        self._metrics.turned_away(status)
         self._log.event("request_turned_away", client_ip=client_ip, status=status, detail=detail)
 
     def lingering(self, count: int) -> None:

@@ -18,6 +18,7 @@ from wsguard.policy.hosts import host_allowed
 from wsguard.policy.model import NonWebSocket
 from wsguard.protocol.handshake import HttpRefusal, is_attempt, read_handshake, request_problem
 from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.target import is_reserved
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.environment import Environment
@@ -30,11 +31,17 @@ _MUTE.disabled = True  # aiohttp's own lines quote raw header lines, cookies amo
 class _Connection(web.RequestHandler):
     """aiohttp's protocol for one client, made to answer errors without quoting the request."""
 
-    __slots__ = ("door", "opened", "spoke")
+    __slots__ = ("client_ip", "door", "opened", "spoke")
 
+    client_ip: str
     door: Door
     opened: float
     spoke: bool
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self.client_ip = str(peer[0]) if peer else "unknown"
 
     def handle_error(
         self,
@@ -116,15 +123,15 @@ class Door(web.Server):
         """The Host check for plain HTTP: a rebound name reads nothing. An address cannot be rebound."""
         policies = self._env.policies()
         listener = policies.guard.listener
-        hostnames = [host for policy in policies.policies for host in policy.spec.match.hostnames]
         return effective.authority.is_ip or host_allowed(
-            effective.authority, hostnames, listener.allowed_hosts, listener.address.is_loopback
+            effective.authority, policies.hostnames, listener.allowed_hosts, listener.address.is_loopback
         )
 
     def _turn_away(self, request: web.BaseRequest, refusal: HttpRefusal) -> web.Response:
         self._env.observer.turned_away(request.remote or "unknown", refusal.status, refusal.why)
-        headers = {**dict(refusal.headers), "Connection": "close"}
-        return web.Response(status=refusal.status, text=f"{refusal.why}\n", headers=headers)
+        response = web.Response(status=refusal.status, text=f"{refusal.why}\n", headers=dict(refusal.headers))
+        response.force_close()  # what follows on this connection is anyone's guess: it is read by nobody
+        return response
 
     def broken(self, request: web.BaseRequest, status: int, error: BaseException | None) -> web.Response:
         """aiohttp could not read a request, or a handler failed."""
@@ -135,11 +142,9 @@ class Door(web.Server):
 
     def silent(self, connection: _Connection) -> None:
         """A client left, or was made to leave, before its first request was whole."""
-        late = self._env.loop.time() - connection.opened >= self._timeout
-        peer = connection.transport.get_extra_info("peername") if connection.transport else None
-        if late:
-            client_ip = str(peer[0]) if isinstance(peer, tuple) else "unknown"
-            self._env.observer.turned_away(client_ip, HTTPStatus.REQUEST_TIMEOUT, "handshake-timeout")
+        if self._env.loop.time() - connection.opened >= self._timeout:
+            token = CloseReason.HANDSHAKE_TIMEOUT.token
+            self._env.observer.turned_away(connection.client_ip, HTTPStatus.REQUEST_TIMEOUT, token)
 
 
 def read_head(request: web.BaseRequest) -> RequestHead:
