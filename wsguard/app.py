@@ -204,6 +204,8 @@ class Guard:
             self._log.event("reload_refused", logging.ERROR, error=result.error)
             return
         self._env.verifier = self._verifier(result.snapshot)
+        logging_spec = result.snapshot.policy_set.guard.logging
+        self._log.configure(logging_spec.level.value, logging_spec.format.value)
         self._announce(result.snapshot)
 
     def _announce(self, snapshot: Snapshot) -> None:

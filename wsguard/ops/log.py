@@ -27,8 +27,13 @@ class Log:
 
     def __init__(self, writer: LineWriter, level: str = "info", form: Format = "json") -> None:
         self._writer = writer
+        self.configure(level, form)
+
+    def configure(self, level: str, form: Format) -> None:
+        """Log from `level` on, written as `form`, from now on."""
         self._level = logging.getLevelNamesMapping()[level.upper()]
         self._form = form
+        logging.getLogger("wsguard").setLevel(self._level)
 
     @property
     def dropped(self) -> int:
@@ -44,7 +49,6 @@ class Log:
         """Take over Python's loggers: `wsguard` and below from this log's level on, of others warnings."""
         handler = _Bridge(self)
         logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-        logging.getLogger("wsguard").setLevel(self._level)
 
     def close(self) -> None:
         """Write out what is queued, for at most a second."""
