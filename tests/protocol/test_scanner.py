@@ -92,6 +92,7 @@ VIOLATIONS = {
     "fragmented ping": (Sender.CLIENT, wire.frame(9, b"x", fin=False), "fragmented control frame"),
     "long ping": (Sender.CLIENT, wire.frame(9, b"x" * 126), "control frame over 125"),
     "long close": (Sender.CLIENT, wire.frame(8, b"x" * 126), "control frame over 125"),
+    "close of one byte": (Sender.CLIENT, wire.frame(8, b"\x03"), "half a code"),
     "stray continuation": (Sender.CLIENT, wire.frame(0, b"x"), "continuation of no message"),
     "negative length": (Sender.CLIENT, b"\x82\xff\x80" + bytes(7), "most significant bit"),
     "long form of a short length": (Sender.CLIENT, b"\x82\xfe\x00\x05", "shortest form"),

@@ -177,6 +177,8 @@ class FrameScanner:
                 return self._refuse(position, "length with the most significant bit set")
             if self._strict and length < (126 if header == 4 else 0x10000):
                 return self._refuse(position, "length not in its shortest form")  # RFC 6455 §5.2
+        if length == 1 and kind == _CLOSE and self._strict:
+            return self._refuse(position, "Close with half a code")  # RFC 6455 §5.5.1
         end = position + header + (4 if self._mask_bit else 0) + length
         if kind == _CLOSE and length <= MAX_CONTROL_PAYLOAD:
             return self._hold(data, position) if end > size else self._read_close(data, position + header, end)
