@@ -10,13 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING
 
+from wsguard.policy.model_guard import ClientIPDetection, XForwardedFor
 from wsguard.protocol.authority import Authority, parse_authority
 from wsguard.protocol.http import Headers, RequestHead
-
-if TYPE_CHECKING:  # the model imports the origin patterns, which judge an Effective
-    from wsguard.policy.model import ClientIPDetection, XForwardedFor
 
 IPAddress = IPv4Address | IPv6Address
 
