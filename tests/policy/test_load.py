@@ -197,7 +197,7 @@ SPEC_ERRORS = [
     ),
     (
         "authorization: {rules: [{action: Allow, principal: {jwt: {}}}]}",
-        "a.yaml:5:60: error: matches nobody: the policy has no jwt",
+        "a.yaml:5:60: error: matches nobody: the policy has neither jwt nor introspection",
     ),
     (
         f"jwt: {{providers: [{PROVIDER}}}]}}\n"
@@ -225,10 +225,8 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 NOT_YET = [
     ("origin", "handshakeToken: {required: true}"),
     ("jwt", f"providers: [{PROVIDER}, extractFrom: {{firstMessage: {{jsonPath: token}}}}}}]"),
-    ("", "introspection: {providers: []}"),
-    ("", "forwardAuth: {url: 'http://127.0.0.1:3000/me'}"),
     ("authorization", "rules: [{action: Allow, cel: 'true'}]"),
-    ("session", "revalidateEvery: 5m"),
+    ("session", "renewal: Passive"),
     ("session", "renewal: Explicit"),
     ("session", "onReload: Rejudge"),
     ("session", "logoutDetection: {cookies: [session]}"),

@@ -19,7 +19,7 @@ from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
 
 if TYPE_CHECKING:
-    from wsguard.policy.model import JwtProvider, WebSocketPolicy
+    from wsguard.policy.model import IntrospectionProvider, JwtProvider, WebSocketPolicy
 
 
 class Kind(Enum):
@@ -136,7 +136,7 @@ def _places(policy: WebSocketPolicy) -> tuple[tuple[_Place, tuple[str, ...], boo
     """Each place once, with the providers that read it, and whether all of them let the backend see it."""
     names: dict[_Place, list[str]] = {}
     hidden: set[_Place] = set()
-    for provider in policy.spec.jwt.providers if policy.spec.jwt is not None else ():
+    for provider in policy.spec.providers:
         for place, forward in _sources(provider):
             readers = names.setdefault(place, [])
             if provider.name not in readers:
@@ -146,7 +146,7 @@ def _places(policy: WebSocketPolicy) -> tuple[tuple[_Place, tuple[str, ...], boo
     return tuple((place, tuple(readers), place not in hidden) for place, readers in names.items())
 
 
-def _sources(provider: JwtProvider) -> Iterator[tuple[_Place, bool]]:
+def _sources(provider: JwtProvider | IntrospectionProvider) -> Iterator[tuple[_Place, bool]]:
     source = provider.extract_from
     for cookie in source.cookies:
         yield _Place(Kind.COOKIE, cookie.name), cookie.forward

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from wsguard.policy.evidence import Evidence
+from wsguard.policy.judge import Case
 from wsguard.policy.model import Enforcement, WebSocketPolicy
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.environment import Environment
@@ -12,7 +14,14 @@ from wsguard.sessions.connection import Connection, Traffic
 from wsguard.sessions.records import Delivery, Ended
 
 _POLICY_CUTS = frozenset(
-    (CloseReason.SESSION_EXPIRED, CloseReason.LOGGED_OUT, CloseReason.MAX_DURATION, CloseReason.IDLE_TIMEOUT)
+    (
+        CloseReason.SESSION_EXPIRED,
+        CloseReason.LOGGED_OUT,
+        CloseReason.SESSION_INVALID,
+        CloseReason.IDENTITY_UNAVAILABLE,
+        CloseReason.MAX_DURATION,
+        CloseReason.IDLE_TIMEOUT,
+    )
 )
 """What a policy under Audit does not do. What an operator asks for, or a peer forces, still happens."""
 
@@ -29,7 +38,7 @@ class Admission:
         self._policy = policy
         self._opened = env.clock.monotonic()
 
-    def enter(self, connection: Connection) -> None:
+    def enter(self, connection: Connection, case: Case) -> None:
         """Register, then look again: a logout may have come between the verdict and now."""
         env, session, link = self._env, self._policy.spec.session, connection.link
         self.connection = connection
@@ -40,6 +49,8 @@ class Admission:
             idle_timeout=session.idle_timeout,
         )
         env.timekeeper.watch(connection.id, link, bounds)
+        if env.revalidator is not None:
+            env.revalidator.enter(connection.id, link, Evidence.of(case, self._policy))
         identity, now = connection.identity, env.clock.wall()
         if identity is not None and env.deny_list.denies(identity, now):
             link.cut(CloseReason.LOGGED_OUT)
@@ -64,6 +75,8 @@ class Admission:
         env, connection = self._env, self.connection
         env.registry.remove(connection.id)
         env.timekeeper.forget(connection.id)
+        if env.revalidator is not None:
+            env.revalidator.leave(connection.id)
         env.observer.ended(
             Ended(
                 connection_id=connection.id,
