@@ -33,7 +33,6 @@ class Line:
     session: aiohttp.ClientSession
     url: str
     trust: ssl.SSLContext | None
-    timeout: float = TIMEOUT
 
     async def exchange(
         self,
@@ -55,12 +54,12 @@ class Line:
                 allow_redirects=False,  # it would let whoever answers choose whom the guard calls
                 skip_auto_headers=_ADDED_BY_AIOHTTP,
                 ssl=True if self.trust is None else self.trust,
-                timeout=aiohttp.ClientTimeout(total=self.timeout),
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
             ) as response:
                 body = await _read(response, most)
                 return Answer(response.status, Headers(tuple(response.raw_headers)), body)
         except TimeoutError:
-            raise Unanswered(f"no complete answer within {self.timeout} s") from None
+            raise Unanswered(f"no complete answer within {TIMEOUT} s") from None
         except aiohttp.ClientConnectorError as error:
             raise Unanswered(str(error)) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:  # its text may quote what was answered

@@ -47,7 +47,7 @@ class _CannotTell(Exception):
 class _Watch:
     """One credential and the connections that live by it. Times are monotonic seconds.
 
-    `due` is when it is to be asked about; from then on there is doubt, which `grace` bounds.
+    `doubted_at` is since when an answer is wanting, which `grace` bounds; None: it is not.
     """
 
     id: str
@@ -55,7 +55,7 @@ class _Watch:
     ask: Callable[[], Awaitable[_Objection]] = field(repr=False)
     every: float
     grace: float
-    due: float
+    doubted_at: float | None = None
     links: dict[str, Link] = field(default_factory=dict)
     is_asking: bool = False
 
@@ -126,6 +126,7 @@ class Revalidator:
             watch = self._by_id.get(watch_id)
             if watch is not None and not watch.is_asking:
                 watch.is_asking = True
+                self._begin_to_doubt(watch, now)
                 task = asyncio.create_task(self._ask(watch))
                 self._asking.add(task)
                 task.add_done_callback(self._asking.discard)
@@ -168,15 +169,10 @@ class Revalidator:
             self._numbers += 1
             grace = evidence.policy.spec.session.revalidate_grace
             # Whoever came at once, after a restart, is not asked about at once ever after.
-            due = self._clock.monotonic() + every * (1.0 - self._rng.random())
-            watch = _Watch(str(self._numbers), key, ask, every, every if grace is None else grace, due)
+            watch = _Watch(str(self._numbers), key, ask, every, every if grace is None else grace)
             self._watches[key] = self._by_id[watch.id] = watch
-            self._arm(watch)
+            self._due.set(watch.id, self._clock.monotonic() + every * (1.0 - self._rng.random()))
         return watch
-
-    def _arm(self, watch: _Watch) -> None:
-        self._due.set(watch.id, watch.due)
-        self._last.set(watch.id, watch.due + watch.grace + TIMEOUT)
 
     def _forget(self, watch: _Watch) -> None:
         if self._watches.get(watch.key) is watch:
@@ -204,22 +200,28 @@ class Revalidator:
         else:
             self._end(watch, shown, CloseReason.SESSION_INVALID, objection)
 
+    def _begin_to_doubt(self, watch: _Watch, now: float) -> None:
+        """From the question on, not from when it was due: a guard that stood still cuts nobody for it."""
+        if watch.doubted_at is None:
+            watch.doubted_at = now
+            self._last.set(watch.id, now + watch.grace + TIMEOUT)
+
     def _vouch(self, watch: _Watch) -> None:
         if watch.id in self._by_id:
-            watch.due = self._clock.monotonic() + watch.every * (1.0 - 0.1 * self._rng.random())
-            self._arm(watch)
+            watch.doubted_at = None
+            self._last.discard(watch.id)
+            self._due.set(watch.id, self._clock.monotonic() + watch.every * (1.0 - 0.1 * self._rng.random()))
 
     def _doubt(self, watch: _Watch, why: str) -> None:
         """No answer: keep the connections for the grace, and try again within it."""
-        if watch.id not in self._by_id:
+        if watch.id not in self._by_id or watch.doubted_at is None:
             return
-        now, last = self._clock.monotonic(), watch.due + watch.grace
+        now, last = self._clock.monotonic(), watch.doubted_at + watch.grace
         if now >= last:
             self._give_up(watch, why)
             return
         pause = min(watch.every, max(1.0, watch.grace / 8)) * (0.5 + self._rng.random())
         self._due.set(watch.id, min(now + pause, last))
-        self._last.set(watch.id, last + TIMEOUT)
 
     def _give_up(self, watch: _Watch, why: str = "no answer") -> None:
         detail = f"whether the session lives could not be learned for {watch.grace:g} s: {why}"
