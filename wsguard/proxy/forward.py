@@ -97,7 +97,7 @@ class Forwarder:
                 await response.write(chunk)
         except (ClientError, OSError) as error:
             # Half a body must not look like a whole one: the connection is cut, and the client sees that.
-            self._env.observer.turned_away(request.remote or "unknown", answer.status, f"body cut short: {error}")
+            self._env.observer.turned_away(request.remote or "unknown", answer.status, f"body cut short: {_why(error)}")
             if request.transport is not None:
                 request.transport.abort()
             return response
@@ -105,7 +105,7 @@ class Forwarder:
         return response
 
     def _failed(self, request: web.BaseRequest, error: Exception) -> web.Response:
-        self._env.observer.turned_away(request.remote or "unknown", HTTPStatus.BAD_GATEWAY, f"backend: {error}")
+        self._env.observer.turned_away(request.remote or "unknown", HTTPStatus.BAD_GATEWAY, f"backend: {_why(error)}")
         return plain(HTTPStatus.BAD_GATEWAY, "the backend gave no usable answer")
 
 
@@ -115,6 +115,11 @@ async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]
         request.transport.write(_CONTINUE)
     async for chunk in request.content.iter_any():
         yield chunk
+
+
+def _why(error: Exception) -> str:
+    """What a log may say of `error`. aiohttp's own messages quote the query and the header lines that it chokes on."""
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 def _multidict(headers: Headers) -> CIMultiDict[str]:
