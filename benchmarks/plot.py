@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
 from benchmarks.report import KILO, MICRO, Run, size_name
-from benchmarks.workloads import BUSY, NO_PROXY, SIZES, WINDOWS
+from benchmarks.workloads import BUSY, NO_PROXY, SHAKERS, SIZES, WINDOWS
 
 COLOURS = {
     "wsguard": "#d1495b",
@@ -43,8 +43,8 @@ def plot(run: Run, path: Path) -> None:
             axis.yaxis.set_minor_formatter(NullFormatter())
             axis.set_title(f"Relayed message, {window} outstanding")
             axis.set_ylabel("CPU µs a message (log)")
-        _bars(handshake, run, "handshake", MICRO)
-        handshake.set_title("Handshake, one echo, close")
+        _bars(handshake, run, f"handshake/{SHAKERS[0]}", MICRO)
+        handshake.set_title(f"Handshake, one echo, close; {SHAKERS[0]} at a time")
         handshake.set_xlabel("CPU µs")
         _bars(memory, run, "memory", KILO)
         memory.set_title(f"Idle connection, {run.effort.open[-1]} open")

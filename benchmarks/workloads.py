@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, product
 
 from benchmarks.native import Load, Phase, Tools
 from benchmarks.peers import Peer, handshake_headers, running
@@ -20,7 +20,7 @@ from benchmarks.processes import Process
 SIZES = (64, 1024, 16 * 1024, 256 * 1024)
 WINDOWS = (1, 16)
 BUSY = 10  # connections that carry messages
-SHAKERS = 16  # handshakes under way at a time
+SHAKERS = (1, 16)  # handshakes under way at a time
 PACED_SIZE, PACED_RATE = 1024, 1000.0  # a load that no proxy here is busy with
 NO_PROXY = "no proxy"  # the latency of load and backend alone
 SETTLE = 0.02  # seconds; what a proxy does after the last byte belongs to the figure
@@ -116,10 +116,10 @@ class Bench:
                 self.figures.add(f"relay/{size}/{window}", name, cost)
 
     def _handshakes(self, targets: Mapping[str, _Target]) -> None:
-        for _ in range(self.effort.turns):
+        for shakers, _ in product(SHAKERS, range(self.effort.turns)):
             for name, target in targets.items():
-                cost = target.cost(lambda load: load.churn(SHAKERS, self.effort.handshake))
-                self.figures.add("handshake", name, cost)
+                cost = target.cost(partial(Load.churn, window=shakers, seconds=self.effort.handshake))
+                self.figures.add(f"handshake/{shakers}", name, cost)
 
     def _latency(self, targets: Mapping[str, _Target]) -> None:
         with self._load(self.backend_port) as direct:
