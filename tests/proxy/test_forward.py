@@ -1,46 +1,58 @@
-"""Plain HTTP through the guard, where the backend answers wrongly."""
+"""What a backend may do with `Expect: 100-continue`; tests/scenarios/test_http.py has the rest of plain HTTP."""
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
-from tests.proxy.house import House
-from tests.support import backend as answers
 from tests.support import wire
-from tests.support.backend import RecordingBackend
-from tests.support.client import connect
+from tests.support.client import RawClient, connect
+from tests.support.guard import Guard
 
-SECRET = "s3cr3t"
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        f"HTTP/1.1 200 OK\r\nSet Cookie: session={SECRET}\r\n\r\n",
-        f"HTTP/1.1 200 OK\r\nSet-Cookie: session={SECRET}\r\nContent-Len",
-        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n{SECRET}\r\n",
-        f"{SECRET}\r\n\r\n",
-        "",
-    ],
-    ids=["bad field", "half a head", "bad chunk", "no HTTP", "nothing"],
-)
-async def test_a_broken_answer_is_told_without_quoting_it(backend: RecordingBackend, answer: str) -> None:
-    """Neither what the backend sent nor the query of the request gets into the log."""
-    backend.respond = answers.raw(answer.encode())
-    async with House(backend) as house, connect(house.port) as client:
-        await client.send(wire.request("GET", f"/page?token={SECRET}", [("Host", "localhost")]))
-        await client.rest()
-        told = house.notebook.turned
-    assert len(told) == 1
-    assert SECRET not in told[0][1]
-    assert SECRET.encode() not in client.received
+UPLOAD = wire.request("POST", "/up", [("Host", "localhost"), ("Content-Length", "5"), ("Expect", "100-continue")])
 
 
-async def test_a_backend_that_is_not_there_is_named_as_such() -> None:
-    """What the system says of it is for the log."""
-    async with House("http://127.0.0.1:1") as house, connect(house.port) as client:
-        await client.send(wire.request("GET", "/page", [("Host", "localhost")]))
-        assert (await client.head()).status == 502
-        [(status, told)] = house.notebook.turned
-        assert status == 502
-        assert "127.0.0.1" in told
+@asynccontextmanager
+async def uploading(serve: Serve) -> AsyncIterator[RawClient]:
+    """A client that has announced a body to a guard before a backend that is `serve`."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            await serve(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, Guard(url) as guard, connect(guard.port) as client:
+        await client.send(UPLOAD)
+        yield client
+
+
+async def test_a_backend_that_never_says_continue_gets_the_body() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = await reader.readexactly(5)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + body)
+
+    async with uploading(serve) as client:
+        assert (await client.head()).status == 100
+        await client.send(b"hello")
+        head = await client.head()
+        assert (head.status, await client.body(head)) == (200, b"hello")
+
+
+async def test_no_continue_stands_in_an_answer_that_came_without_it() -> None:
+    """However long it takes, and though the body is still held back."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 6\r\n\r\nfar")
+        await asyncio.sleep(1.5)
+        writer.write(b"too")
+        await writer.drain()
+
+    async with uploading(serve) as client:
+        head = await client.head()
+        assert (head.status, await client.body(head)) == (413, b"fartoo")
