@@ -1,4 +1,7 @@
-"""What a backend may do with `Expect: 100-continue`; tests/scenarios/test_http.py has the rest of plain HTTP."""
+"""What backends do with `Expect: 100-continue`, and who is told of failures.
+
+tests/scenarios/test_http.py has the rest of plain HTTP.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+from tests.support import backend as answers
 from tests.support import wire
+from tests.support.backend import RecordingBackend
 from tests.support.client import RawClient, connect
 from tests.support.guard import Guard
+from tests.support.waiting import eventually
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -56,3 +62,25 @@ async def test_no_continue_stands_in_an_answer_that_came_without_it() -> None:
     async with uploading(serve) as client:
         head = await client.head()
         assert (head.status, await client.body(head)) == (413, b"fartoo")
+
+
+async def test_a_switch_that_nobody_asked_for_is_counted_and_logged(backend: RecordingBackend) -> None:
+    backend.respond = answers.raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", close=False)
+    async with Guard(backend) as guard, connect(guard.port) as client:
+        await client.send(wire.request("GET", "/page", [("Host", "localhost")]))
+        assert (await client.head()).status == 502
+        line = await guard.log({"event": "request_turned_away"})
+        assert (line["status"], line["detail"]) == (502, "the backend switched protocols unasked")
+        assert await guard.metric("wsguard_requests_turned_away_total", status="502") == 1
+
+
+async def test_a_client_that_leaves_its_download_was_not_turned_away(backend: RecordingBackend) -> None:
+    backend.respond = answers.reply(200, b"x" * 20_000_000)
+    async with Guard(backend) as guard:
+        for _ in range(10):
+            async with connect(guard.port) as client:
+                await client.send(wire.request("GET", "/down", [("Host", "localhost")]))
+                await client.head()
+                client.reset()
+        await eventually(lambda: all(each.writer.is_closing() for each in backend.conversations))
+        assert await guard.metric("wsguard_requests_turned_away_total") == 0

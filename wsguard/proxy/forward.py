@@ -96,9 +96,10 @@ class Forwarder:
             ) as answer:
                 return await self._relay(request, answer)
         except TimeoutError:
-            return plain(HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
+            return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
-            return self._failed(request, error)
+            text = "the backend gave no usable answer"
+            return self._failed(request, HTTPStatus.BAD_GATEWAY, text, f"backend: {_why(error)}")
 
     def _outgoing(
         self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
@@ -111,7 +112,7 @@ class Forwarder:
     async def _relay(self, request: web.BaseRequest, answer: ClientResponse) -> web.StreamResponse:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
             answer.close()
-            return plain(HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
+            return self._failed(request, HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
         headers = end_to_end(Headers(answer.raw_headers))
         response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(headers))
         request[_ANSWERED] = True
@@ -120,17 +121,20 @@ class Forwarder:
             async for chunk in answer.content.iter_any():
                 await response.write(chunk)
         except (ClientError, OSError) as error:
+            transport = request.transport
+            if transport is None or transport.is_closing():
+                return response  # it was the client who left, and nobody was turned away
             # Half a body must not look like a whole one: the connection is cut, and the client sees that.
             self._env.observer.turned_away(request.remote or "unknown", answer.status, f"body cut short: {_why(error)}")
-            if request.transport is not None:
-                request.transport.abort()
+            transport.abort()
             return response
         await response.write_eof()
         return response
 
-    def _failed(self, request: web.BaseRequest, error: Exception) -> web.Response:
-        self._env.observer.turned_away(request.remote or "unknown", HTTPStatus.BAD_GATEWAY, f"backend: {_why(error)}")
-        return plain(HTTPStatus.BAD_GATEWAY, "the backend gave no usable answer")
+    def _failed(self, request: web.BaseRequest, status: HTTPStatus, text: str, detail: str = "") -> web.Response:
+        """Answer `text` for the backend; `detail` is for the operator alone."""
+        self._env.observer.turned_away(request.remote or "unknown", status, detail or text)
+        return plain(status, text)
 
 
 async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]:
