@@ -23,6 +23,7 @@ from wsguard.protocol.target import is_reserved
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.refusal import SERVER
 
 _MUTE = logging.getLogger("wsguard.aiohttp")
 _MUTE.disabled = True  # aiohttp's own lines quote raw header lines, cookies among them; ours do not
@@ -129,7 +130,8 @@ class Door(web.Server):
 
     def _turn_away(self, request: web.BaseRequest, refusal: HttpRefusal) -> web.Response:
         self._env.observer.turned_away(request.remote or "unknown", refusal.status, refusal.why)
-        response = web.Response(status=refusal.status, text=f"{refusal.why}\n", headers=dict(refusal.headers))
+        headers = {"Server": SERVER, **dict(refusal.headers)}
+        response = web.Response(status=refusal.status, text=f"{refusal.why}\n", headers=headers)
         response.force_close()  # what follows on this connection is anyone's guess: it is read by nobody
         return response
 
