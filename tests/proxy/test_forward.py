@@ -9,6 +9,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import pytest
+
+from tests.proxy.house import House
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import RecordingBackend
@@ -84,3 +87,42 @@ async def test_a_client_that_leaves_its_download_was_not_turned_away(backend: Re
                 client.reset()
         await eventually(lambda: all(each.writer.is_closing() for each in backend.conversations))
         assert await guard.metric("wsguard_requests_turned_away_total") == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "HTTP/1.1 200 OK\r\nSet Cookie: session=s3cr3t\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nSet-Cookie: session=s3cr3t\r\nContent-Len",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\ns3cr3t\r\n",
+        "s3cr3t\r\n\r\n",
+        "",
+    ],
+    ids=["bad field", "half a head", "bad chunk", "no HTTP", "nothing"],
+)
+async def test_a_broken_answer_is_told_without_quoting_it(backend: RecordingBackend, answer: str) -> None:
+    """Neither what the backend sent nor the query of the request gets into the log."""
+    backend.respond = answers.raw(answer.encode())
+    async with House(backend) as house, connect(house.port) as client:
+        await client.send(wire.request("GET", "/page?token=s3cr3t", [("Host", "localhost")]))
+        await client.rest()
+        told = house.notebook.turned
+    assert len(told) == 1
+    assert "s3cr3t" not in told[0][1]
+    assert b"s3cr3t" not in client.received
+
+
+@pytest.mark.parametrize("rest", [b"ZZ\r\n", b"5\r\nhelloGET /smuggled HTTP/1.1\r\n\r\n", b"0\r\nbad trailer\r\n\r\n"])
+async def test_a_body_that_becomes_unreadable_is_ended_on_both_sides(backend: RecordingBackend, rest: bytes) -> None:
+    """The backend, which waits for the rest, sees no end of the body but that of its connection."""
+    async with House(backend) as house, connect(house.port) as client:
+        head = wire.request("POST", "/up", [("Host", "localhost"), ("Transfer-Encoding", "chunked")])
+        await client.send(head + b"5\r\nfirst\r\n")
+        conversation = await backend.conversation()
+        await eventually(lambda: b"first" in conversation.received, what="the first chunk at the backend")
+        await client.send(rest)
+        assert (await client.head()).status == 400
+        await client.rest()
+        await eventually(lambda: conversation.ended, what="the end of the backend's connection")
+    assert b"smuggled" not in conversation.received
+    assert b"0\r\n\r\n" not in conversation.received

@@ -24,6 +24,7 @@ from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.refusal import SERVER
+from wsguard.proxy.takeover import end_unreadable_body
 
 _MUTE = logging.getLogger("wsguard.aiohttp")
 _MUTE.disabled = True  # aiohttp's own lines quote raw header lines, cookies among them; ours do not
@@ -43,6 +44,10 @@ class _Connection(web.RequestHandler):
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.client_ip = str(peer[0]) if peer else "unknown"
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        end_unreadable_body(self)
 
     def handle_error(
         self,

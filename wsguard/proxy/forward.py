@@ -22,6 +22,7 @@ from aiohttp import (
     hdrs,
     web,
 )
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -98,6 +99,8 @@ class Forwarder:
         except TimeoutError:
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
+            if isinstance(request.content.exception(), HttpProcessingError):
+                return self._failed(request, HTTPStatus.BAD_REQUEST, "an unreadable body")
             text = "the backend gave no usable answer"
             return self._failed(request, HTTPStatus.BAD_GATEWAY, text, f"backend: {_why(error)}")
 
@@ -125,7 +128,7 @@ class Forwarder:
             if transport is None or transport.is_closing():
                 return response  # it was the client who left, and nobody was turned away
             # Half a body must not look like a whole one: the connection is cut, and the client sees that.
-            self._env.observer.turned_away(request.remote or "unknown", answer.status, f"body cut short: {_why(error)}")
+            self._env.observer.body_cut_short(request.remote or "unknown", _why(error))
             transport.abort()
             return response
         await response.write_eof()
