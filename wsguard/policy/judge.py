@@ -223,5 +223,6 @@ LATE: tuple[tuple[str, Check], ...] = (
 )
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("latin-1").encode("unicode_escape").decode("ascii")[:200]
+def _text(origin: bytes) -> str:
+    """An Origin as a detail quotes it, less the query that only a program would put there."""
+    return origin.partition(b"?")[0].decode("latin-1").encode("unicode_escape").decode("ascii")[:200]
