@@ -64,10 +64,8 @@ class Asker(Generic[A]):
         memory = self._remembered.get(digest)
         return memory.answer if memory is not None and memory.epoch == self._epoch() else None
 
-    async def ask(self, digest: bytes, question: Callable[[], Awaitable[Known[A]]], *, anew: bool = False) -> A:
-        """The answer about `digest`: remembered (not with `anew`), under way already, or by asking `question`."""
-        if not anew and (known := self.recall(digest)) is not None:
-            return known
+    async def ask(self, digest: bytes, question: Callable[[], Awaitable[Known[A]]]) -> A:
+        """The answer about `digest`, by asking `question` or from where that is under way already."""
         key = (digest, self._epoch())
         flight = self._flights.get(key)
         if flight is None:

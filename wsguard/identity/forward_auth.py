@@ -33,9 +33,9 @@ class ForwardAuthService:
         known = self._asker.recall(question.digest)
         return known if isinstance(known, Approval) else None
 
-    async def ask(self, question: Question, *, anew: bool = False) -> _Outcome:
-        """Yes or no. With `anew` nothing that is remembered counts."""
-        return await self._asker.ask(question.digest, lambda: self._ask(question), anew=anew)
+    async def ask(self, question: Question) -> _Outcome:
+        """Yes or no; what is remembered does not count."""
+        return await self._asker.ask(question.digest, lambda: self._ask(question))
 
     async def _ask(self, question: Question) -> Known[_Outcome]:
         started, asked_at = self._clock.monotonic(), self._clock.wall()

@@ -62,7 +62,7 @@ class Inquiry:
         return None if service is None else service.recall(question)
 
     async def ask(self, question: Question) -> Approval | Refuse:
-        """What the service says to `question`."""
+        """What the service says to `question`; what is remembered does not count."""
         service = self.authorizer.service(question.policy.name)
         if service is None:  # a reload took the policy away while its handshake was judged
             return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "the policy is gone, and nobody is left to ask")

@@ -62,13 +62,11 @@ class IntrospectionService:
             return _found_at(known, credential)
         return None
 
-    async def ask(self, credential: Credential, *, anew: bool = False) -> _Outcome:
-        """Whom a token speaks for. With `anew` nothing that is remembered counts."""
+    async def ask(self, credential: Credential) -> _Outcome:
+        """Whom a token speaks for; what is remembered does not count."""
         if problem := askable(credential.token):
             return problem
-        if not anew and (known := self.recall(credential)):
-            return known
-        outcome = await self._asker.ask(digest_of(credential), lambda: self._question(credential.token), anew=True)
+        outcome = await self._asker.ask(digest_of(credential), lambda: self._question(credential.token))
         return _found_at(outcome, credential) if isinstance(outcome, Identity) else outcome
 
     async def _question(self, token: str) -> Known[_Outcome]:
@@ -126,7 +124,7 @@ class Introspector:
         """Whom `credential` speaks for: the first provider that knows it decides, in the policy's order."""
         problems: list[TokenProblem] = []
         for service in self._readers(policy, credential):
-            outcome = await service.ask(credential)
+            outcome = service.recall(credential) or await service.ask(credential)
             if isinstance(outcome, Identity):
                 return outcome
             problems.append(outcome)

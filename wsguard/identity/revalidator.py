@@ -145,7 +145,7 @@ class Revalidator:
 
     async def _ask_token(self, policy: str, fact: TokenFact, who: Identity, before: IntrospectionService) -> _Objection:
         service = self._inquiry().introspector.service(policy, who.provider) or before
-        outcome = await service.ask(fact.credential, anew=True)
+        outcome = await service.ask(fact.credential)
         if isinstance(outcome, TokenProblem):
             if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
                 raise _CannotTell(outcome.detail)
@@ -155,7 +155,7 @@ class Revalidator:
 
     async def _ask_service(self, question: Question, approval: Approval, before: ForwardAuthService) -> _Objection:
         service = self._inquiry().authorizer.service(question.policy.name) or before
-        outcome = await service.ask(question, anew=True)
+        outcome = await service.ask(question)
         if isinstance(outcome, Refuse):
             if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
                 raise _CannotTell(outcome.detail)

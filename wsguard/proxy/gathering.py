@@ -36,7 +36,7 @@ class Approver(Protocol):
         ...
 
     async def ask(self, question: Question) -> Approval | Refuse:
-        """Yes or no; no, where no answer comes. May wait."""
+        """Yes or no, asked now; no, where no answer comes. May wait."""
         ...
 
 
@@ -52,7 +52,7 @@ def recall(case: Case, policy: WebSocketPolicy, verifier: Verifier, approver: Ap
         return True
     _put_question(case, policy)
     if case.question is not None and approver is not None:
-        case.approval = approver.recall(case.question)
+        case.approval = _recalled(case, case.question, approver)
         return case.approval is not None
     return True
 
@@ -65,7 +65,7 @@ async def ask(case: Case, policy: WebSocketPolicy, verifier: Verifier, approver:
     if _is_asked(case, policy):
         _put_question(case, policy)
         if case.question is not None and approver is not None:
-            case.approval = await approver.ask(case.question)
+            case.approval = _recalled(case, case.question, approver) or await approver.ask(case.question)
 
 
 def _credentials(case: Case) -> tuple[Credential, ...]:
@@ -83,3 +83,10 @@ def _put_question(case: Case, policy: WebSocketPolicy) -> None:
         case.approval = question
     else:
         case.question = question
+
+
+def _recalled(case: Case, question: Question, approver: Approver) -> Approval | None:
+    """The yes that is remembered, unless whom it names was logged out since: the service may know better by now."""
+    approval = approver.recall(question)
+    who = approval.identity if approval is not None else None
+    return None if who is not None and case.deny_list.denies(who, case.now) else approval
