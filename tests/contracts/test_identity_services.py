@@ -238,3 +238,28 @@ async def test_one_that_never_answers_is_given_up(
     service.gate.clear()
     async with asyncio.timeout(3):
         assert await party.ask("ann") == "unavailable"
+
+
+@pytest.mark.parametrize("name", list(PARTIES))
+async def test_a_kept_connection_that_ends_is_no_outage(world: World, name: str) -> None:
+    """The service hangs up on the second question of each connection, as one with a short keep-alive may."""
+    body = b'{"active":true,"sub":"a","user":{"id":"a"}}'
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b"POST" in head:
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        party = PARTIES[name](f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", world)
+        assert await party.ask("ann") == "yes"
+        assert await party.ask("bob") == "yes"
+        assert connections == 2
+        await world.session.close()

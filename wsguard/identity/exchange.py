@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +38,7 @@ class Line:
     async def exchange(
         self,
         method: Literal["GET", "POST"],
-        fields: Iterable[tuple[str, str]],
+        fields: Sequence[tuple[str, str]],
         most: int,
         form: Mapping[str, str] | None = None,
     ) -> Answer:
@@ -46,24 +47,33 @@ class Line:
         Raises Unanswered.
         """
         try:
-            async with self.session.request(
-                method,
-                URL(self.url, encoded=True),
-                headers=list(fields),
-                data=form,
-                allow_redirects=False,  # it would let whoever answers choose whom the guard calls
-                skip_auto_headers=_ADDED_BY_AIOHTTP,
-                ssl=True if self.trust is None else self.trust,
-                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
-            ) as response:
-                body = await _read(response, most)
-                return Answer(response.status, Headers(tuple(response.raw_headers)), body)
+            async with asyncio.timeout(TIMEOUT):
+                try:
+                    return await self._send(method, fields, most, form)
+                except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                    # A kept connection that ended as it was used again; asking twice changes nothing there.
+                    return await self._send(method, fields, most, form)
         except TimeoutError:
             raise Unanswered(f"no complete answer within {TIMEOUT} s") from None
         except aiohttp.ClientConnectorError as error:
             raise Unanswered(str(error)) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:  # its text may quote what was answered
             raise Unanswered(f"no answer: {type(error).__name__}") from None
+
+    async def _send(
+        self, method: str, fields: Sequence[tuple[str, str]], most: int, form: Mapping[str, str] | None
+    ) -> Answer:
+        async with self.session.request(
+            method,
+            URL(self.url, encoded=True),
+            headers=list(fields),
+            data=form,
+            allow_redirects=False,  # it would let whoever answers choose whom the guard calls
+            skip_auto_headers=_ADDED_BY_AIOHTTP,
+            ssl=True if self.trust is None else self.trust,
+        ) as response:
+            body = await _read(response, most)
+            return Answer(response.status, Headers(tuple(response.raw_headers)), body)
 
 
 def trusting(certificates: bytes | None) -> ssl.SSLContext | None:
