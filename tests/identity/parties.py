@@ -48,6 +48,7 @@ class World:
     clock: HandClock = field(default_factory=HandClock)
     logouts: int = 0
     told: list[tuple[str, str]] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
 
     def asking(self) -> tuple[Any, ...]:
         """The last four arguments of Introspector and ForwardAuthorizer."""
@@ -118,7 +119,7 @@ class Party:
 def introspection_party(url: str, world: World, **fields: Any) -> Party:
     """Introspection."""
     under = introspected(url, **fields)
-    introspector = Introspector(PolicySet((under,)), FILES, *world.asking())
+    introspector = Introspector(PolicySet((under,)), world.files, *world.asking())
 
     async def ask(name: str) -> str:
         presented = credential(name)
@@ -130,7 +131,7 @@ def introspection_party(url: str, world: World, **fields: Any) -> Party:
 def forward_auth_party(url: str, world: World, **fields: Any) -> Party:
     """forwardAuth."""
     under = approved(url, **fields)
-    authorizer = ForwardAuthorizer(PolicySet((under,)), FILES, *world.asking())
+    authorizer = ForwardAuthorizer(PolicySet((under,)), world.files, *world.asking())
     service = authorizer.service("app")
     assert service is not None
 

@@ -312,6 +312,36 @@ async def test_after_a_reload_without_the_policy_the_old_service_is_asked(servic
     assert [reason for reason, _ in link.cuts] == [CloseReason.SESSION_INVALID]
 
 
+async def test_a_policy_that_went_before_its_connection_came_is_in_doubt(service: AskedService, world: World) -> None:
+    policy = under(service, grace=0.0)
+    ward = Ward(world, policy)
+    facts = await ward.inquiry.gather(policy, (credential(),))
+    put = question(policy, ("Cookie", "session=s1")) if policy.spec.forward_auth else None
+    approval = await ward.inquiry.ask(put) if put else None
+    ward.inquiry = ward.inquiry_under(introspected("http://127.0.0.1:1/", name="another"))
+    link = FakeLink(ward, "c1")
+    given = facts if policy.spec.introspection else ()
+    ward.revalidator.enter(
+        "c1", link, Evidence(policy, given, put, approval if isinstance(approval, Approval) else None)
+    )
+    await ward.pass_by(EVERY)
+    assert [reason for reason, _ in link.cuts] == [CloseReason.IDENTITY_UNAVAILABLE]
+
+
+async def test_a_connection_that_cannot_be_cut_saves_no_other(service: AskedService, world: World) -> None:
+    ward = Ward(world, under(service))
+    broken, link = await ward.admit(), await ward.admit()
+
+    def cut(reason: CloseReason, detail: str = "") -> None:
+        raise RuntimeError("a bug")
+
+    broken.cut = cut  # type: ignore[method-assign]
+    service.reply = no(service)
+    await ward.pass_by(EVERY)
+    assert [reason for reason, _ in link.cuts] == [CloseReason.SESSION_INVALID]
+    assert len(ward.faults) == 1
+
+
 async def test_a_bug_cannot_tell_either(service: AskedService, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ward = Ward(world, under(service, grace=0.0))
     link = await ward.admit()

@@ -132,19 +132,26 @@ class Revalidator:
                 task.add_done_callback(self._asking.discard)
 
     def _questions(self, evidence: Evidence) -> Iterator[tuple[_Key, Callable[[], Awaitable[_Objection]]]]:
-        policy, inquiry = evidence.policy.name, self._inquiry()
+        policy, inquiry, introspection = evidence.policy.name, self._inquiry(), evidence.policy.spec.introspection
+        asked = {provider.name for provider in introspection.providers} if introspection is not None else ()
         for fact in evidence.facts:
             who = fact.outcome
-            if isinstance(who, Identity) and (service := inquiry.introspector.service(policy, who.provider)):
+            if isinstance(who, Identity) and who.provider in asked:
+                service = inquiry.introspector.service(policy, who.provider)
                 key = (policy, who.provider, digest_of(fact.credential).hex(), who.issuer, who.subject)
                 yield key, partial(self._ask_token, policy, fact, who, service)
         question, approval = evidence.question, evidence.approval
-        if question is not None and approval is not None and (approver := inquiry.authorizer.service(policy)):
-            subject = approval.identity.subject if approval.identity else ""
-            yield (policy, question.digest.hex(), subject), partial(self._ask_service, question, approval, approver)
+        if question is not None and approval is not None:
+            approver = inquiry.authorizer.service(policy)
+            whom = (policy, question.digest.hex(), _subject(approval) or "")
+            yield whom, partial(self._ask_service, question, approval, approver)
 
-    async def _ask_token(self, policy: str, fact: TokenFact, who: Identity, before: IntrospectionService) -> _Objection:
+    async def _ask_token(
+        self, policy: str, fact: TokenFact, who: Identity, before: IntrospectionService | None
+    ) -> _Objection:
         service = self._inquiry().introspector.service(policy, who.provider) or before
+        if service is None:  # a reload took the policy away while its handshake was judged
+            raise _CannotTell("nobody is left to ask")
         outcome = await service.ask(fact.credential)
         if isinstance(outcome, TokenProblem):
             if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
@@ -153,8 +160,12 @@ class Revalidator:
         is_same = (outcome.issuer, outcome.subject, outcome.sid) == (who.issuer, who.subject, who.sid)
         return None if is_same else "the token speaks for somebody else now"
 
-    async def _ask_service(self, question: Question, approval: Approval, before: ForwardAuthService) -> _Objection:
+    async def _ask_service(
+        self, question: Question, approval: Approval, before: ForwardAuthService | None
+    ) -> _Objection:
         service = self._inquiry().authorizer.service(question.policy.name) or before
+        if service is None:
+            raise _CannotTell("nobody is left to ask")
         outcome = await service.ask(question)
         if isinstance(outcome, Refuse):
             if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
@@ -231,7 +242,10 @@ class Revalidator:
         """Cut `links`; whoever is left is asked about again."""
         for connection_id, link in links.items():
             watch.links.pop(connection_id, None)
-            link.cut(reason, detail)
+            try:
+                link.cut(reason, detail)
+            except Exception as error:  # the others are to be cut all the same
+                self._on_fault("cutting a connection", error)
         if watch.links:
             self._vouch(watch)
         else:
