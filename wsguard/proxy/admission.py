@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from wsguard.policy.model import Enforcement, WebSocketPolicy
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
-from wsguard.proxy.splice import Cause, Close
 from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
 from wsguard.sessions.connection import Connection, Traffic
