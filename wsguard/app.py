@@ -7,8 +7,10 @@ opens last, so that the guard is never reachable without its probes. The end is 
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
+import os
 import resource
 import signal
 import time
@@ -122,7 +124,7 @@ class Guard:
             log=self._log,
             policies=self._loaded,
             issuers=self._issuers,
-            drain_window=lambda: self._reloader.current.policy_set.guard.shutdown.drain_window,
+            drain_window=self._drain_window,
         )
         self._ending = asyncio.Event()
 
@@ -149,7 +151,7 @@ class Guard:
             self._health.started = True
             self._log.event("started", version=__version__, listen=str(guard.listener.address))
             await self._ending.wait()
-            await self._drainer.finish(guard.shutdown.drain_window)
+            await self._drainer.finish(self._drain_window())
             self._log.event("stopped")
 
     async def _open_door(self, closing: AsyncExitStack) -> None:
@@ -160,7 +162,7 @@ class Guard:
         try:
             server = await listen(self._env.loop, door, address.host, address.port)
         except OSError as error:
-            raise StartError(f"cannot listen on {address}: {error.strerror or error}") from error
+            raise StartError(f"cannot listen on {address}: {_why(error)}") from error
         closing.push_async_callback(door.shutdown, _LAST_REQUESTS)
         closing.callback(server.close)
 
@@ -170,13 +172,16 @@ class Guard:
         try:
             served = await serve(port.app(), spec.address.host, spec.address.port)
         except OSError as error:
-            raise StartError(f"cannot listen on {spec.address} (admin): {error.strerror or error}") from error
+            raise StartError(f"cannot listen on {spec.address} (admin): {_why(error)}") from error
         closing.push_async_callback(served.cleanup)
 
     async def _serve_control(self, closing: AsyncExitStack) -> None:
         if self._settings.control is not None:
             served = await serve_control(control_app(self._control), self._settings.control)
             closing.push_async_callback(served.close)
+
+    def _drain_window(self) -> float:
+        return self._reloader.current.policy_set.guard.shutdown.drain_window
 
     def _admin_token(self) -> bytes | None:
         snapshot = self._reloader.current
@@ -233,6 +238,13 @@ class Guard:
     def _issuers(self) -> frozenset[str]:
         jwts = (policy.spec.jwt for policy in self._reloader.current.policy_set.policies)
         return frozenset(provider.issuer or provider.name for jwt in jwts if jwt for provider in jwt.providers)
+
+
+def _why(error: OSError) -> str:
+    """The system's own words: asyncio and uvloop add the address, in Python's spelling."""
+    if error.errno is not None and error.errno in errno.errorcode:  # a gaierror has numbers of its own
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def _calm_the_collector() -> None:

@@ -30,6 +30,15 @@ def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read(tmp_path: Path)
         read_bytes(file, 10)
 
 
+def test_what_cannot_even_be_looked_at_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("x" * 300)  # as a link into a folder of somebody else's, also for root
+    (file,) = policy_files(tmp_path)
+    with pytest.raises(UnreadableError, match="File name too long"):
+        read_bytes(file, 10)
+    long = tmp_path / ("x" * 300)
+    assert policy_files(long) == [long]
+
+
 def test_an_empty_folder_is_no_answer(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError, match=r"the folder holds no \*\.yaml file"):
         policy_files(tmp_path)

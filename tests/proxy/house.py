@@ -140,7 +140,13 @@ class House:
         await self.door.shutdown(1.0)
         await self.forwarder.close()
         if error is None:
+            await self.empty()
             assert self.notebook.faults == []
+
+    async def empty(self) -> None:
+        """Wait until nobody is registered, watched or lingering any more."""
+        await eventually(lambda: not len(self.registry) and not self.notebook.lingering_now, what="an empty house")
+        assert not self.timekeeper._watched
 
     async def end(self) -> Ended:
         """The first connection's end."""

@@ -25,13 +25,13 @@ def policy_files(path: Path) -> list[Path]:
     through `..data`; so are the tests of policies (`*.test.yaml`). Raises UnreadableError.
     """
     try:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             return [path]
         names = sorted(entry.name for entry in path.iterdir())
     except OSError as error:
         raise UnreadableError(_why(error)) from None
-    # A link that leads nowhere stays in: a policy must not vanish in silence.
-    found = [path / name for name in names if _is_policy(name) and not (path / name).is_dir()]
+    # A link that leads nowhere, or where nobody may look, stays in: a policy must not vanish in silence.
+    found = [path / name for name in names if _is_policy(name) and not os.path.isdir(path / name)]
     if not found:
         raise UnreadableError("the folder holds no *.yaml file")
     return found
