@@ -96,6 +96,18 @@ def read_credentials(handshake: Handshake, policy: WebSocketPolicy) -> tuple[Cre
     return tuple(found)
 
 
+def readers(policy: WebSocketPolicy, credential: Credential) -> tuple[JwtProvider, ...]:
+    """The providers of `policy` that look where `credential` was found, whichever policy it was read for."""
+    names = {
+        name
+        for place, providers, _ in _places(policy)
+        if (place.kind, place.name) == (credential.kind, credential.name)
+        for name in providers
+    }
+    providers = policy.spec.jwt.providers if policy.spec.jwt is not None else ()
+    return tuple(provider for provider in providers if provider.name in names)
+
+
 def erase(head: RequestHead, credentials: Iterable[Credential]) -> RequestHead:
     """`head` less the credentials that are not to be forwarded; whatever else it says keeps every byte."""
     hidden = [credential for credential in credentials if not credential.forward]

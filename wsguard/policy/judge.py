@@ -75,9 +75,9 @@ def judge_early(case: Case) -> Refuse | None:
     return refusal
 
 
-def judge(case: Case) -> Decision:
-    """The verdict, once the early checks have passed and the facts are in."""
-    refusal, warning = _walk(LATE, case)
+def judge(case: Case, checks: Sequence[tuple[str, Check]] | None = None) -> Decision:
+    """The verdict of `checks` (None: LATE), once the early checks have passed and the facts are in."""
+    refusal, warning = _walk(LATE if checks is None else checks, case)
     if refusal is not None:
         return refusal
     identities = case.identities
@@ -212,6 +212,8 @@ LATE: tuple[tuple[str, Check], ...] = (
     ("deny-list", check_deny_list),
     ("authorization", check_authorization),
 )
+AGAIN = tuple(row for row in LATE if row[1] is not check_deny_list)
+"""LATE for a connection that is already in."""
 
 
 def _text(raw: bytes) -> str:

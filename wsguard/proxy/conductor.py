@@ -188,7 +188,7 @@ class Conductor:
             attempt.handshake.key, _with_subprotocol(answer.headers, attempt.handshake, offered)
         )
         splice.open(client, backend, switching)
-        admission.enter(self._connection(attempt, policy, admit, splice))
+        admission.enter(self._connection(attempt, policy, admit, splice), attempt.case)
         splice.begin(answer.tail, early)
         return HANDED_OVER
 

@@ -16,6 +16,7 @@ from wsguard.policy.model import Backend, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
@@ -50,6 +51,10 @@ class Observer(Protocol):
         """A policy that only audits would have cut this connection."""
         ...
 
+    def rejudged(self, judged: int, cut: int) -> None:
+        """The policies have changed, and live connections were judged again."""
+        ...
+
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         """A request that is neither a valid handshake nor to be forwarded got a plain HTTP answer."""
         ...
@@ -81,6 +86,7 @@ class Environment:
     registry: Registry
     deny_list: DenyList
     timekeeper: Timekeeper
+    rejudger: Rejudger
     verifier: Verifier
     observer: Observer
     policies: Callable[[], PolicySet]
