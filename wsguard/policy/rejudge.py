@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from wsguard.policy.credentials import Credential, CredentialConflict, readers
 from wsguard.policy.decision import Decision, Refuse
-from wsguard.policy.judge import AGAIN, Case, judge, judge_early
+from wsguard.policy.judge import AGAIN, Case, check_policy, judge, judge_early
 from wsguard.policy.model import MissingOrigin, WebSocketPolicy
 from wsguard.policy.origin import is_missing_denied
 from wsguard.policy.policy_set import PolicySet
@@ -55,7 +55,8 @@ def rejudge(case: Case, policies: PolicySet, now: float) -> tuple[Case, Decision
     facts = tuple(_facts(policy, case.facts))
     credentials = _credentials(facts, case.credentials)
     again = replace(case, policy=policy, policies=policies, now=now, credentials=credentials, facts=facts)
-    decision = judge_early(again) or judge(again, AGAIN)
+    unspoken = check_policy(again)  # first: it was admitted once, and nothing is to be hidden from it
+    decision = unspoken if isinstance(unspoken, Refuse) else judge_early(again) or judge(again, AGAIN)
     if isinstance(decision, Refuse):
         decision = replace(decision, reason=_OF_A_SESSION.get(decision.reason, decision.reason))
     return again, decision
