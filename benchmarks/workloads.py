@@ -37,9 +37,9 @@ class Effort:
     rounds: int = 5
     turns: int = 3
     relay: float = 0.3
-    handshake: float = 0.5
+    handshake: float = 0.4
     latency: float = 2.0
-    rotate: float = 0.5
+    rotate: float = 0.4
     idle: float = 1.0
     open: tuple[int, ...] = (10, 100, 1000, 5000)
 
@@ -136,8 +136,8 @@ class Bench:
             before, seconds = target.process.memory(), self.effort.rotate
             for connections in self.effort.open:
                 target.load.open(connections)
-                time.sleep(self.effort.idle)
                 if connections == self.effort.open[-1]:
+                    time.sleep(self.effort.idle)
                     grown = target.process.memory() - before
                     self.figures.add("memory", peer.name, grown / (connections - BUSY))
                 for name, among in (("idle", BUSY), ("busy", connections)):

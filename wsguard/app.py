@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,7 @@ from wsguard.identity.verifier import TokenVerifier
 from wsguard.ops.admin import AdminPort
 from wsguard.ops.control import Control, control_app
 from wsguard.ops.control_socket import serve_control
-from wsguard.ops.drainer import Drainer
+from wsguard.ops.drainer import Drainer, DrainState
 from wsguard.ops.health import Health
 from wsguard.ops.log import Log
 from wsguard.ops.log_writer import LineWriter
@@ -54,7 +55,7 @@ from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.registry import Registry
 
 _STDOUT = 1
-_LAST_REQUESTS = 1.0  # seconds that forwarded requests may go on after the drain
+_LAST_REQUESTS = 1.0  # seconds that forwarded requests may go on, however long the drain took
 
 
 class StartError(Exception):
@@ -130,7 +131,8 @@ class Guard:
             issuers=self._issuers,
             drain_window=self._drain_window,
         )
-        self._ending = asyncio.Event()
+        self._ending, self._hurried = asyncio.Event(), asyncio.Event()
+        self._requests_end = 0.0  # on the loop's clock: until when forwarded requests may go on
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain and return. Raises StartError and ControlSocketError."""
@@ -146,8 +148,8 @@ class Guard:
             await self._serve_admin(closing)
             await self._open_door(closing)
             watcher = Watcher(self._settings.policies, self._reloader)
-            for work in (watcher.run(), sample_loop_lag(self._metrics.loop_lagged)):
-                closing.callback(asyncio.create_task(work).cancel)
+            self._in_background("watching the policy files", watcher.run(), closing)
+            self._in_background("sampling the loop's lag", sample_loop_lag(self._metrics.loop_lagged), closing)
             closing.push_async_callback(self._env.rejudger.close)
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
@@ -156,8 +158,25 @@ class Guard:
             self._health.started = True
             self._log.event("started", version=__version__, listen=str(guard.listener.address))
             await self._ending.wait()
-            await self._drainer.finish(self._drain_window())
+            await self._drain()
             self._log.event("stopped")
+
+    async def _drain(self) -> None:
+        """End the connections; requests under way may go on for what is then left of the window."""
+        if self._drainer.status.state is not DrainState.DRAINED:  # else a drain that was asked for has given them time
+            self._requests_end = self._env.loop.time() + self._drain_window()
+        await self._drainer.finish(self._drain_window())
+
+    def _in_background(self, what: str, work: Coroutine[None, None, None], closing: AsyncExitStack) -> None:
+        """Run `work` until the end; that it failed before is said, for nothing else would show it."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._env.observer.fault(what, error)
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        closing.callback(task.cancel)
 
     async def _open_door(self, closing: AsyncExitStack) -> None:
         address = self._reloader.current.policy_set.guard.listener.address
@@ -168,8 +187,19 @@ class Guard:
             server = await listen(self._env.loop, door, address.host, address.port)
         except OSError as error:
             raise StartError(f"cannot listen on {address}: {_why(error)}") from error
-        closing.push_async_callback(door.shutdown, _LAST_REQUESTS)
-        closing.callback(server.close)
+        closing.push_async_callback(self._finish_requests, server, door)
+
+    async def _finish_requests(self, server: asyncio.Server, door: Door) -> None:
+        """Take no more requests, and wait for those under way; a second signal hurries."""
+        server.close()
+        left = max(self._requests_end - self._env.loop.time(), _LAST_REQUESTS)
+        finishing = asyncio.create_task(door.shutdown(left))
+        hurried = asyncio.create_task(self._hurried.wait())
+        await asyncio.wait((finishing, hurried), return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not finishing.done():
+            finishing.cancel()
+            await door.shutdown(0.0)
 
     async def _serve_admin(self, closing: AsyncExitStack) -> None:
         spec = self._reloader.current.policy_set.guard.admin
@@ -201,6 +231,7 @@ class Guard:
     def _end(self) -> None:
         """The first signal drains; the next one hurries."""
         if self._ending.is_set():
+            self._hurried.set()
             self._drainer.start(0.0)
         self._ending.set()
 
@@ -234,7 +265,7 @@ class Guard:
 
     def _loaded(self) -> LoadedPolicies:
         snapshot, reloader = self._reloader.current, self._reloader
-        built_in = Place("", 0, 0)
+        built_in = Place("built in", 0, 0)
         places = {p.name: snapshot.policy_set.places.get(p.name, built_in) for p in snapshot.policy_set.policies}
         return LoadedPolicies(
             policies=tuple(LoadedPolicy(name, place.file, place.line) for name, place in places.items()),

@@ -53,6 +53,7 @@ class Notebook:
         self.lingered_as: list[Delivery] = []
         self.lingering_now = 0
         self.overflows = 0
+        self.cut_short: list[str] = []
         self.faults: list[tuple[str, BaseException]] = []
 
     def decided(self, record: Decided) -> None:
@@ -69,6 +70,9 @@ class Notebook:
 
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         self.turned.append((status, detail))
+
+    def body_cut_short(self, client_ip: str, detail: str) -> None:
+        self.cut_short.append(detail)
 
     def lingering(self, count: int) -> None:
         self.lingering_now = count

@@ -166,7 +166,6 @@ async def test_a_flood_while_the_handler_waits_is_held_back_and_then_whole() -> 
         assert handler is not None
         await eventually(lambda: len(handler._message_tail) >= 65_536)
         await stays(lambda: len(handler._message_tail) <= MAX_TAIL, 0.3)
-        del handler
         taker.go.set()
         await sending
         await client.reader.readexactly(5)
@@ -209,7 +208,6 @@ async def test_a_transport_that_is_closing_is_not_handed_over() -> None:
         assert handler.transport is not None
         taker.go.set()
         handler.transport.close()
-        del handler
         assert await client.rest() == b""
         assert taker.tail is None
 

@@ -50,7 +50,7 @@ authorization: {rules: [{name: gold, action: Allow, cel: "claims.tier == 'gold'"
         tin = await stack.enter_async_context(admitted(guard, "/chat", OWN, bad))
         kept = await stack.enter_async_context(admitted(guard, "/keep", PARTNER))
         guard.write("gone.yaml", policy(spec("/elsewhere", "SameHost"), "gone"))
-        await guard.log(event="connections_rejudged", judged=3, cut=0)
+        await guard.log({"event": "connections_rejudged", "judged": 3, "cut": 0})
         gone = await stack.enter_async_context(admitted(guard, "/elsewhere"))
         (guard.folder / "gone.yaml").unlink()
         assert await gone.close_frame(20) == (4404, "no-policy")
@@ -61,7 +61,7 @@ authorization: {rules: [{name: gold, action: Allow, cel: "claims.tier == 'gold'"
         for client in (golden, kept):
             await client.send(wire.frame(wire.TEXT, b"still here"))
         await eventually(lambda: sum(b"still here" in wire_of(each.received) for each in backend.conversations) == 2)
-        line = await guard.log(event="connection_closed", reason="not-authorized")
+        line = await guard.ended(reason="not-authorized")
         assert (line["detail"], line["subject"]) == ("no rule matches: defaultAction Deny", "bob")
         assert {each["policy"] for each in await guard.connections()} >= {"chat", "keep"}
 
@@ -85,13 +85,13 @@ authorization:
     unclear = """the cel of rule 'gold' cannot be told: there is no "tier\""""
     async with Guard(backend, policy(JWT + rules)) as guard:
         async with admitted(guard, "/ws/in", token=guard.issuer.token()):
-            line = await guard.log(event="handshake", path="/ws/in")
+            line = await guard.decided(path="/ws/in")
             assert (line["result"], line["detail"]) == ("admitted", unclear)
         async with connect(guard.port) as client:
             await client.open(wire.upgrade("/ws", origin=OWN, fields=[("Cookie", f"session={guard.issuer.token()}")]))
             assert await client.close_frame() == (4403, "not-authorized")
-        line = await guard.log(event="handshake", path="/ws")
+        line = await guard.decided(path="/ws")
         assert line["detail"] == f"no rule matches: defaultAction Deny; {unclear}"
         async with admitted(guard, "/ws", token=guard.issuer.token(tier="gold")):
-            line = await guard.log(event="handshake", path="/ws", result="admitted")
+            line = await guard.decided(path="/ws", result="admitted")
             assert "detail" not in line or line["detail"] is None

@@ -216,5 +216,6 @@ AGAIN = tuple(row for row in LATE if row[1] is not check_deny_list)
 """LATE for a connection that is already in."""
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("latin-1").encode("unicode_escape").decode("ascii")[:200]
+def _text(origin: bytes) -> str:
+    """An Origin as a detail quotes it, less the query that only a program would put there."""
+    return origin.partition(b"?")[0].decode("latin-1").encode("unicode_escape").decode("ascii")[:200]

@@ -23,6 +23,8 @@ from wsguard.protocol.target import is_reserved
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.refusal import SERVER
+from wsguard.proxy.takeover import end_unreadable_body
 
 _MUTE = logging.getLogger("wsguard.aiohttp")
 _MUTE.disabled = True  # aiohttp's own lines quote raw header lines, cookies among them; ours do not
@@ -42,6 +44,10 @@ class _Connection(web.RequestHandler):
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.client_ip = str(peer[0]) if peer else "unknown"
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        end_unreadable_body(self)
 
     def handle_error(
         self,
@@ -129,7 +135,8 @@ class Door(web.Server):
 
     def _turn_away(self, request: web.BaseRequest, refusal: HttpRefusal) -> web.Response:
         self._env.observer.turned_away(request.remote or "unknown", refusal.status, refusal.why)
-        response = web.Response(status=refusal.status, text=f"{refusal.why}\n", headers=dict(refusal.headers))
+        headers = {"Server": SERVER, **dict(refusal.headers)}
+        response = web.Response(status=refusal.status, text=f"{refusal.why}\n", headers=headers)
         response.force_close()  # what follows on this connection is anyone's guess: it is read by nobody
         return response
 
