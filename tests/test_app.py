@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 
+import aiohttp
 import pytest
 
+from tests.support.backend import Conversation, RecordingBackend, reply
 from tests.support.guard import Guard, policy
 from tests.support.programs import Program
+from tests.support.waiting import eventually, stays
+from tests.support.wire import Head
 
 BACKEND = "http://127.0.0.1:9"
 
@@ -40,3 +46,41 @@ async def test_the_drain_at_the_end_has_the_window_that_is_loaded() -> None:
         await guard.program.event("policies_loaded", count=2)
         assert await guard.terminate() == 0
         assert (await guard.log({"event": "drain_started"}))["window"] == 3.0
+
+
+async def test_a_request_under_way_is_finished_before_the_end(backend: RecordingBackend) -> None:
+    """SIGTERM cuts no answer short while the drain window lasts; a second one does."""
+    released = asyncio.Event()
+
+    async def late(conversation: Conversation, head: Head) -> None:
+        await released.wait()
+        await reply(200, b"late")(conversation, head)
+
+    backend.respond = late
+    async with Guard(backend, {"guard.yaml": CONFIG.format(window="30s"), "policy.yaml": policy()}) as guard:
+        async with aiohttp.ClientSession() as session:
+            answer = asyncio.create_task(session.get(f"{guard.url}/slow"))
+            await eventually(lambda: backend.conversations and backend.conversations[0].requests)
+            ending = asyncio.create_task(guard.terminate())
+            await guard.log({"event": "drain_finished"})
+            await stays(lambda: not answer.done() and not ending.done(), 2.5)  # longer than any bound of its own
+            released.set()
+            async with await answer as response:
+                assert (response.status, await response.read()) == (200, b"late")
+            assert await ending == 0
+
+
+async def test_a_second_signal_does_not_wait_for_requests(backend: RecordingBackend) -> None:
+    async def never(conversation: Conversation, head: Head) -> None:
+        await asyncio.Event().wait()
+
+    backend.respond = never
+    async with Guard(backend, {"guard.yaml": CONFIG.format(window="60s"), "policy.yaml": policy()}) as guard:
+        async with aiohttp.ClientSession() as session:
+            answer = asyncio.create_task(session.get(f"{guard.url}/slow"))
+            await eventually(lambda: backend.conversations and backend.conversations[0].requests)
+            guard.program.process.send_signal(signal.SIGTERM)
+            await guard.log({"event": "drain_finished"})
+            assert await guard.terminate() == 0
+            with pytest.raises(aiohttp.ClientError):
+                await answer

@@ -55,6 +55,7 @@ from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.registry import Registry
 
 _STDOUT = 1
+_AT_ONCE = 0.01  # seconds; aiohttp takes 0 for ever
 _LAST_REQUESTS = 1.0  # seconds that forwarded requests may go on, however long the drain took
 
 
@@ -199,7 +200,7 @@ class Guard:
         hurried.cancel()
         if not finishing.done():
             finishing.cancel()
-            await door.shutdown(0.0)
+            await door.shutdown(_AT_ONCE)
 
     async def _serve_admin(self, closing: AsyncExitStack) -> None:
         spec = self._reloader.current.policy_set.guard.admin

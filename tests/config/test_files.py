@@ -52,7 +52,7 @@ def test_reads_just_enough_to_see_that_it_is_too_much(tmp_path: Path) -> None:
     assert read_bytes(file, 3) == b"1234"
 
 
-def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(UnreadableError, match="this is no regular file"):
         read_bytes(tmp_path / "pipe.yaml", 10)

@@ -44,15 +44,21 @@ def _is_policy(name: str) -> bool:
 def read_bytes(path: str | Path, most: int) -> bytes:
     """At most `most` + 1 bytes of a regular file, so that the reader sees when there are more.
 
-    Raises UnreadableError. What is no regular file is not opened: a pipe would hold the reader for ever.
+    Raises UnreadableError. What is no regular file is not read: a pipe would hold the reader for ever.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UnreadableError("this is no regular file")
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnreadableError("this is no regular file")
             return file.read(most + 1)
+    except IsADirectoryError:
+        raise UnreadableError("this is no regular file") from None
     except (OSError, ValueError) as error:
         raise UnreadableError(_why(error)) from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # else opening a pipe waits for its writer
 
 
 def exists(path: str) -> bool:
