@@ -43,7 +43,7 @@ from wsguard.policy.tokens import TokenFact, TokenProblem
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import Identity
 
-pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+LOOPS = ["uvloop"]
 
 FOREIGN = "https://evil.test"
 SWITCH = "HTTP/1.1 101 Switching Protocols\r\n"
