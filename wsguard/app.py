@@ -48,11 +48,13 @@ from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
 from wsguard.policy.overrides import Overrides
+from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.registry import Registry
@@ -121,9 +123,10 @@ class Guard:
             registry=self._registry,
             deny_list=self._deny_list,
             timekeeper=Timekeeper(loop, clock),
+            rejudger=Rejudger(clock, observer, self._policies),
             verifier=self._inquiry,
             observer=observer,
-            policies=lambda: self._reloader.current.policy_set,
+            policies=self._policies,
             is_draining=lambda: self._drainer.is_draining,
             backend=guard.backends[0],
             approver=self._inquiry,
@@ -160,6 +163,7 @@ class Guard:
             self._in_background("watching the policy files", watcher.run(), closing)
             self._in_background("sampling the loop's lag", sample_loop_lag(self._metrics.loop_lagged), closing)
             self._in_background("asking again about live connections", self._revalidator.run(), closing)
+            closing.push_async_callback(self._env.rejudger.close)
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
             self._listen_to_signals()
@@ -257,6 +261,10 @@ class Guard:
         logging_spec = result.snapshot.policy_set.guard.logging
         self._log.configure(logging_spec.level.value, logging_spec.format.value)
         self._announce(result.snapshot)
+        self._env.rejudger.reloaded()
+
+    def _policies(self) -> PolicySet:
+        return self._reloader.current.policy_set
 
     def _announce(self, snapshot: Snapshot) -> None:
         for warning in snapshot.warnings:

@@ -30,6 +30,7 @@ def names(requirements: list[str]) -> list[str]:
     ("heading", "declared"),
     [
         ("To run", names(PROJECT["project"]["dependencies"])),
+        ("On request", [n for extra in PROJECT["project"]["optional-dependencies"].values() for n in names(extra)]),
         ("To develop", names(PROJECT["dependency-groups"]["dev"])),
         ("Clients", list(json.loads((ROOT / "tests/npm/package.json").read_text("utf-8"))["dependencies"])),
     ],

@@ -321,9 +321,8 @@ async def test_a_policy_that_went_before_its_connection_came_is_in_doubt(service
     ward.inquiry = ward.inquiry_under(introspected("http://127.0.0.1:1/", name="another"))
     link = FakeLink(ward, "c1")
     given = facts if policy.spec.introspection else ()
-    ward.revalidator.enter(
-        "c1", link, Evidence(policy, given, put, approval if isinstance(approval, Approval) else None)
-    )
+    yes = approval if isinstance(approval, Approval) else None
+    ward.revalidator.enter("c1", link, Evidence(policy, given, put, yes))
     await ward.pass_by(EVERY)
     assert [reason for reason, _ in link.cuts] == [CloseReason.IDENTITY_UNAVAILABLE]
 

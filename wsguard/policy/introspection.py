@@ -6,6 +6,7 @@ which admits nobody. Details quote names of members and the issuer; never the to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from wsguard.policy import members
@@ -44,9 +45,24 @@ def read_answer(
         return TokenProblem(CloseReason.IDENTITY_UNAVAILABLE, f"the answer of provider {provider.name}: {error}")
 
 
+def accept_again(identity: Identity, provider: IntrospectionProvider) -> Identity | TokenProblem:
+    """Whom the answer behind `identity` speaks for as `provider` has it; nobody is asked, nor are times."""
+    return _named(identity.claims, provider, identity.source)
+
+
 def _identity(
-    answer: dict[str, Any], provider: IntrospectionProvider, now: float, clock_skew: float, source: str
+    answer: Mapping[str, Any], provider: IntrospectionProvider, now: float, clock_skew: float, source: str
 ) -> Identity | TokenProblem:
+    identity = _named(answer, provider, source)
+    members.time(answer, "nbf")
+    if isinstance(identity, TokenProblem) or still_valid(identity, now, clock_skew):
+        return identity
+    if identity.expires_at is not None and now >= identity.expires_at + clock_skew:
+        return TokenProblem(CloseReason.CREDENTIAL_EXPIRED, "the token has expired")
+    return _bad("the token is not valid yet")
+
+
+def _named(answer: Mapping[str, Any], provider: IntrospectionProvider, source: str) -> Identity | TokenProblem:
     issuer, subject = members.text(answer, "iss"), members.text(answer, "sub")
     if provider.issuer is not None and issuer not in (None, provider.issuer):
         return _bad(f"iss is {_shown(issuer or '')}, provider {provider.name} expects {_shown(provider.issuer)}")
@@ -54,7 +70,7 @@ def _identity(
         return _bad(f"aud names none of provider {provider.name}'s audiences")
     if subject is None:
         return _bad("the answer names no sub: nobody is who it speaks for")
-    identity = Identity(
+    return Identity(
         provider=provider.name,
         issuer=provider.issuer or issuer or provider.name,
         subject=subject,
@@ -65,12 +81,6 @@ def _identity(
         expires_at=members.time(answer, "exp"),
         claims=answer,
     )
-    members.time(answer, "nbf")
-    if still_valid(identity, now, clock_skew):
-        return identity
-    if identity.expires_at is not None and now >= identity.expires_at + clock_skew:
-        return TokenProblem(CloseReason.CREDENTIAL_EXPIRED, "the token has expired")
-    return _bad("the token is not valid yet")
 
 
 def _bad(detail: str) -> TokenProblem:
