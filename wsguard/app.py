@@ -27,7 +27,12 @@ from wsguard import __version__
 from wsguard.config.reload import Outcome, Reloader, ReloadResult
 from wsguard.config.store import Snapshot, read
 from wsguard.config.watch import Watcher
+from wsguard.identity.exchange import new_session
+from wsguard.identity.forward_auth import ForwardAuthorizer
+from wsguard.identity.inquiry import Inquiry
+from wsguard.identity.introspection import Introspector
 from wsguard.identity.jwks import JwksCache
+from wsguard.identity.revalidator import Revalidator
 from wsguard.identity.verifier import TokenVerifier
 from wsguard.ops.admin import AdminPort
 from wsguard.ops.control import Control, control_app
@@ -107,7 +112,10 @@ class Guard:
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         self._jwks = JwksCache(self._fetching, clock, self._metrics.jwks_fetched)
+        self._asking = new_session()
+        self._inquiry = self._inquiry_under(self._reloader.current)
         observer = Observer(self._log, self._metrics)
+        self._revalidator = Revalidator(lambda: self._inquiry, clock, rng, observer.fault)
         self._env = Environment(
             loop=loop,
             clock=clock,
@@ -116,11 +124,13 @@ class Guard:
             deny_list=self._deny_list,
             timekeeper=Timekeeper(loop, clock),
             rejudger=Rejudger(clock, observer, self._policies),
-            verifier=self._verifier(self._reloader.current),
+            verifier=self._inquiry,
             observer=observer,
             policies=self._policies,
             is_draining=lambda: self._drainer.is_draining,
             backend=guard.backends[0],
+            approver=self._inquiry,
+            revalidator=self._revalidator,
         )
         self._control = Control(
             registry=self._registry,
@@ -144,6 +154,7 @@ class Guard:
         async with AsyncExitStack() as closing:
             closing.callback(self._log.close)
             closing.push_async_callback(self._fetching.close)
+            closing.push_async_callback(self._asking.close)
             closing.push_async_callback(self._jwks.close)
             await self._serve_control(closing)
             await self._serve_admin(closing)
@@ -151,6 +162,7 @@ class Guard:
             watcher = Watcher(self._settings.policies, self._reloader)
             self._in_background("watching the policy files", watcher.run(), closing)
             self._in_background("sampling the loop's lag", sample_loop_lag(self._metrics.loop_lagged), closing)
+            self._in_background("asking again about live connections", self._revalidator.run(), closing)
             closing.push_async_callback(self._env.rejudger.close)
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
@@ -245,7 +257,7 @@ class Guard:
         if result.outcome is Outcome.REFUSED:
             self._log.event("reload_refused", logging.ERROR, error=result.error)
             return
-        self._env.verifier = self._verifier(result.snapshot)
+        self._inquiry = self._env.verifier = self._env.approver = self._inquiry_under(result.snapshot)
         logging_spec = result.snapshot.policy_set.guard.logging
         self._log.configure(logging_spec.level.value, logging_spec.format.value)
         self._announce(result.snapshot)
@@ -260,9 +272,16 @@ class Guard:
         names = [policy.name for policy in snapshot.policy_set.policies]
         self._log.event("policies_loaded", revision=snapshot.revision, policies=names)
 
-    def _verifier(self, snapshot: Snapshot) -> TokenVerifier:
-        """A verifier of its own for each snapshot: what was verified with yesterday's keys is forgotten."""
-        return TokenVerifier(self._jwks, snapshot.local_keys, self._clock)
+    def _inquiry_under(self, snapshot: Snapshot) -> Inquiry:
+        """One of its own for each snapshot: what was learned with yesterday's keys and secrets is forgotten."""
+        policies, files = snapshot.policy_set, snapshot.key_files
+        # Of what was answered before a log-out nothing counts after it.
+        asking = (self._asking, self._clock, lambda: self._deny_list.changes, self._metrics.identity_asked)
+        return Inquiry(
+            TokenVerifier(self._jwks, snapshot.local_keys, self._clock),
+            Introspector(policies, files, *asking),
+            ForwardAuthorizer(policies, files, *asking),
+        )
 
     def _loaded(self) -> LoadedPolicies:
         snapshot, reloader = self._reloader.current, self._reloader
@@ -277,8 +296,10 @@ class Guard:
         )
 
     def _issuers(self) -> frozenset[str]:
-        jwts = (policy.spec.jwt for policy in self._reloader.current.policy_set.policies)
-        return frozenset(provider.issuer or provider.name for jwt in jwts if jwt for provider in jwt.providers)
+        specs = [policy.spec for policy in self._reloader.current.policy_set.policies]
+        named = {provider.issuer or provider.name for spec in specs for provider in spec.providers}
+        services = (spec.forward_auth for spec in specs)
+        return frozenset(named | {service.issuer for service in services if service and service.subject_from})
 
 
 def _why(error: OSError) -> str:

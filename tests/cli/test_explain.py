@@ -81,7 +81,8 @@ def test_an_admission_passes_every_check_in_order(explain: Explainer) -> None:
     token = explain.issuer.token("ann", groups=["staff"])
     told = explain.json("--url", URL, "--origin", HOME, "--cookie", f"session={token}")
     assert told["result"] == "admitted"
-    names = ["request", "origin", "host", "policy", "credentials", "identity", "deny-list", "authorization"]
+    names = ["request", "origin", "host", "policy", "credentials", "forward-auth", "identity"]
+    names += ["deny-list", "authorization"]
     assert [step["check"] for step in told["steps"]] == names
     assert all(step["passed"] for step in told["steps"])
     assert told["admission"]["subject"] == "ann"

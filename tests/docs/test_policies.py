@@ -15,6 +15,7 @@ DEMO = ROOT / "wsguard/demo/policies"
 FILES = sorted([*POLICIES.glob("*.yaml"), *DEMO.glob("*.yaml")])
 
 COOKIE_APP, FEED = "wss://app.example.com/ws", "wss://feed.example.com/feed"
+LEGACY = "wss://legacy.example.com/ws"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.parent.name}-{path.name}")
@@ -26,7 +27,7 @@ def test_together_they_warn_only_of_what_is_dangerous_on_purpose(capsys: pytest.
     assert main(["check", str(POLICIES)]) == 0
     *warnings, summary = capsys.readouterr().out.splitlines()
     assert all("public-feed.yaml" in warning for warning in warnings), warnings
-    assert summary == "4 files: 0 errors, 2 warnings"
+    assert summary == "5 files: 0 errors, 2 warnings"
 
 
 def test_the_demonstrations_lack_nothing_but_the_key_that_it_makes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,6 +54,7 @@ def test_each_says_in_its_first_line_what_it_is_for() -> None:
         (["--url", FEED, "--origin", "https://any.example"], "admitted"),
         (["--url", FEED], "admitted"),
         (["--url", "wss://rebound.example/ws"], "host-denied"),
+        (["--url", LEGACY, "--origin", "https://evil.example"], "origin-denied"),
     ],
 )
 def test_they_do_what_they_say(arguments: list[str], outcome: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,6 +131,7 @@ async def test_reloads_fetches_lag_and_refusals(rig: Rig) -> None:
     rig.clock.now += 60
     rig.metrics.policies_loaded(False)
     rig.metrics.jwks_fetched("corp", "success")
+    rig.metrics.identity_asked("opaque", "unavailable", 0.3)
     rig.metrics.loop_lagged(0.002)
     rig.metrics.lingering(7)
     rig.metrics.lingered("acknowledged")
@@ -140,6 +141,8 @@ async def test_reloads_fetches_lag_and_refusals(rig: Rig) -> None:
     assert scraped("policy_reloads_total", result="failure") == 1
     assert scraped("policy_last_reload_success_timestamp_seconds") == rig.clock.now - 60
     assert scraped("jwks_fetches_total", provider="corp", result="success") == 1
+    assert scraped("identity_requests_total", provider="opaque", result="unavailable") == 1
+    assert scraped("identity_request_duration_seconds_sum") == 0.3
     assert scraped("event_loop_lag_seconds_count") == 1
     assert scraped("refusals_lingering") == 7
     assert scraped("refusals_lingered_total", delivery="acknowledged") == 1

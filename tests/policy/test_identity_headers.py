@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.policy.minting import provider
 from wsguard.policy.identity_headers import identity_headers, strip, strip_names
+from wsguard.policy.model import Jwt, PolicySpec
 from wsguard.protocol.http import Headers
 from wsguard.sessions.identity import Identity
 
@@ -92,10 +93,16 @@ def test_many_spaces_take_no_long_time() -> None:
 
 # What a client may not say.
 
+
+def spec(*wanted: dict[str, str]) -> PolicySpec:
+    """A policy's spec with these `claimToHeaders`."""
+    return PolicySpec(jwt=Jwt(providers=(provider("HS256", claim_to_headers=wanted),)))
+
+
 NAMES = strip_names(
     [
-        provider("HS256", claim_to_headers=[{"claim": "sub", "header": "X-User"}]),
-        provider("HS256", claim_to_headers=[{"claim": "a", "header": "Remote_User"}, {"claim": "b", "header": "Tier"}]),
+        spec({"claim": "sub", "header": "X-User"}),
+        spec({"claim": "a", "header": "Remote_User"}, {"claim": "b", "header": "Tier"}),
     ]
 )
 
@@ -119,5 +126,5 @@ def test_what_merely_resembles_it_stays(name: bytes) -> None:
 
 
 def test_without_claims_to_tell_the_guards_own_names_are_still_removed() -> None:
-    assert strip_names([provider("HS256")]) == frozenset()
+    assert strip_names([spec(), PolicySpec()]) == frozenset()
     assert strip(Headers(((b"X-Wsguard-Subject", b"root"),)), frozenset()) == Headers()

@@ -25,7 +25,16 @@ def provider(**parts: str) -> str:
     return f"jwt: {{providers: [{{{', '.join(f'{name}: {text}' for name, text in fields.items() if text)}}}]}}"
 
 
+OPAQUE = "name: o, endpoint: 'https://idp/i', clientID: guard, clientSecretFile: s"
+ASKED = "forwardAuth: {url: 'http://127.0.0.1:3000/me', headersToExtAuth: [cookie]}"
+AGAIN = "session: {revalidateEvery: 5m}"
+
 SOUND = [
+    f"introspection: {{providers: [{{{OPAQUE}}}]}}\n{AGAIN}",
+    f"{ASKED}\n{AGAIN}",
+    f"{ASKED}\nsession: {{revalidateEvery: 5m, revalidateGrace: 0s}}",
+    f"introspection: {{providers: [{{{OPAQUE}}}]}}\n{AGAIN}\n"
+    "authorization: {rules: [{action: Allow, principal: {jwt: {provider: o}}}]}",
     "",
     "origin: {allowOrigins: [SameHost, 'https://app.example.com', 'https://*.example.com']}",
     "origin: {allowOrigins: ['http://localhost:3000']}",
@@ -74,6 +83,17 @@ DANGEROUS = [
         "authorization: {rules: [{action: Allow}, {action: Deny, principal: {clientCIDRs: [10.0.0.0/8]}}]}",
         "a.yaml:5:44: warning: never asked: a rule before it is about everyone",
     ),
+    (ASKED, "a.yaml:5:16: warning: asked at the door only: without session.revalidateEvery a session that ends keeps"),
+    (f"introspection: {{providers: [{{{OPAQUE}}}]}}", "a.yaml:5:18: warning: asked at the door only"),
+    (
+        f"introspection: {{optional: true, providers: [{{{OPAQUE}}}]}}\n{AGAIN}",
+        "a.yaml:5:29: warning: a handshake without a token is let in",
+    ),
+    (
+        f"introspection: {{providers: [{{{OPAQUE.replace('https', 'http')}}}]}}\n{AGAIN}",
+        "warning: tokens and the client secret travel over http",
+    ),
+    (f"{ASKED.replace('127.0.0.1', 'app')}\n{AGAIN}", "a.yaml:5:22: warning: credentials travel over http"),
     ("session: {clockSkew: 1h}", "a.yaml:5:24: warning: very long"),
     ("enforcement: Audit", "a.yaml:5:16: warning: Audit"),
     (

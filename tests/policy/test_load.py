@@ -197,7 +197,7 @@ SPEC_ERRORS = [
     ),
     (
         "authorization: {rules: [{action: Allow, principal: {jwt: {}}}]}",
-        "a.yaml:5:60: error: matches nobody: the policy has no jwt",
+        "a.yaml:5:60: error: matches nobody: the policy has neither jwt nor introspection",
     ),
     (
         f"jwt: {{providers: [{PROVIDER}}}]}}\n"
@@ -215,6 +215,36 @@ SPEC_ERRORS = [
 ]
 
 
+OPAQUE = "name: o, endpoint: 'https://idp/i', clientID: guard, clientSecretFile: s"
+ASKED = "url: 'http://127.0.0.1:3000/me', headersToExtAuth: [cookie]"
+SPEC_ERRORS += [
+    ("introspection: {providers: []}", "expected at least one item"),
+    (f"introspection: {{providers: [{{{OPAQUE}}}, {{{OPAQUE}}}]}}", '2 providers have the name "o"'),
+    (f"introspection: {{providers: [{{{OPAQUE}, extractFrom: {{}}}}]}}", "expected at least one of cookies"),
+    ("introspection: {providers: [{name: o, endpoint: 'ftp://idp', clientID: g, clientSecretFile: s}]}", "http://"),
+    (
+        f"jwt: {{providers: [{PROVIDER}}}]}}\n"
+        f"introspection: {{providers: [{{{OPAQUE.replace('name: o', 'name: p')}}}]}}",
+        'a jwt provider has the name "p" too',
+    ),
+    ("forwardAuth: {url: 'http://127.0.0.1:3000/me'}", '"headersToExtAuth" is missing'),
+    ("forwardAuth: {url: 'http://127.0.0.1:3000/me', headersToExtAuth: []}", "expected at least one item"),
+    (f"forwardAuth: {{{ASKED.replace('cookie', 'host')}}}", 'the header "host" belongs to the protocol'),
+    (f"forwardAuth: {{{ASKED.replace('cookie', 'X-A, x_a')}}}", '2 header fields have the name "x-a"'),
+    (f"forwardAuth: {{{ASKED}, headersToBackend: [cookie]}}", 'the header "cookie" belongs to the protocol'),
+    (f"forwardAuth: {{{ASKED}, maxConcurrent: 0}}", "expected a number of at least 1"),
+    (f"forwardAuth: {{{ASKED}, subjectFrom: {{}}}}", '"jsonPath" is missing'),
+    (f"forwardAuth: {{{ASKED}}}\norigin: {{allowOrigins: ['*']}}", "every page in the world could connect"),
+    (
+        f"introspection: {{providers: [{{{OPAQUE}, claimToHeaders: [{{claim: sub, header: X-User}}]}}]}}\n"
+        f"forwardAuth: {{{ASKED}, headersToBackend: [x_user]}}",
+        '"x_user" is set by a claimToHeaders too',
+    ),
+    ("session: {revalidateEvery: 5m}", "asks nobody: the policy has neither introspection nor forwardAuth"),
+    ("session: {revalidateGrace: 5m}", "bounds nothing: there is no revalidateEvery"),
+]
+
+
 @pytest.mark.parametrize(("spec", "error"), SPEC_ERRORS)
 def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> None:
     result = loaded(policy(spec))
@@ -225,9 +255,7 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 NOT_YET = [
     ("origin", "handshakeToken: {required: true}"),
     ("jwt", f"providers: [{PROVIDER}, extractFrom: {{firstMessage: {{jsonPath: token}}}}}}]"),
-    ("", "introspection: {providers: []}"),
-    ("", "forwardAuth: {url: 'http://127.0.0.1:3000/me'}"),
-    ("session", "revalidateEvery: 5m"),
+    ("session", "renewal: Passive"),
     ("session", "renewal: Explicit"),
     ("session", "logoutDetection: {cookies: [session]}"),
     ("", "limits: {maxMessageSize: 1Mi}"),

@@ -11,6 +11,7 @@ import pytest
 from wsguard.policy.credentials import Credential, read_credentials
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
+from wsguard.policy.forward_auth import Approval, Question, question_for
 from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
 from wsguard.policy.load import load
 from wsguard.policy.policy_set import PolicySet
@@ -194,3 +195,76 @@ def test_a_bad_token_that_was_only_audited_is_no_better_now() -> None:
     case.credentials = credentials
     case.facts = [TokenFact(each, TokenProblem(CloseReason.CREDENTIAL_INVALID, "forged")) for each in credentials]
     assert reason(kept(case), policies(JWT)) is CloseReason.SESSION_INVALID
+
+
+ASKED = "forwardAuth: {url: 'http://127.0.0.1:3000/me', headersToExtAuth: [cookie], subjectFrom: {jsonPath: id}}"
+OPAQUE = (
+    "introspection: {providers: [{name: op, endpoint: 'https://idp.test/i', clientID: g, clientSecretFile: s, "
+    "extractFrom: {cookies: [session]}}]}"
+)
+
+
+def approved() -> Case:
+    """What is kept of a handshake that a service approved."""
+    by = policies(ASKED)
+    case = _case(by, handshake(("Cookie", f"session={TOKEN}")))
+    assert case.policy is not None
+    put = question_for(case.policy, case.handshake, case.effective, frozenset())
+    assert isinstance(put, Question)
+    who = Identity("forwardAuth", "http://127.0.0.1:3000", "ann", "forwardAuth", issued_at=NOW)
+    case.question, case.approval = put, Approval(who, ((b"X-User", b"ann"),))
+    assert isinstance(judge(case), Admit)
+    return kept(case)
+
+
+def test_of_a_question_nothing_is_kept() -> None:
+    case = approved()
+    assert case.question is None
+    assert TOKEN not in str(case)
+    assert "X-User" not in str(case)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (ASKED, None),
+        (ASKED.replace("[cookie]", "[cookie, x-tenant]"), None),
+        ("", None),
+        (ASKED.replace("3000", "3001"), CloseReason.IDENTITY_UNAVAILABLE),
+        (JWT, CloseReason.SESSION_INVALID),
+    ],
+)
+def test_the_yes_of_a_service_holds_where_the_same_is_asked(spec: str, reason: CloseReason | None) -> None:
+    _, decision = rejudge(approved(), policies(spec) if spec else policies(), NOW)
+    assert (decision.reason if isinstance(decision, Refuse) else None) is reason
+
+
+def test_a_service_that_only_the_new_policy_asks_was_not_asked() -> None:
+    """The client is told to come back, and asked about then."""
+    _, decision = rejudge(admitted(policies(JWT)), policies(JWT, ASKED), NOW)
+    assert isinstance(decision, Refuse)
+    assert decision.reason is CloseReason.IDENTITY_UNAVAILABLE
+
+
+def test_an_answer_is_no_signature_and_a_signature_no_answer() -> None:
+    opaque = admitted(policies(JWT))
+    _, decision = rejudge(opaque, policies(OPAQUE), NOW)
+    assert isinstance(decision, Refuse)
+    assert decision.reason is CloseReason.SESSION_INVALID
+    by = policies(OPAQUE)
+    case = _case(by, handshake(("Cookie", f"session={TOKEN}")))
+    assert case.policy is not None
+    found = read_credentials(case.handshake, case.policy)
+    assert isinstance(found, tuple)
+    who = Identity("op", "https://idp.test", "ann", "cookie:session", expires_at=NOW + 600, claims=CLAIMS)
+    case.credentials, case.facts = found, (TokenFact(found[0], who),)
+    assert isinstance(judge(case), Admit)
+    for spec, reason in (
+        (OPAQUE, None),
+        (OPAQUE.replace("clientID: g", "clientID: h"), None),
+        (OPAQUE.replace("clientID", "issuer: 'https://other.test', clientID"), CloseReason.SESSION_INVALID),
+        (OPAQUE.replace("clientID", "audiences: [other], clientID"), CloseReason.SESSION_INVALID),
+        (JWT, CloseReason.SESSION_INVALID),
+    ):
+        _, decision = rejudge(kept(case), policies(spec), NOW)
+        assert (decision.reason if isinstance(decision, Refuse) else None) is reason, spec

@@ -11,18 +11,18 @@ from http import HTTPStatus
 from random import SystemRandom
 from typing import Literal, Protocol
 
-from wsguard.policy.credentials import Credential, CredentialConflict, read_credentials
+from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
-from wsguard.policy.model import Rejection, RejectionMode, WebSocketPolicy
+from wsguard.policy.model import Rejection, RejectionMode
 from wsguard.policy.policy_set import PolicySet
-from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import Handshake, HttpRefusal, is_attempt, read_handshake, request_problem
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.target import is_reserved
+from wsguard.proxy import gathering
 from wsguard.proxy.wording import word
 from wsguard.sessions.denylist import DenyList
 
@@ -50,12 +50,14 @@ class Refusal:
 class Admission:
     """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
 
-    `erased` are the sources of credentials that the backend does not get; `added` are the identity headers.
+    `asked_again` is how often others are asked about the connection while it lives, in seconds. `erased` are the
+    sources of credentials that the backend does not get; `added` are the identity headers.
     """
 
     issuer: str | None = None
     subject: str | None = None
     expires_at: float | None = None
+    asked_again: float | None = None
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
 
@@ -89,12 +91,8 @@ class Moment:
         return self.now
 
 
-class Verifier(Protocol):
-    """Who turns credentials into facts."""
-
-    async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
-        """One fact a credential."""
-        ...
+class Inquiry(gathering.Verifier, gathering.Approver, Protocol):
+    """Who turns credentials into facts and questions into approvals."""
 
 
 @dataclass(slots=True)
@@ -102,7 +100,7 @@ class Walk:
     """Walks one request through `policies`. `now` is seconds since the epoch; `tls`: the client speaks TLS."""
 
     policies: PolicySet
-    verifier: Verifier
+    inquiry: Inquiry
     now: float
     steps: list[Step] = field(default_factory=list)
 
@@ -122,8 +120,7 @@ class Walk:
         if policy is not None:
             case = replace(case, credentials=read_credentials(handshake, policy))
         if refusal is None and policy is not None:
-            if not isinstance(case.credentials, CredentialConflict):
-                case = replace(case, facts=await self.verifier.gather(policy, case.credentials))
+            await gathering.ask(case, policy, self.inquiry, self.inquiry)
             refusal = self._refused_by(LATE, case)
         return self._explanation(case, refusal)
 
@@ -178,6 +175,7 @@ def _admission(case: Case, admit: Admit) -> Admission:
         issuer=admit.identity.issuer if admit.identity else None,
         subject=admit.identity.subject if admit.identity else None,
         expires_at=None if admit.expires_at is None else admit.expires_at + case.clock_skew,
+        asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
         erased=tuple(credential.source for credential in credentials if not credential.forward),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
     )

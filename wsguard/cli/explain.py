@@ -59,6 +59,10 @@ async def _explain(args: argparse.Namespace) -> Explanation:
 
     from wsguard.cli._explanation import Moment, Walk
     from wsguard.config.store import read
+    from wsguard.identity.exchange import new_session
+    from wsguard.identity.forward_auth import ForwardAuthorizer
+    from wsguard.identity.inquiry import Inquiry
+    from wsguard.identity.introspection import Introspector
     from wsguard.identity.jwks import JwksCache
     from wsguard.identity.verifier import TokenVerifier
     from wsguard.policy.effective import parse_ip
@@ -70,9 +74,11 @@ async def _explain(args: argparse.Namespace) -> Explanation:
     url = _Url.parse(args.url or f"ws://{snapshot.policy_set.guard.listener.address}/")
     head = _request(url, args)
     moment = Moment(time.time())
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session, new_session() as asking:
         jwks = JwksCache(session, moment, lambda _provider, _result: None)
-        walk = Walk(snapshot.policy_set, TokenVerifier(jwks, snapshot.local_keys, moment), moment.now)
+        under = (snapshot.policy_set, snapshot.key_files, asking, moment, lambda: 0, lambda *_: None)
+        tokens = TokenVerifier(jwks, snapshot.local_keys, moment)
+        walk = Walk(snapshot.policy_set, Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under)), moment.now)
         return await walk.explain(head, peer, tls=url.tls)
 
 
@@ -163,6 +169,8 @@ def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
     if admission.expires_at is not None:
         end = datetime.fromtimestamp(admission.expires_at, UTC)
         yield f"  the token holds until {end:%Y-%m-%d %H:%M:%S} UTC, clock skew included"
+    if admission.asked_again is not None:
+        yield f"  asked again about every {admission.asked_again:g} s"
     for source in admission.erased:
         yield f"  hidden from the backend: {source}"
     for field in admission.added:

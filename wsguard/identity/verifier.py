@@ -154,6 +154,20 @@ class TokenVerifier:
         return self._jwks.peek(provider) if file is None else self._local_keys[file]
 
 
+def is_of_jwt(policy: WebSocketPolicy, credential: Credential) -> bool:
+    """Whether the policy's JWT providers decide on `credential`.
+
+    They do where nobody else reads its place; else where it is a JWT that one of them may have issued.
+    """
+    readers = _readers(policy, credential)
+    if len(readers) == len(credential.providers):
+        return True
+    token = peek(credential.token) if readers else None
+    if not isinstance(token, UnverifiedToken):
+        return False
+    return any(provider.issuer in (None, token.issuer) for provider in readers)
+
+
 def _digest(credential: Credential) -> bytes:
     return hashlib.sha256(credential.token.encode("utf-8", "surrogatepass")).digest()
 

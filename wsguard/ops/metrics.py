@@ -60,6 +60,12 @@ class Metrics:
             "policy_last_reload_success_timestamp_seconds", "When policies were last loaded, since the epoch."
         )
         self._fetches = self._counter("jwks_fetches", "Fetches of remote key sets.", "provider", "result")
+        self._asked = self._counter(
+            "identity_requests", "Questions to introspection endpoints and forwardAuth services.", "provider", "result"
+        )
+        self._asked_duration = self._histogram(
+            "identity_request_duration_seconds", "From such a question to its answer.", _SHORT
+        )
         self._loop_lag = self._histogram(
             "event_loop_lag_seconds", "How much later than asked the event loop woke a sleeper.", _SHORT
         )
@@ -108,6 +114,11 @@ class Metrics:
     def jwks_fetched(self, provider: str, result: str) -> None:
         """Count a fetch of a provider's keys; `result` is one of a few words."""
         self._fetches.labels(provider, result).inc()
+
+    def identity_asked(self, provider: str, result: str, seconds: float) -> None:
+        """Count a question; `result` is yes, no or unavailable."""
+        self._asked.labels(provider, result).inc()
+        self._asked_duration.observe(seconds)
 
     def loop_lagged(self, seconds: float) -> None:
         """Take a sample of the event loop's lag."""

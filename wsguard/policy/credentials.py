@@ -19,7 +19,7 @@ from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
 
 if TYPE_CHECKING:
-    from wsguard.policy.model import JwtProvider, WebSocketPolicy
+    from wsguard.policy.model import IntrospectionProvider, JwtProvider, WebSocketPolicy
 
 
 class Kind(Enum):
@@ -96,7 +96,7 @@ def read_credentials(handshake: Handshake, policy: WebSocketPolicy) -> tuple[Cre
     return tuple(found)
 
 
-def readers(policy: WebSocketPolicy, credential: Credential) -> tuple[JwtProvider, ...]:
+def readers(policy: WebSocketPolicy, credential: Credential) -> tuple[JwtProvider | IntrospectionProvider, ...]:
     """The providers of `policy` that look where `credential` was found, whichever policy it was read for."""
     names = {
         name
@@ -104,8 +104,7 @@ def readers(policy: WebSocketPolicy, credential: Credential) -> tuple[JwtProvide
         if (place.kind, place.name) == (credential.kind, credential.name)
         for name in providers
     }
-    providers = policy.spec.jwt.providers if policy.spec.jwt is not None else ()
-    return tuple(provider for provider in providers if provider.name in names)
+    return tuple(provider for provider in policy.spec.providers if provider.name in names)
 
 
 def erase(head: RequestHead, credentials: Iterable[Credential]) -> RequestHead:
@@ -172,7 +171,7 @@ def _places_of(one: _One) -> tuple[tuple[_Place, tuple[str, ...], bool], ...]:
     policy = one.policy
     names: dict[_Place, list[str]] = {}
     hidden: set[_Place] = set()
-    for provider in policy.spec.jwt.providers if policy.spec.jwt is not None else ():
+    for provider in policy.spec.providers:
         for place, forward in _sources(provider):
             readers = names.setdefault(place, [])
             if provider.name not in readers:
@@ -182,7 +181,7 @@ def _places_of(one: _One) -> tuple[tuple[_Place, tuple[str, ...], bool], ...]:
     return tuple((place, tuple(readers), place not in hidden) for place, readers in names.items())
 
 
-def _sources(provider: JwtProvider) -> Iterator[tuple[_Place, bool]]:
+def _sources(provider: JwtProvider | IntrospectionProvider) -> Iterator[tuple[_Place, bool]]:
     source = provider.extract_from
     for cookie in source.cookies:
         yield _Place(Kind.COOKIE, cookie.name), cookie.forward

@@ -7,7 +7,7 @@ the same, and no claim can end the line or add another. Plain identifiers pass u
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from wsguard.policy.claims import lookup, texts
@@ -15,7 +15,7 @@ from wsguard.protocol.http import Headers
 from wsguard.sessions.identity import Identity
 
 if TYPE_CHECKING:
-    from wsguard.policy.model import JwtProvider
+    from wsguard.policy.model import IntrospectionProvider, JwtProvider, PolicySpec
 
 OWN_PREFIX = b"x-wsguard-"
 """Every field whose name begins so is the guard's."""
@@ -25,7 +25,9 @@ _UNSAFE = re.compile(rb"[^ -~]|%|^ +|(?<! ) +\Z")
 _UNSAFE_IN_LIST = re.compile(_UNSAFE.pattern + rb"|,")
 
 
-def identity_headers(provider: JwtProvider, identity: Identity) -> tuple[tuple[bytes, bytes], ...]:
+def identity_headers(
+    provider: JwtProvider | IntrospectionProvider, identity: Identity
+) -> tuple[tuple[bytes, bytes], ...]:
     """The fields that `provider` wants the backend to have, in its order.
 
     Text as it is, numbers and booleans as JSON writes them, lists joined with commas (a comma within an item
@@ -42,10 +44,16 @@ def identity_headers(provider: JwtProvider, identity: Identity) -> tuple[tuple[b
     return tuple(fields)
 
 
-def strip_names(providers: Iterable[JwtProvider]) -> frozenset[bytes]:
-    """The fields, besides the guard's own, that no client may send: every header of any `claimToHeaders`."""
-    headers = (wanted.header for provider in providers for wanted in provider.claim_to_headers)
-    return frozenset(_folded(header.encode("ascii")) for header in headers)
+def strip_names(specs: Iterable[PolicySpec]) -> frozenset[bytes]:
+    """The fields, besides the guard's own, that no client may send: any `claimToHeaders` and `headersToBackend`."""
+    return frozenset(_folded(header.encode("ascii")) for spec in specs for header in _told(spec))
+
+
+def _told(spec: PolicySpec) -> Iterator[str]:
+    for provider in spec.providers:
+        yield from (wanted.header for wanted in provider.claim_to_headers)
+    if spec.forward_auth is not None:
+        yield from spec.forward_auth.headers_to_backend
 
 
 def strip(headers: Headers, names: frozenset[bytes]) -> Headers:

@@ -13,6 +13,7 @@ from wsguard.policy.authorization import Caller, authorize
 from wsguard.policy.credentials import Credential, CredentialConflict
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
+from wsguard.policy.forward_auth import PROVIDER, Approval, Question
 from wsguard.policy.hosts import HostPattern, host_allowed
 from wsguard.policy.identity_headers import identity_headers
 from wsguard.policy.model import Enforcement, OriginSpec, WebSocketPolicy
@@ -43,8 +44,9 @@ class Passed:
 class Case:
     """All that the checks may look at, and must not change.
 
-    `policy` is None where none matches; `now` is seconds since the epoch. `credentials` and `facts` are filled in by
-    whoever gathers them, once the early checks have passed.
+    `policy` is None where none matches; `now` is seconds since the epoch. The others are filled in
+    by whoever gathers them, once the early checks have passed: `question` is what `forwardAuth` is asked, `approval`
+    what it says (None: it was not asked).
     """
 
     handshake: Handshake
@@ -55,11 +57,16 @@ class Case:
     deny_list: DenyList
     credentials: tuple[Credential, ...] | CredentialConflict = ()
     facts: Sequence[TokenFact] = ()
+    question: Question | None = None
+    approval: Approval | Refuse | None = None
 
     @property
     def identities(self) -> list[Identity]:
-        """Everyone whom a good credential speaks for."""
-        return [fact.outcome for fact in self.facts if isinstance(fact.outcome, Identity)]
+        """Everyone whom a good credential speaks for; last whom `forwardAuth` names."""
+        known = [fact.outcome for fact in self.facts if isinstance(fact.outcome, Identity)]
+        if isinstance(self.approval, Approval) and self.approval.identity is not None:
+            known.append(self.approval.identity)
+        return known
 
     @property
     def clock_skew(self) -> float:
@@ -84,7 +91,8 @@ def judge(case: Case, checks: Sequence[tuple[str, Check]] | None = None) -> Deci
     identities = case.identities
     identity = identities[0] if identities else None
     expiries = [who.expires_at for who in identities if who.expires_at is not None]
-    return Admit(identity, _identity_headers(case, identity), min(expiries, default=None), warning)
+    headers = (*_identity_headers(case, identity), *_approved_headers(case))
+    return Admit(identity, headers, min(expiries, default=None), warning)
 
 
 def is_only_audited(case: Case) -> bool:
@@ -110,10 +118,15 @@ def _walk(checks: Sequence[tuple[str, Check]], case: Case) -> tuple[Refuse | Non
 
 
 def _identity_headers(case: Case, identity: Identity | None) -> tuple[tuple[bytes, bytes], ...]:
-    if identity is None or case.policy is None or case.policy.spec.jwt is None:
-        return ()
-    provider = next(p for p in case.policy.spec.jwt.providers if p.name == identity.provider)
-    return identity_headers(provider, identity)
+    providers = case.policy.spec.providers if case.policy is not None and identity is not None else ()
+    for provider in providers:
+        if identity is not None and provider.name == identity.provider:
+            return identity_headers(provider, identity)
+    return ()
+
+
+def _approved_headers(case: Case) -> tuple[tuple[bytes, bytes], ...]:
+    return case.approval.backend_headers if isinstance(case.approval, Approval) else ()
 
 
 def check_origin(case: Case) -> Passed | Refuse:
@@ -170,20 +183,35 @@ def check_credentials(case: Case) -> Passed | Refuse:
             return Refuse(CloseReason.CREDENTIAL_EXPIRED, f"{fact.credential.source}: it expired while being judged")
     if case.facts:
         return Passed("good: " + ", ".join(fact.credential.source for fact in case.facts))
-    jwt = case.policy.spec.jwt if case.policy else None
-    if jwt is None:
+    spec = case.policy.spec if case.policy else None
+    demands = [part for part in (spec.jwt, spec.introspection) if part is not None] if spec else []
+    if not demands:
         return Passed("none is demanded")
-    if jwt.optional:
-        return Passed("none was sent, and jwt.optional allows that")
+    if all(part.optional for part in demands):
+        return Passed("none was sent, and optional allows that")
     return Refuse(CloseReason.CREDENTIAL_MISSING, "no credential where the policy looks for one")
 
 
+def check_forward_auth(case: Case) -> Passed | Refuse:
+    """Where another service has a say, only its yes is a yes."""
+    if case.policy is None or case.policy.spec.forward_auth is None:
+        return Passed("nobody else is asked")
+    if isinstance(case.approval, Refuse):
+        return case.approval
+    if case.approval is None:
+        return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "the service was not asked")
+    return Passed(f"{case.policy.spec.forward_auth.issuer} says yes")
+
+
 def check_identity(case: Case) -> Passed | Refuse:
-    """One handshake speaks for one (issuer, subject)."""
-    who = {(identity.issuer, identity.subject) for identity in case.identities}
-    if len(who) > 1:
+    """One handshake speaks for one (issuer, subject).
+
+    Whom `forwardAuth` names has that service for an issuer, which no token has: of the two only subjects are compared.
+    """
+    who = {(identity.issuer, identity.subject) for identity in case.identities if identity.provider != PROVIDER}
+    if len(who) > 1 or len({identity.subject for identity in case.identities}) > 1:
         return Refuse(CloseReason.CREDENTIAL_INVALID, "the credentials speak for different subjects")
-    return Passed(f"subject of issuer {case.identities[0].issuer}" if who else "anonymous")
+    return Passed(f"subject of issuer {case.identities[0].issuer}" if case.identities else "anonymous")
 
 
 def check_deny_list(case: Case) -> Passed | Refuse:
@@ -217,6 +245,7 @@ def check_authorization(case: Case) -> Passed | Refuse:
 EARLY: tuple[tuple[str, Check], ...] = (("origin", check_origin), ("host", check_host), ("policy", check_policy))
 LATE: tuple[tuple[str, Check], ...] = (
     ("credentials", check_credentials),
+    ("forward-auth", check_forward_auth),
     ("identity", check_identity),
     ("deny-list", check_deny_list),
     ("authorization", check_authorization),

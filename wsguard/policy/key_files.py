@@ -16,6 +16,7 @@ class Content(Enum):
     KEYS = "keys"
     CERTIFICATES = "certificates"
     BEARER = "bearer token"
+    SECRET = "secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,27 @@ def key_files(document: WebSocketPolicy | GuardConfig, node: Node) -> Iterator[K
         if document.spec.admin.token_file is not None:
             place = node.at(("spec", "admin", "tokenFile"))
             yield KeyFile(document.spec.admin.token_file, Content.BEARER, place)
-    elif document.spec.jwt is not None:
-        for i, provider in enumerate(document.spec.jwt.providers):
-            path = ("spec", "jwt", "providers", i)
-            if provider.local_secret_file is not None:
-                place = node.at((*path, "localSecretFile"))
-                yield KeyFile(provider.local_secret_file, Content.KEYS, place, provider)
-            if provider.local_jwks is not None:
-                place = node.at((*path, "localJWKS", "file"))
-                yield KeyFile(provider.local_jwks.file, Content.KEYS, place, provider)
-            if provider.remote_jwks is not None and provider.remote_jwks.ca_file is not None:
-                place = node.at((*path, "remoteJWKS", "caFile"))
-                yield KeyFile(provider.remote_jwks.ca_file, Content.CERTIFICATES, place)
+        return
+    spec = document.spec
+    for i, provider in enumerate(spec.jwt.providers if spec.jwt else ()):
+        yield from _provider_files(provider, node, ("spec", "jwt", "providers", i))
+    for i, asked in enumerate(spec.introspection.providers if spec.introspection else ()):
+        path = ("spec", "introspection", "providers", i)
+        yield KeyFile(asked.client_secret_file, Content.SECRET, node.at((*path, "clientSecretFile")))
+        if asked.ca_file is not None:
+            yield KeyFile(asked.ca_file, Content.CERTIFICATES, node.at((*path, "caFile")))
+    if spec.forward_auth is not None and spec.forward_auth.ca_file is not None:
+        place = node.at(("spec", "forwardAuth", "caFile"))
+        yield KeyFile(spec.forward_auth.ca_file, Content.CERTIFICATES, place)
+
+
+def _provider_files(provider: JwtProvider, node: Node, path: tuple[str | int, ...]) -> Iterator[KeyFile]:
+    if provider.local_secret_file is not None:
+        place = node.at((*path, "localSecretFile"))
+        yield KeyFile(provider.local_secret_file, Content.KEYS, place, provider)
+    if provider.local_jwks is not None:
+        place = node.at((*path, "localJWKS", "file"))
+        yield KeyFile(provider.local_jwks.file, Content.KEYS, place, provider)
+    if provider.remote_jwks is not None and provider.remote_jwks.ca_file is not None:
+        place = node.at((*path, "remoteJWKS", "caFile"))
+        yield KeyFile(provider.remote_jwks.ca_file, Content.CERTIFICATES, place)

@@ -6,9 +6,8 @@ Each check is a generator of findings about one policy, and CHECKS lists them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
+from wsguard.policy.lint_asking import check_asking, check_header_names, check_provider_names, is_tappable
 from wsguard.policy.lint_origin import check_origin
 from wsguard.policy.model import (
     Action,
@@ -46,20 +45,10 @@ def check_jwt(policy: WebSocketPolicy) -> Iterator[Finding]:
             yield Finding(path, "no issuer: whoever holds a key of the set may issue tokens in any name")
         if not provider.audiences:
             yield Finding(path, "no audiences: a token that was issued for another application is accepted")
-        if provider.remote_jwks is not None and _is_tappable(provider.remote_jwks.uri):
+        if provider.remote_jwks is not None and is_tappable(provider.remote_jwks.uri):
             message = "keys are fetched over http: whoever is on the way can put his own in"
             yield Finding((*path, "remoteJWKS", "uri"), message)
     yield from _check_overlaps(jwt.providers)
-
-
-def _is_tappable(uri: str) -> bool:
-    parts = urlsplit(uri)
-    host = parts.hostname or ""
-    try:
-        is_local = ip_address(host).is_loopback
-    except ValueError:
-        is_local = host == "localhost" or host.endswith(".localhost")
-    return parts.scheme == "http" and not is_local
 
 
 def _check_overlaps(providers: tuple[JwtProvider, ...]) -> Iterator[Finding]:
@@ -90,7 +79,7 @@ def check_authorization(policy: WebSocketPolicy) -> Iterator[Finding]:
     if spec is None:
         return
     yield from _check_outcome(spec, path)
-    providers = {provider.name for provider in policy.spec.jwt.providers} if policy.spec.jwt else set()
+    providers = {provider.name for provider in policy.spec.providers}
     is_decided = False
     for i, rule in enumerate(spec.rules):
         if is_decided:
@@ -117,7 +106,7 @@ def _check_principal(principal: Principal, providers: set[str], path: tuple[str 
             message = "expected jwt, clientCIDRs or both; a rule about everyone has no principal"
             yield Finding(path, message, Severity.ERROR)
     elif not providers:
-        yield Finding((*path, "jwt"), "matches nobody: the policy has no jwt", Severity.ERROR)
+        yield Finding((*path, "jwt"), "matches nobody: the policy has neither jwt nor introspection", Severity.ERROR)
     elif principal.jwt.provider is not None and principal.jwt.provider not in providers:
         known = ", ".join(sorted(providers))
         message = f'no provider has the name "{principal.jwt.provider}"; known here: {known}'
@@ -141,6 +130,9 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_path,
     check_origin,
     check_jwt,
+    check_asking,
+    check_provider_names,
+    check_header_names,
     check_authorization,
     check_session,
     check_enforcement,

@@ -66,8 +66,10 @@ def _check_pattern(policy: WebSocketPolicy, pattern: OriginPattern, path: tuple[
 
 
 def _has_cookie_credential(policy: WebSocketPolicy) -> bool:
-    jwt = policy.spec.jwt
-    return jwt is not None and any(provider.extract_from.cookies for provider in jwt.providers)
+    service = policy.spec.forward_auth
+    if service is not None and any(name.lower() == "cookie" for name in service.headers_to_ext_auth):
+        return True
+    return any(provider.extract_from.cookies for provider in policy.spec.providers)
 
 
 def _is_downgrade(pattern: OriginPattern, spec: OriginSpec) -> bool:

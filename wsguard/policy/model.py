@@ -13,6 +13,7 @@ import re2
 from pydantic import Field, ValidationInfo, field_validator
 
 from wsguard.policy.fields import Hostname, HostPort, Name
+from wsguard.policy.model_asking import ForwardAuth, Introspection, IntrospectionProvider, SubjectFrom
 from wsguard.policy.model_authorization import (
     Action,
     Authorization,
@@ -22,6 +23,7 @@ from wsguard.policy.model_authorization import (
     Rule,
 )
 from wsguard.policy.model_base import Model, read_as, shorten, written
+from wsguard.policy.model_claims import ClaimToHeader
 from wsguard.policy.model_extraction import (
     CookieSource,
     Encoding,
@@ -46,7 +48,6 @@ from wsguard.policy.model_guard import (
 )
 from wsguard.policy.model_jwt import (
     Algorithm,
-    ClaimToHeader,
     Jwt,
     JwtProvider,
     LocalJwks,
@@ -66,11 +67,12 @@ from wsguard.protocol.profiles import Profile
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "Backend", "ClaimMatch", "ClaimToHeader",
-    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "Framing",
-    "GuardConfig", "GuardSpec", "HeaderSource", "HostPort", "Jwt", "JwtPrincipal", "JwtProvider", "Listener",
-    "LocalJwks", "LogFormat", "LogLevel", "Logging", "Match", "Metadata", "MissingOrigin", "NonWebSocket",
-    "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec",
-    "Principal", "Profile", "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "Shutdown",
+    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "ForwardAuth",
+    "Framing", "GuardConfig", "GuardSpec", "HeaderSource", "HostPort", "Introspection",
+    "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat",
+    "LogLevel", "Logging", "Match", "Metadata", "MissingOrigin", "NonWebSocket", "OnReload",
+    "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal",
+    "Profile", "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "Shutdown", "SubjectFrom",
     "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
@@ -157,9 +159,7 @@ class OriginSpec(Model):
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset(
-        {"introspection", "forwardAuth", "limits", "keepAlive", "backendLoss", "migration", "streams"}
-    )
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"limits", "keepAlive", "backendLoss", "migration", "streams"})
 
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
@@ -167,6 +167,10 @@ class PolicySpec(Model):
     """Which pages may open a connection."""
     jwt: Jwt | None = None
     """Tokens as credentials; absent: none is demanded."""
+    introspection: Introspection | None = None
+    """Opaque tokens as credentials, which a server is asked about; absent: none is demanded."""
+    forward_auth: ForwardAuth | None = None
+    """A service that must approve as well, such as the application itself; absent: none is asked."""
     authorization: Authorization | None = None
     """What a caller may do; absent: any verified credential is enough."""
     session: Session = Session()
@@ -177,6 +181,12 @@ class PolicySpec(Model):
     """How a client is told no."""
     enforcement: Enforcement = Enforcement.ENFORCE
     """Audit decides and records, and lets through."""
+
+    @property
+    def providers(self) -> tuple[JwtProvider | IntrospectionProvider, ...]:
+        """Everyone who may vouch for a credential."""
+        opaque = self.introspection.providers if self.introspection else ()
+        return (*(self.jwt.providers if self.jwt else ()), *opaque)
 
 
 class Metadata(Model):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from wsguard.policy.fields import Flag, Text, token
-from wsguard.policy.model_base import Model, short_for, unique
+from wsguard.policy.model_base import Model, short_for, unique, written
 
 
 class Encoding(Enum):
@@ -18,17 +18,15 @@ class Encoding(Enum):
     BASE64URL = "Base64URL"
 
 
-# The protocol and the guard own these, and a cookie has a source of its own.
+# The protocol and the guard own these.
 _RESERVED_HEADERS = frozenset(
     [
         "connection",
         "content-length",
-        "cookie",
         "expect",
         "host",
         "http2-settings",
         "keep-alive",
-        "origin",
         "proxy-connection",
         "te",
         "trailer",
@@ -41,14 +39,24 @@ _RESERVED_HEADERS = frozenset(
 )
 
 
-def _free_header(name: str) -> str:
+_BROWSER_HEADERS = frozenset(["cookie", "origin"])  # a cookie has a source of its own; an Origin proves no identity
+
+
+def _asked_header(name: str) -> str:
     lower = name.lower().replace("_", "-")
     if lower in _RESERVED_HEADERS or lower.startswith("sec-websocket-"):
         raise ValueError(f'the header "{name}" belongs to the protocol or to the guard')
     return name
 
 
+def _free_header(name: str) -> str:
+    if name.lower().replace("_", "-") in _BROWSER_HEADERS:
+        raise ValueError(f'the header "{name}" belongs to the protocol or to the guard')
+    return _asked_header(name)
+
+
 HeaderName = Annotated[str, *token("the name of a header field"), AfterValidator(_free_header)]
+AskedHeader = Annotated[str, *token("the name of a header field"), AfterValidator(_asked_header)]
 
 
 class CookieSource(Model):
@@ -116,5 +124,19 @@ class ExtractFrom(Model):
         return value
 
 
+def from_somewhere(value: ExtractFrom) -> ExtractFrom:
+    """`value`; raises ValueError where it names no place at all."""
+    if not (value.cookies or value.headers or value.params or value.subprotocols):
+        raise ValueError("expected at least one of cookies, headers, params and subprotocols")
+    return value
+
+
 AUTHORIZATION_BEARER = ExtractFrom(headers=(HeaderSource(name="Authorization", value_prefix="Bearer "),))
 """Where a token is looked for when a provider does not say (RFC 6750 §2.1)."""
+
+Extraction = Annotated[ExtractFrom, AfterValidator(from_somewhere)]
+
+
+def bearer_by_default() -> Any:
+    """A field that says where a token stands; absent: in `Authorization`."""
+    return written(AUTHORIZATION_BEARER, {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]})

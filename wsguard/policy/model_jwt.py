@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from wsguard.policy.fields import File, Flag, Name, PositiveDuration, Text, Uri, duration
-from wsguard.policy.model_base import Model, one_of, unique, written
-from wsguard.policy.model_extraction import AUTHORIZATION_BEARER, ExtractFrom, HeaderName
+from wsguard.policy.model_base import Model, one_of, unique
+from wsguard.policy.model_claims import ClaimsToHeaders
+from wsguard.policy.model_extraction import Extraction, bearer_by_default
 
 
 class Algorithm(Enum):
@@ -56,15 +57,6 @@ class LocalJwks(Model):
     """The path of the key set; a relative one starts at the folder of the policy file."""
 
 
-class ClaimToHeader(Model):
-    """A verified claim that the backend is told in a header field."""
-
-    claim: Text
-    """The claim; dots lead into nested ones."""
-    header: HeaderName
-    """The header field; what a client sends under this name is removed."""
-
-
 def _algorithm(value: object) -> object:
     if isinstance(value, str) and value.lower() == "none":
         raise ValueError(f'"{value}" is refused: an unsigned token proves nothing')
@@ -90,11 +82,9 @@ class JwtProvider(Model):
     """A key set in a file."""
     local_secret_file: File | None = Field(default=None, validate_default=True)
     """The file of the shared secret of HS256, HS384 and HS512, at least 32 bytes."""
-    extract_from: ExtractFrom = written(
-        AUTHORIZATION_BEARER, {"headers": [{"name": "Authorization", "valuePrefix": "Bearer "}]}
-    )
+    extract_from: Extraction = bearer_by_default()
     """Where the token stands; absent: in `Authorization`, behind `Bearer` and a space."""
-    claim_to_headers: tuple[ClaimToHeader, ...] = ()
+    claim_to_headers: ClaimsToHeaders = ()
     """Claims that the backend is told in header fields."""
 
     @field_validator("algorithms")
@@ -121,19 +111,6 @@ class JwtProvider(Model):
         algorithms: tuple[Algorithm, ...] = info.data.get("algorithms", ())
         if any(algorithm.is_hmac is (value is None) for algorithm in algorithms):
             raise ValueError("HS* algorithms need localSecretFile, and localSecretFile is for HS* algorithms only")
-        return value
-
-    @field_validator("extract_from")
-    @classmethod
-    def _from_somewhere(cls, value: ExtractFrom) -> ExtractFrom:
-        if not (value.cookies or value.headers or value.params or value.subprotocols):
-            raise ValueError("expected at least one of cookies, headers, params and subprotocols")
-        return value
-
-    @field_validator("claim_to_headers")
-    @classmethod
-    def _one_claim_a_header(cls, value: tuple[ClaimToHeader, ...]) -> tuple[ClaimToHeader, ...]:
-        unique((item.header.lower().replace("_", "-") for item in value), "claims' headers")
         return value
 
 

@@ -77,7 +77,7 @@ def sendable(value: int) -> int:
 class Session(Model):
     """How long a connection lives."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"revalidateEvery", "renewal", "logoutDetection"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"renewal", "logoutDetection"})
 
     max_connection_duration: PositiveDuration = duration("24h")
     """The age at which a connection is cut, whatever its token says."""
@@ -85,6 +85,10 @@ class Session(Model):
     """How long a connection may go without a data message; absent: any time."""
     clock_skew: Duration = duration("30s")
     """How far the clocks of issuer and guard may differ; a connection is cut at `exp` plus this."""
+    revalidate_every: PositiveDuration | None = None
+    """How often `introspection` and `forwardAuth` are asked again about live connections; absent: never."""
+    revalidate_grace: Duration | None = None
+    """How long connections are kept beyond that while no answer comes; absent: as long as `revalidateEvery`."""
     on_reload: OnReload = OnReload.KEEP
     """What becomes of live connections when policies change: Keep, or Rejudge by the new ones."""
 

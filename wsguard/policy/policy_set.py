@@ -29,9 +29,7 @@ class PolicySet:
     _matcher: Matcher = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        jwts = (policy.spec.jwt for policy in self.policies)
-        names = strip_names(provider for jwt in jwts if jwt for provider in jwt.providers)
-        object.__setattr__(self, "identity_header_names", names)
+        object.__setattr__(self, "identity_header_names", strip_names(policy.spec for policy in self.policies))
         hostnames = tuple(host for policy in self.policies for host in policy.spec.match.hostnames)
         object.__setattr__(self, "hostnames", hostnames)
         object.__setattr__(self, "_matcher", Matcher(self.policies))

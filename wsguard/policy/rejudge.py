@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from wsguard.policy import introspection
 from wsguard.policy.credentials import Credential, CredentialConflict, readers
 from wsguard.policy.decision import Decision, Refuse
+from wsguard.policy.forward_auth import Approval
 from wsguard.policy.judge import AGAIN, Case, check_policy, judge, judge_early
-from wsguard.policy.model import MissingOrigin, WebSocketPolicy
+from wsguard.policy.model import IntrospectionProvider, JwtProvider, MissingOrigin, WebSocketPolicy
 from wsguard.policy.origin import is_missing_denied
 from wsguard.policy.policy_set import PolicySet
-from wsguard.policy.tokens import TokenFact, accept_again
+from wsguard.policy.tokens import TokenFact, TokenProblem, accept_again
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import Identity
@@ -43,7 +45,17 @@ def kept(case: Case) -> Case:
         extensions=None,
     )
     facts = tuple(TokenFact(_without_token(fact.credential), fact.outcome) for fact in case.facts)
-    return replace(case, handshake=handshake, credentials=_credentials(facts, case.credentials), facts=facts)
+    approval = case.approval
+    if isinstance(approval, Approval):
+        approval = replace(approval, backend_headers=())
+    return replace(
+        case,
+        handshake=handshake,
+        credentials=_credentials(facts, case.credentials),
+        facts=facts,
+        question=None,
+        approval=approval,
+    )
 
 
 def rejudge(case: Case, policies: PolicySet, now: float) -> tuple[Case, Decision]:
@@ -52,9 +64,17 @@ def rejudge(case: Case, policies: PolicySet, now: float) -> tuple[Case, Decision
     The deny-list is not asked: a logout has cut its connections, and one that is full keeps out, it does not throw out.
     """
     policy = policies.find(case.effective.authority, case.handshake.path)
-    facts = tuple(_facts(policy, case.facts))
+    facts = tuple(_facts(policy, case))
     credentials = _credentials(facts, case.credentials)
-    again = replace(case, policy=policy, policies=policies, now=now, credentials=credentials, facts=facts)
+    again = replace(
+        case,
+        policy=policy,
+        policies=policies,
+        now=now,
+        credentials=credentials,
+        facts=facts,
+        approval=_approval(policy, case),
+    )
     unspoken = check_policy(again)  # first: it was admitted once, and nothing is to be hidden from it
     decision = unspoken if isinstance(unspoken, Refuse) else judge_early(again) or judge(again, AGAIN)
     if isinstance(decision, Refuse):
@@ -62,18 +82,47 @@ def rejudge(case: Case, policies: PolicySet, now: float) -> tuple[Case, Decision
     return again, decision
 
 
-def _facts(policy: WebSocketPolicy | None, facts: Iterable[TokenFact]) -> Iterator[TokenFact]:
+def _facts(policy: WebSocketPolicy | None, case: Case) -> Iterator[TokenFact]:
     """The facts about credentials that `policy` looks for."""
-    for fact in facts:
+    for fact in case.facts:
         providers = readers(policy, fact.credential) if policy is not None else ()
         if not providers:
             continue
         outcome = fact.outcome
         if isinstance(outcome, Identity):
-            outcomes = [accept_again(outcome, provider) for provider in providers]
-            good = (each for each in outcomes if isinstance(each, Identity))
-            outcome = next(good, outcomes[-1])
+            outcome = _accept_again(outcome, providers, is_opaque=_was_asked_about(outcome, case.policy))
         yield TokenFact(fact.credential, outcome)
+
+
+def _accept_again(
+    identity: Identity, providers: Iterable[JwtProvider | IntrospectionProvider], *, is_opaque: bool
+) -> Identity | TokenProblem:
+    """By a provider of the same kind: what a server said of a token is no signature, and the other way round."""
+    outcome: Identity | TokenProblem = TokenProblem(CloseReason.CREDENTIAL_INVALID, "nobody of its kind reads it now")
+    for provider in providers:
+        if isinstance(provider, IntrospectionProvider) is not is_opaque:
+            continue
+        if isinstance(provider, IntrospectionProvider):
+            outcome = introspection.accept_again(identity, provider)
+        else:
+            outcome = accept_again(identity, provider)
+        if isinstance(outcome, Identity):
+            return outcome
+    return outcome
+
+
+def _was_asked_about(identity: Identity, policy: WebSocketPolicy | None) -> bool:
+    asked = policy.spec.introspection if policy is not None else None
+    return asked is not None and any(provider.name == identity.provider for provider in asked.providers)
+
+
+def _approval(policy: WebSocketPolicy | None, case: Case) -> Approval | Refuse | None:
+    """The yes of the same service. One that only `policy` asks was not asked, and cannot be without header fields."""
+    before = case.policy.spec.forward_auth if case.policy is not None else None
+    after = policy.spec.forward_auth if policy is not None else None
+    if before is None or after is None or (before.url, before.subject_from) != (after.url, after.subject_from):
+        return None
+    return case.approval
 
 
 def _credentials(

@@ -12,9 +12,9 @@ from wsguard.protocol.handshake import Handshake
 
 def is_credential(offered: str, policy: WebSocketPolicy | None) -> bool:
     """Whether `policy` looks for a credential in a subprotocol like this one."""
-    if policy is None or policy.spec.jwt is None:
+    if policy is None or not policy.spec.providers:
         return False
-    sources = (source for provider in policy.spec.jwt.providers for source in provider.extract_from.subprotocols)
+    sources = (source for provider in policy.spec.providers for source in provider.extract_from.subprotocols)
     return any(offered.lower().startswith(source.prefix.lower()) for source in sources)
 
 

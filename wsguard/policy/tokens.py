@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wsguard.policy import members
 from wsguard.policy.credentials import Credential
 from wsguard.policy.keys import KeySet
 from wsguard.protocol import base64url
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 MAX_TOKEN = 8 * 1024
 """Characters of a token."""
 
-MAX_TEXT = 1024
+MAX_TEXT = members.MAX_TEXT
 """Characters of `kid`, `iss`, `sub`, `sid` and `jti`. OpenID Connect gives a subject 255, others more."""
 
-MAX_TIME = 253_370_764_800
+MAX_TIME = members.MAX_TIME
 """9999-01-01, in seconds since the epoch: what lies beyond is no date (1e300 is a number, after all)."""
 
 # Tokens that tell of an event and say nothing of who presents them (RFC 8417, OpenID Connect Back-Channel
@@ -122,9 +123,9 @@ def accept_again(identity: Identity, provider: JwtProvider) -> Identity | TokenP
 
 
 def still_valid(identity: Identity, now: float, clock_skew: float) -> bool:
-    """True while the token behind a verified `identity` would pass the time checks of `verify` again."""
+    """True while what vouched for `identity` would pass its time checks again; without an `exp` it never ends."""
     try:
-        _check_times(identity.claims, now, clock_skew)
+        _check_times(identity.claims, now, clock_skew, may_be_endless=identity.expires_at is None)
     except _Refused:
         return False
     return True
@@ -208,52 +209,40 @@ def _identity(claims: Mapping[str, Any], provider: JwtProvider, source: str) -> 
 
 
 def _check_audience(claims: Mapping[str, Any], provider: JwtProvider) -> None:
-    audience = claims.get("aud", [])
-    audiences = [audience] if isinstance(audience, str) else audience
-    if not isinstance(audiences, list) or not all(isinstance(item, str) for item in audiences):
-        raise _Refused("aud is neither a string nor a list of strings")
+    try:
+        audiences = members.audiences(claims)
+    except members.BadMember as bad:
+        raise _Refused(str(bad)) from None
     if provider.audiences and not set(provider.audiences).intersection(audiences):
         found = ", ".join(map(_shown, audiences[:3])) or "missing"
         wanted = " or ".join(map(_shown, provider.audiences))
         raise _Refused(f"aud is {found}, provider {provider.name} expects {wanted}")
 
 
-def _check_times(claims: Mapping[str, Any], now: float, clock_skew: float) -> None:
+def _check_times(claims: Mapping[str, Any], now: float, clock_skew: float, *, may_be_endless: bool = False) -> None:
     expires, starts, issued = _time(claims, "exp"), _time(claims, "nbf"), _time(claims, "iat")
-    if expires is None:
+    if expires is None and not may_be_endless:
         raise _Refused("the token has no exp: it would never expire")
     if starts is not None and now < starts - clock_skew:
         raise _Refused("the token is not valid yet (nbf)")
     if issued is not None and now < issued - clock_skew:
         raise _Refused("the token was issued in the future (iat)")
-    if now >= expires + clock_skew:
+    if expires is not None and now >= expires + clock_skew:
         raise _Refused("the token has expired", CloseReason.CREDENTIAL_EXPIRED)
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:
-    """A NumericDate (RFC 7519 §2): any JSON number, but a date."""
-    if name not in claims:
-        return None
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _Refused(f"{name} is not a number")
-    if not 0 <= value < MAX_TIME:
-        raise _Refused(f"{name} is no date between 1970 and 9999")
-    return float(value)
+    try:
+        return members.time(claims, name)
+    except members.BadMember as bad:
+        raise _Refused(str(bad)) from None
 
 
-def _text(members: Mapping[str, Any], name: str) -> str | None:
-    """A name: some characters, each of them printable, so that it breaks no log line, terminal or header."""
-    if name not in members:
-        return None
-    value = members[name]
-    if not isinstance(value, str):
-        raise _Refused(f"{name} is not a string")
-    if not 0 < len(value) <= MAX_TEXT:
-        raise _Refused(f"{name} is empty or has more than {MAX_TEXT} characters")
-    if not value.isprintable():
-        raise _Refused(f"{name} has unprintable characters")
-    return value
+def _text(claims: Mapping[str, Any], name: str) -> str | None:
+    try:
+        return members.text(claims, name)
+    except members.BadMember as bad:
+        raise _Refused(str(bad)) from None
 
 
 def _shown(text: str) -> str:

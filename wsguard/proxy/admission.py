@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wsguard.policy.decision import Admit, Refuse
+from wsguard.policy.evidence import Evidence
 from wsguard.policy.judge import Case
 from wsguard.policy.model import Enforcement, WebSocketPolicy
 from wsguard.protocol.reasons import CloseReason
@@ -14,7 +15,14 @@ from wsguard.sessions.connection import Connection, Traffic
 from wsguard.sessions.records import Delivery, Ended
 
 _POLICY_CUTS = frozenset(
-    (CloseReason.SESSION_EXPIRED, CloseReason.LOGGED_OUT, CloseReason.MAX_DURATION, CloseReason.IDLE_TIMEOUT)
+    (
+        CloseReason.SESSION_EXPIRED,
+        CloseReason.LOGGED_OUT,
+        CloseReason.SESSION_INVALID,
+        CloseReason.IDENTITY_UNAVAILABLE,
+        CloseReason.MAX_DURATION,
+        CloseReason.IDLE_TIMEOUT,
+    )
 )
 """What a policy under Audit does not do. What an operator asks for, or a peer forces, still happens."""
 
@@ -38,6 +46,8 @@ class Admission:
         self.connection = connection
         env.registry.add(connection)
         bounds = self._watch()
+        if env.revalidator is not None:
+            env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
         identity, now = connection.identity, env.clock.wall()
         if identity is not None and env.deny_list.denies(identity, now):
             link.cut(CloseReason.LOGGED_OUT)
@@ -98,6 +108,8 @@ class Admission:
         env.registry.remove(connection.id)
         env.timekeeper.forget(connection.id)
         env.rejudger.forget(connection.id)
+        if env.revalidator is not None:
+            env.revalidator.leave(connection.id)
         env.observer.ended(
             Ended(
                 connection_id=connection.id,

@@ -20,7 +20,6 @@ from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
 from wsguard.policy.model import Framing, WebSocketPolicy
-from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
@@ -33,6 +32,7 @@ from wsguard.protocol.upgrade import (
     switching_protocols,
     upgrade_request,
 )
+from wsguard.proxy import gathering
 from wsguard.proxy.admission import Admission
 from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
@@ -134,9 +134,8 @@ class Conductor:
                 return refusal
             if self._env.is_draining():
                 return Refuse(CloseReason.DRAINING, "the guard is draining")
-            if attempt.credentials and attempt.policy is not None:
-                attempt.case.facts = await self._facts(attempt, attempt.policy)
-                attempt.case.now = self._env.clock.wall()
+            if attempt.policy is not None:
+                await self._gather(attempt, attempt.policy)
             return judge(attempt.case)
         except TimeoutError:
             return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "the facts about the credential did not come in time")
@@ -144,13 +143,13 @@ class Conductor:
             self._env.observer.fault("judging a handshake", error)
             return Refuse(CloseReason.GUARD_FAULT, f"a fault of the guard: {type(error).__name__}")
 
-    async def _facts(self, attempt: _Attempt, policy: WebSocketPolicy) -> tuple[TokenFact, ...]:
-        verifier = self._env.verifier
-        known = verifier.cached(policy, attempt.credentials)
-        if known is not None:
-            return known
-        async with asyncio.timeout(self._remaining(attempt)):
-            return await verifier.gather(policy, attempt.credentials)
+    async def _gather(self, attempt: _Attempt, policy: WebSocketPolicy) -> None:
+        """What others know: all waiting is here, under one deadline."""
+        case, verifier, approver = attempt.case, self._env.verifier, self._env.approver
+        if not gathering.recall(case, policy, verifier, approver):
+            async with asyncio.timeout(self._remaining(attempt)):
+                await gathering.ask(case, policy, verifier, approver)
+            case.now = self._env.clock.wall()
 
     def _outgoing(self, attempt: _Attempt, admit: Admit) -> RequestHead:
         """The request as the backend may see it: credentials erased, spoofed fields gone, the guard's own added."""

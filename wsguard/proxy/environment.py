@@ -6,33 +6,34 @@ Siblings on floor 2 do not import one another: each need is a small Protocol her
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from wsguard.policy.credentials import Credential
-from wsguard.policy.model import Backend, WebSocketPolicy
+from wsguard.policy.evidence import Evidence
+from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
-from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.gathering import Approver, Verifier
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
+from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.records import Decided, Delivery, Ended
 from wsguard.sessions.registry import Registry
 
 
-class Verifier(Protocol):
-    """Who turns credentials into facts (wsguard.identity)."""
+class Revalidator(Protocol):
+    """Who asks again about live connections (wsguard.identity)."""
 
-    def cached(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...] | None:
-        """The same without waiting; None where that cannot be."""
+    def enter(self, connection_id: str, link: Link, evidence: Evidence) -> None:
+        """A connection was admitted for `evidence`; cut `link` when that is good no more."""
         ...
 
-    async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
-        """One fact a credential. May wait for keys from outside."""
+    def leave(self, connection_id: str) -> None:
+        """The connection is over."""
         ...
 
 
@@ -82,7 +83,10 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class Environment:
-    """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload."""
+    """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload.
+
+    Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again.
+    """
 
     loop: asyncio.AbstractEventLoop
     clock: Clock
@@ -96,3 +100,5 @@ class Environment:
     policies: Callable[[], PolicySet]
     is_draining: Callable[[], bool]
     backend: Backend
+    approver: Approver | None = None
+    revalidator: Revalidator | None = None

@@ -36,6 +36,8 @@ class DenyList:
         self._entries: OrderedDict[_Key, tuple[float, float]] = OrderedDict()
         self._retention = SHORTEST_RETENTION + CLOCK_ALLOWANCE
         self._overflowed_at: float | None = None
+        self.changes = 0
+        """How many denials there were: what was learned before the last one may be outdated by it."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,6 +79,7 @@ class DenyList:
         return self._overflowed_at is not None and now < self._overflowed_at + self._retention
 
     def _deny(self, key: _Key, issued_before: float, now: float) -> None:
+        self.changes += 1
         denied_at = max(now, issued_before)
         before = self._entries.pop(key, None)
         if before is not None:

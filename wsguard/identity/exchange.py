@@ -1,0 +1,102 @@
+"""One request to an identity service: bounded in time and size, redirects not followed, whatever the service does."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import aiohttp
+from yarl import URL
+
+from wsguard.policy.forward_auth import Answer
+from wsguard.protocol.http import Headers
+
+TIMEOUT = 5.0
+"""Seconds for a whole request."""
+
+_ADDED_BY_AIOHTTP = ("Accept", "Accept-Encoding", "User-Agent")
+
+AskResult = Literal["yes", "no", "unavailable"]
+"""What a question came to, as the metric has it."""
+
+
+class Unanswered(Exception):
+    """No complete answer came; the message says why, for the operator, and quotes nothing of the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The way to one service. `session` is the caller's to close; `trust` are the certificates to believe."""
+
+    session: aiohttp.ClientSession
+    url: str
+    trust: ssl.SSLContext | None
+
+    async def exchange(
+        self,
+        method: Literal["GET", "POST"],
+        fields: Sequence[tuple[str, str]],
+        most: int,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send `fields`, and nothing that aiohttp would add of its own. A body beyond `most` bytes reads as None.
+
+        Raises Unanswered.
+        """
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                try:
+                    return await self._send(method, fields, most, form)
+                except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+                    # A kept connection that ended as it was used again; asking twice changes nothing there.
+                    return await self._send(method, fields, most, form)
+        except TimeoutError:
+            raise Unanswered(f"no complete answer within {TIMEOUT} s") from None
+        except aiohttp.ClientConnectorError as error:
+            raise Unanswered(str(error)) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # its text may quote what was answered
+            raise Unanswered(f"no answer: {type(error).__name__}") from None
+
+    async def _send(
+        self, method: str, fields: Sequence[tuple[str, str]], most: int, form: Mapping[str, str] | None
+    ) -> Answer:
+        async with self.session.request(
+            method,
+            URL(self.url, encoded=True),
+            headers=list(fields),
+            data=form,
+            allow_redirects=False,  # it would let whoever answers choose whom the guard calls
+            skip_auto_headers=_ADDED_BY_AIOHTTP,
+            ssl=True if self.trust is None else self.trust,
+        ) as response:
+            body = await _read(response, most)
+            return Answer(response.status, Headers(tuple(response.raw_headers)), body)
+
+
+def trusting(certificates: bytes | None) -> ssl.SSLContext | None:
+    """What to believe where a `caFile` holds `certificates` (PEM); None: the system's own."""
+    if certificates is None:
+        return None
+    return ssl.create_default_context(cadata=certificates.decode("ascii", "replace"))
+
+
+def new_session() -> aiohttp.ClientSession:
+    """A session for identity services: no cookies kept, nothing decompressed. Made inside a running loop."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),  # each service has its own bound
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,  # a small answer must not become a large one here
+    )
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(1 << 14):
+        body += chunk
+        if len(body) > most:
+            response.close()
+            return None
+    return bytes(body)

@@ -1,0 +1,256 @@
+"""Asks again, every `session.revalidateEvery`, about what live connections were admitted for.
+
+One question a credential, however many connections show it; the questions are spread over the interval. A no cuts every
+connection of the credential with `session-invalid`. While no answer comes they are kept for `session.revalidateGrace`,
+then cut with `identity-unavailable`. What is needed to ask (a token, header fields) is held here and nowhere else, and
+goes with the last connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+
+from wsguard.identity.exchange import TIMEOUT
+from wsguard.identity.forward_auth import ForwardAuthService
+from wsguard.identity.inquiry import Inquiry
+from wsguard.identity.introspection import IntrospectionService, digest_of
+from wsguard.policy.decision import Refuse
+from wsguard.policy.evidence import Evidence
+from wsguard.policy.forward_auth import Approval, Question
+from wsguard.policy.tokens import TokenFact, TokenProblem
+from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.clock import Clock
+from wsguard.sessions.connection import Link
+from wsguard.sessions.deadlines import Deadlines
+from wsguard.sessions.identity import Identity
+
+TICK = 0.25
+"""Seconds between two looks at the clock."""
+
+MAX_ASKING = 32
+"""Questions at once: what is asked again must not crowd out what handshakes ask."""
+
+_Key = tuple[str, ...]
+_Objection = str | None
+"""Why the answer is a no; None: it is a yes."""
+
+
+class _CannotTell(Exception):
+    """No answer, or none that says yes or no."""
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """One credential and the connections that live by it. Times are monotonic seconds.
+
+    `doubted_at` is since when an answer is wanting, which `grace` bounds; None: it is not.
+    """
+
+    id: str
+    key: _Key
+    ask: Callable[[], Awaitable[_Objection]] = field(repr=False)
+    every: float
+    grace: float
+    doubted_at: float | None = None
+    links: dict[str, Link] = field(default_factory=dict)
+    is_asking: bool = False
+
+
+class Revalidator:
+    """Watches the credentials of live connections. `inquiry` gives whom to ask now; it changes with a reload."""
+
+    def __init__(
+        self,
+        inquiry: Callable[[], Inquiry],
+        clock: Clock,
+        rng: Random,
+        on_fault: Callable[[str, BaseException], None],
+    ) -> None:
+        self._inquiry = inquiry
+        self._on_fault = on_fault
+        self._clock = clock
+        self._rng = rng
+        self._watches: dict[_Key, _Watch] = {}
+        self._by_id: dict[str, _Watch] = {}
+        self._by_connection: dict[str, list[_Watch]] = {}
+        self._due, self._last = Deadlines(), Deadlines()
+        self._slots = asyncio.Semaphore(MAX_ASKING)
+        self._asking: set[asyncio.Task[None]] = set()
+        self._numbers = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def enter(self, connection_id: str, link: Link, evidence: Evidence) -> None:
+        """Watch what a connection was admitted for, where its policy wants that."""
+        every = evidence.policy.spec.session.revalidate_every
+        if every is None:
+            return
+        watches = [self._join(key, ask, evidence, every) for key, ask in self._questions(evidence)]
+        for watch in watches:
+            watch.links[connection_id] = link
+        if watches:
+            self._by_connection[connection_id] = watches
+
+    def leave(self, connection_id: str) -> None:
+        """The connection is over; what only it was admitted for is forgotten."""
+        for watch in self._by_connection.pop(connection_id, ()):
+            watch.links.pop(connection_id, None)
+            if not watch.links:
+                self._forget(watch)
+
+    async def run(self) -> None:
+        """Ask and cut, until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(TICK)
+                try:
+                    self.check()
+                except Exception as error:  # whoever is watched still has to be asked about
+                    self._on_fault("asking again", error)
+        finally:
+            for task in self._asking:
+                task.cancel()
+
+    def check(self) -> None:
+        """Cut where no answer came for too long; begin to ask whatever is due."""
+        now = self._clock.monotonic()
+        for watch_id in self._last.pop_due(now):
+            if watch := self._by_id.get(watch_id):  # one that ends may take others along
+                self._give_up(watch)
+        for watch_id in self._due.pop_due(now):
+            watch = self._by_id.get(watch_id)
+            if watch is not None and not watch.is_asking:
+                watch.is_asking = True
+                self._begin_to_doubt(watch, now)
+                task = asyncio.create_task(self._ask(watch))
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
+
+    def _questions(self, evidence: Evidence) -> Iterator[tuple[_Key, Callable[[], Awaitable[_Objection]]]]:
+        policy, inquiry, introspection = evidence.policy.name, self._inquiry(), evidence.policy.spec.introspection
+        asked = {provider.name for provider in introspection.providers} if introspection is not None else ()
+        for fact in evidence.facts:
+            who = fact.outcome
+            if isinstance(who, Identity) and who.provider in asked:
+                service = inquiry.introspector.service(policy, who.provider)
+                key = (policy, who.provider, digest_of(fact.credential).hex(), who.issuer, who.subject)
+                yield key, partial(self._ask_token, policy, fact, who, service)
+        question, approval = evidence.question, evidence.approval
+        if question is not None and approval is not None:
+            approver = inquiry.authorizer.service(policy)
+            whom = (policy, question.digest.hex(), _subject(approval) or "")
+            yield whom, partial(self._ask_service, question, approval, approver)
+
+    async def _ask_token(
+        self, policy: str, fact: TokenFact, who: Identity, before: IntrospectionService | None
+    ) -> _Objection:
+        service = self._inquiry().introspector.service(policy, who.provider) or before
+        if service is None:  # a reload took the policy away while its handshake was judged
+            raise _CannotTell("nobody is left to ask")
+        outcome = await service.ask(fact.credential)
+        if isinstance(outcome, TokenProblem):
+            if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
+                raise _CannotTell(outcome.detail)
+            return outcome.detail
+        is_same = (outcome.issuer, outcome.subject, outcome.sid) == (who.issuer, who.subject, who.sid)
+        return None if is_same else "the token speaks for somebody else now"
+
+    async def _ask_service(
+        self, question: Question, approval: Approval, before: ForwardAuthService | None
+    ) -> _Objection:
+        service = self._inquiry().authorizer.service(question.policy.name) or before
+        if service is None:
+            raise _CannotTell("nobody is left to ask")
+        outcome = await service.ask(question)
+        if isinstance(outcome, Refuse):
+            if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
+                raise _CannotTell(outcome.detail)
+            return outcome.detail
+        is_same = _subject(outcome) == _subject(approval)
+        return None if is_same else "the service names somebody else now"
+
+    def _join(self, key: _Key, ask: Callable[[], Awaitable[_Objection]], evidence: Evidence, every: float) -> _Watch:
+        watch = self._watches.get(key)
+        if watch is None:
+            self._numbers += 1
+            grace = evidence.policy.spec.session.revalidate_grace
+            # Whoever came at once, after a restart, is not asked about at once ever after.
+            watch = _Watch(str(self._numbers), key, ask, every, every if grace is None else grace)
+            self._watches[key] = self._by_id[watch.id] = watch
+            self._due.set(watch.id, self._clock.monotonic() + every * (1.0 - self._rng.random()))
+        return watch
+
+    def _forget(self, watch: _Watch) -> None:
+        if self._watches.get(watch.key) is watch:
+            del self._watches[watch.key]
+        if self._by_id.pop(watch.id, None) is not None:
+            self._due.discard(watch.id)
+            self._last.discard(watch.id)
+
+    async def _ask(self, watch: _Watch) -> None:
+        async with self._slots:
+            shown = dict(watch.links)  # who comes while the question is under way was judged by a later answer
+            if not shown:
+                return
+            try:
+                objection = await watch.ask()
+            except Exception as error:  # a bug cannot tell either
+                if not isinstance(error, _CannotTell):
+                    self._on_fault("asking again", error)
+                self._doubt(watch, str(error))
+                return
+            finally:
+                watch.is_asking = False
+        if objection is None:
+            self._vouch(watch)
+        else:
+            self._end(watch, shown, CloseReason.SESSION_INVALID, objection)
+
+    def _begin_to_doubt(self, watch: _Watch, now: float) -> None:
+        """From the question on, not from when it was due: a guard that stood still cuts nobody for it."""
+        if watch.doubted_at is None:
+            watch.doubted_at = now
+            self._last.set(watch.id, now + watch.grace + TIMEOUT)
+
+    def _vouch(self, watch: _Watch) -> None:
+        if watch.id in self._by_id:
+            watch.doubted_at = None
+            self._last.discard(watch.id)
+            self._due.set(watch.id, self._clock.monotonic() + watch.every * (1.0 - 0.1 * self._rng.random()))
+
+    def _doubt(self, watch: _Watch, why: str) -> None:
+        """No answer: keep the connections for the grace, and try again within it."""
+        if watch.id not in self._by_id or watch.doubted_at is None:
+            return
+        now, last = self._clock.monotonic(), watch.doubted_at + watch.grace
+        if now >= last:
+            self._give_up(watch, why)
+            return
+        pause = min(watch.every, max(1.0, watch.grace / 8)) * (0.5 + self._rng.random())
+        self._due.set(watch.id, min(now + pause, last))
+
+    def _give_up(self, watch: _Watch, why: str = "no answer") -> None:
+        detail = f"whether the session lives could not be learned for {watch.grace:g} s: {why}"
+        self._end(watch, dict(watch.links), CloseReason.IDENTITY_UNAVAILABLE, detail)
+
+    def _end(self, watch: _Watch, links: dict[str, Link], reason: CloseReason, detail: str) -> None:
+        """Cut `links`; whoever is left is asked about again."""
+        for connection_id, link in links.items():
+            watch.links.pop(connection_id, None)
+            try:
+                link.cut(reason, detail)
+            except Exception as error:  # the others are to be cut all the same
+                self._on_fault("cutting a connection", error)
+        if watch.links:
+            self._vouch(watch)
+        else:
+            self._forget(watch)
+
+
+def _subject(approval: Approval) -> str | None:
+    return approval.identity.subject if approval.identity else None

@@ -1,0 +1,30 @@
+"""What a connection was admitted for, kept for whoever asks about it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from wsguard.policy.forward_auth import Approval, Question
+from wsguard.policy.judge import Case
+from wsguard.policy.model import WebSocketPolicy
+from wsguard.policy.tokens import TokenFact
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The facts about a handshake's credentials, the question to the service that had a say, and its yes.
+
+    Tokens and header fields are in here: it is to be handed on, and kept by nobody but the re-validation.
+    """
+
+    policy: WebSocketPolicy
+    facts: Sequence[TokenFact] = field(repr=False)
+    question: Question | None = None
+    approval: Approval | None = None
+
+    @classmethod
+    def of(cls, case: Case, policy: WebSocketPolicy) -> Evidence:
+        """What `case` holds."""
+        approval = case.approval if isinstance(case.approval, Approval) else None
+        return cls(policy, case.facts, case.question, approval)
