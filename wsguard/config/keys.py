@@ -57,5 +57,9 @@ def _check(file: KeyFile, found: NamedFiles) -> None:
             ssl.create_default_context(cadata=data.decode("ascii", "replace"))
         except ssl.SSLError:
             raise ValueError("it is not PEM") from None
-    elif len(data.split()) > 1:
+    elif file.content is Content.BEARER and len(data.split()) > 1:
         raise ValueError("a token has no white space")
+    elif file.content is Content.ADDRESS and len(data.split()) > 1:
+        raise ValueError("an address has no white space")
+    elif file.content is Content.SECRET and len(data.splitlines()) > 1:
+        raise ValueError("it has more than one line")

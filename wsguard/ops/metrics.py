@@ -57,6 +57,16 @@ class Metrics:
             "policy_last_reload_success_timestamp_seconds", "When policies were last loaded, since the epoch."
         )
         self._fetches = self._counter("jwks_fetches", "Fetches of remote key sets.", "provider", "result")
+        self._session_events = self._counter("session_events", "Ends of sessions that were told.", "source", "result")
+        self._session_event_sources = Gauge(
+            "wsguard_session_event_source_up",
+            "1 while a stream answers and was read to its end.",
+            ("source",),
+            registry=self._collected,
+        )
+        self._session_event_lag = self._histogram(
+            "session_event_lag_seconds", "From the end of a session to its effect here.", _SHORT
+        )
         self._loop_lag = self._histogram(
             "event_loop_lag_seconds", "How much later than asked the event loop woke a sleeper.", _SHORT
         )
@@ -101,6 +111,18 @@ class Metrics:
     def jwks_fetched(self, provider: str, result: str) -> None:
         """Count a fetch of a provider's keys; `result` is one of a few words."""
         self._fetches.labels(provider, result).inc()
+
+    def session_event(self, source: str, result: str) -> None:
+        """Count a session event; both are one of a few words."""
+        self._session_events.labels(source, result).inc()
+
+    def session_event_source(self, source: str, is_up: bool) -> None:
+        """A stream came back or went away."""
+        self._session_event_sources.labels(source).set(is_up)
+
+    def session_event_lagged(self, seconds: float) -> None:
+        """An event took effect this long after it happened."""
+        self._session_event_lag.observe(seconds)
 
     def loop_lagged(self, seconds: float) -> None:
         """Take a sample of the event loop's lag."""

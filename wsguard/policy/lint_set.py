@@ -8,7 +8,7 @@ import re2
 
 from wsguard.policy.hosts import ANY_HOST, HostPattern
 from wsguard.policy.model import GuardSpec, PathType, WebSocketPolicy
-from wsguard.policy.problems import Finding
+from wsguard.policy.problems import Finding, Severity
 
 # A regular expression that matches all of these is taken for one that matches everything.
 _PROBES = ("/", "/a", "/a/b.c", "/~0/-1_Z/ é")
@@ -25,6 +25,25 @@ def lint_guard(guard: GuardSpec) -> Iterator[Finding]:
         if network.prefixlen == 0:
             path = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs", i)
             yield Finding(path, f"{network}: everyone is trusted to say which address he comes from")
+
+
+def lint_events(guard: GuardSpec, policies: Iterable[WebSocketPolicy]) -> Iterator[Finding]:
+    """Events that a guard would forget too early, or whose loss nobody has thought about."""
+    events, path = guard.session_events, ("spec", "sessionEvents")
+    if events.streams and events.on_gap is None:
+        message = '"onGap" is missing: what a lost part of the stream means, Continue or CloseAll'
+        yield Finding(path, message, Severity.ERROR)
+    longest = max(policies, key=lambda policy: policy.spec.session.max_connection_duration, default=None)
+    if not events.sources or longest is None:
+        return
+    lives = longest.spec.session.max_connection_duration
+    if events.replay_window < lives:
+        where = (*path, "replayWindow") if "replay_window" in events.model_fields_set else path
+        message = (
+            f"replayWindow is {events.replay_window:g}s, shorter than the maxConnectionDuration of policy "
+            f'"{longest.name}", {lives:g}s: a session that ended meanwhile would be unknown after a restart'
+        )
+        yield Finding(where, message, Severity.ERROR)
 
 
 def lint_hosts(policy: WebSocketPolicy, guard: GuardSpec) -> Iterator[Finding]:

@@ -22,6 +22,16 @@ from wsguard.policy.model_authorization import (
     Rule,
 )
 from wsguard.policy.model_base import Model, read_as, shorten, written
+from wsguard.policy.model_events import (
+    BackChannelLogout,
+    NATSJetStream,
+    OnGap,
+    OnOutage,
+    RedisStream,
+    SessionEvents,
+    SharedSignals,
+    StreamTls,
+)
 from wsguard.policy.model_extraction import (
     CookieSource,
     Encoding,
@@ -65,12 +75,13 @@ from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
 from wsguard.protocol.profiles import Profile
 
 __all__ = [
-    "Action", "Admin", "Algorithm", "Authorization", "Backend", "ClaimMatch", "ClaimToHeader",
-    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "Framing",
-    "GuardConfig", "GuardSpec", "HeaderSource", "HostPort", "Jwt", "JwtPrincipal", "JwtProvider", "Listener",
-    "LocalJwks", "LogFormat", "LogLevel", "Logging", "Match", "Metadata", "MissingOrigin", "NonWebSocket",
-    "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec",
-    "Principal", "Profile", "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "Shutdown",
+    "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch",
+    "ClaimToHeader", "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom",
+    "Framing", "GuardConfig", "GuardSpec", "HeaderSource", "HostPort", "Jwt", "JwtPrincipal", "JwtProvider",
+    "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging", "Match", "Metadata", "MissingOrigin",
+    "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec",
+    "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection",
+    "RejectionMode", "RemoteJwks", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls",
     "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
