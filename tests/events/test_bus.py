@@ -188,6 +188,6 @@ async def test_on_outage_says_whether_handshakes_wait_for_a_stream_that_is_away(
         await eventually(lambda replica=replica: replica.bus.followers[0].is_up)  # type: ignore[misc]
         assert not replica.deny_list.is_behind
         stream.is_away = True
-        await eventually(lambda replica=replica: not replica.bus.followers[0].is_up)  # type: ignore[misc]
+        await eventually(lambda replica=replica: not replica.bus.followers[0].is_up)  # type: ignore[misc,arg-type]
         assert replica.deny_list.is_behind is waits
         await replica.close()

@@ -41,8 +41,10 @@ class Person:
         url = f"{self.issuer}/auth?client_id=web&response_type=code&scope=openid&redirect_uri={REDIRECT}"
         form: dict[str, str] | None = None
         while not url.startswith(REDIRECT):
-            ask = self.session.get(url, allow_redirects=False) if form is None else self.session.post(
-                url, data=form, allow_redirects=False
+            ask = (
+                self.session.get(url, allow_redirects=False)
+                if form is None
+                else self.session.post(url, data=form, allow_redirects=False)
             )
             async with ask as response:
                 text = await response.text()

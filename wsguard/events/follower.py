@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -38,7 +39,7 @@ class Follower:
     """
 
     def __init__(self, stream: Stream, bus: Taker, observer: Observer, on_outage: OnOutage, rng: Random) -> None:
-        self.outbox = Outbox(stream)
+        self.outbox = Outbox(stream, partial(observer.waiting, stream.name))
         self.is_up = False
         self.is_settled = False
         self._stream = stream

@@ -32,6 +32,10 @@ class Observer(Protocol):
         """A stream came back, or went away and why."""
         ...
 
+    def waiting(self, source: str, count: int) -> None:
+        """So many events wait to be stored now."""
+        ...
+
     def lost(self, source: str, count: int) -> None:
         """So many events were never stored."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from wsguard.events.source import Stream, StreamAway
@@ -19,10 +20,14 @@ class OutboxFull(Exception):
 
 
 class Outbox:
-    """Appends to `stream` one after the other, and again after a failure: twice in the stream is harmless."""
+    """Appends to `stream` one after the other, and again after a failure: twice in the stream is harmless.
 
-    def __init__(self, stream: Stream, capacity: int = CAPACITY) -> None:
+    `on_change` is told how many wait.
+    """
+
+    def __init__(self, stream: Stream, on_change: Callable[[int], None], capacity: int = CAPACITY) -> None:
         self._stream = stream
+        self._on_change = on_change
         self._capacity = capacity
         self._waiting: deque[tuple[bytes, asyncio.Future[None]]] = deque()
         self._news = asyncio.Event()
@@ -36,6 +41,7 @@ class Outbox:
             raise OutboxFull
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((document, stored))
+        self._on_change(len(self._waiting))
         self._news.set()
         return stored
 
@@ -64,5 +70,6 @@ class Outbox:
             document, stored = self._waiting[0]
             await self._stream.append(document)
             self._waiting.popleft()
+            self._on_change(len(self._waiting))
             if not stored.done():  # who waited may have left
                 stored.set_result(None)

@@ -54,6 +54,10 @@ class EventObserver:
         level = logging.INFO if is_up else logging.WARNING
         self._log.event("session_event_source", level, source=source, up=is_up, why=why or None)
 
+    def waiting(self, source: str, count: int) -> None:
+        """So many events wait to be stored now."""
+        self._metrics.session_events_waiting(source, count)
+
     def lost(self, source: str, count: int) -> None:
         """The guard ends, and so many events were never stored."""
         self._log.event("session_events_lost", logging.ERROR, source=source, count=count)

@@ -58,11 +58,11 @@ class Metrics:
         )
         self._fetches = self._counter("jwks_fetches", "Fetches of remote key sets.", "provider", "result")
         self._session_events = self._counter("session_events", "Ends of sessions that were told.", "source", "result")
-        self._session_event_sources = Gauge(
-            "wsguard_session_event_source_up",
-            "1 while a stream answers and was read to its end.",
-            ("source",),
-            registry=self._collected,
+        self._session_event_sources = self._gauge(
+            "session_event_source_up", "1 while a stream answers and was read to its end.", "source"
+        )
+        self._session_events_waiting = self._gauge(
+            "session_events_waiting", "Events that a stream has yet to store.", "source"
         )
         self._session_event_lag = self._histogram(
             "session_event_lag_seconds", "From the end of a session to its effect here.", _SHORT
@@ -120,6 +120,10 @@ class Metrics:
         """A stream came back or went away."""
         self._session_event_sources.labels(source).set(is_up)
 
+    def session_events_waiting(self, source: str, count: int) -> None:
+        """So many events wait for a stream."""
+        self._session_events_waiting.labels(source).set(count)
+
     def session_event_lagged(self, seconds: float) -> None:
         """An event took effect this long after it happened."""
         self._session_event_lag.observe(seconds)
@@ -135,8 +139,8 @@ class Metrics:
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"wsguard_{name}", help_text, labels, registry=self._collected)
 
-    def _gauge(self, name: str, help_text: str) -> Gauge:
-        return Gauge(f"wsguard_{name}", help_text, registry=self._collected)
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"wsguard_{name}", help_text, labels, registry=self._collected)
 
     def _histogram(self, name: str, help_text: str, buckets: Sequence[float]) -> Histogram:
         return Histogram(f"wsguard_{name}", help_text, buckets=buckets, registry=self._collected)
