@@ -9,10 +9,10 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.report import KILO, MICRO, Run, size_name
-from benchmarks.workloads import BUSY, NO_PROXY, SIZES, WINDOWS
+from benchmarks.workloads import BUSY, NO_PROXY, SHAKERS, SIZES, WINDOWS
 
 COLOURS = {
     "wsguard": "#d1495b",
@@ -38,13 +38,10 @@ def plot(run: Run, path: Path) -> None:
         (relay, relay_many, handshake), (memory, open_, latency) = figure.subplots(2, 3)
         for axis, window in zip((relay, relay_many), WINDOWS, strict=True):
             _groups(axis, run, {size_name(size): f"relay/{size}/{window}" for size in SIZES})
-            axis.set_yscale("log")
-            axis.yaxis.set_major_formatter("{x:g}")
-            axis.yaxis.set_minor_formatter(NullFormatter())
             axis.set_title(f"Relayed message, {window} outstanding")
             axis.set_ylabel("CPU µs a message (log)")
-        _bars(handshake, run, "handshake", MICRO)
-        handshake.set_title("Handshake, one echo, close")
+        _bars(handshake, run, f"handshake/{SHAKERS[0]}", MICRO)
+        handshake.set_title(f"Handshake, one echo, close; {SHAKERS[0]} at a time")
         handshake.set_xlabel("CPU µs")
         _bars(memory, run, "memory", KILO)
         memory.set_title(f"Idle connection, {run.effort.open[-1]} open")
@@ -52,7 +49,7 @@ def plot(run: Run, path: Path) -> None:
         _lines(open_, run)
         _groups(latency, run, {"p50": "latency/p50", "p99": "latency/p99"})
         latency.set_title("Latency at a light load")
-        latency.set_ylabel("µs")
+        latency.set_ylabel("µs (log)")
         for axis in figure.axes:
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(axis="x" if axis in (handshake, memory) else "y", alpha=0.25)
@@ -76,6 +73,10 @@ def _groups(axis: Any, run: Run, groups: Mapping[str, str]) -> None:
         heights = [(run.value(work, peer) or 0) * MICRO for work in works]
         axis.bar(places, heights, width * 0.92, color=COLOURS[peer])
     axis.set_xticks(range(len(works)), list(groups))
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _bars(axis: Any, run: Run, workload: str, factor: float) -> None:

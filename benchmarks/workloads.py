@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, product
 
 from benchmarks.native import Load, Phase, Tools
 from benchmarks.peers import Peer, handshake_headers, running
@@ -20,7 +20,7 @@ from benchmarks.processes import Process
 SIZES = (64, 1024, 16 * 1024, 256 * 1024)
 WINDOWS = (1, 16)
 BUSY = 10  # connections that carry messages
-SHAKERS = 16  # handshakes under way at a time
+SHAKERS = (1, 16)  # handshakes under way at a time
 PACED_SIZE, PACED_RATE = 1024, 1000.0  # a load that no proxy here is busy with
 NO_PROXY = "no proxy"  # the latency of load and backend alone
 SETTLE = 0.02  # seconds; what a proxy does after the last byte belongs to the figure
@@ -37,9 +37,9 @@ class Effort:
     rounds: int = 5
     turns: int = 3
     relay: float = 0.3
-    handshake: float = 0.5
+    handshake: float = 0.4
     latency: float = 2.0
-    rotate: float = 0.5
+    rotate: float = 0.4
     idle: float = 1.0
     open: tuple[int, ...] = (10, 100, 1000, 5000)
 
@@ -116,10 +116,10 @@ class Bench:
                 self.figures.add(f"relay/{size}/{window}", name, cost)
 
     def _handshakes(self, targets: Mapping[str, _Target]) -> None:
-        for _ in range(self.effort.turns):
+        for shakers, _ in product(SHAKERS, range(self.effort.turns)):
             for name, target in targets.items():
-                cost = target.cost(lambda load: load.churn(SHAKERS, self.effort.handshake))
-                self.figures.add("handshake", name, cost)
+                cost = target.cost(partial(Load.churn, window=shakers, seconds=self.effort.handshake))
+                self.figures.add(f"handshake/{shakers}", name, cost)
 
     def _latency(self, targets: Mapping[str, _Target]) -> None:
         with self._load(self.backend_port) as direct:
@@ -136,8 +136,8 @@ class Bench:
             before, seconds = target.process.memory(), self.effort.rotate
             for connections in self.effort.open:
                 target.load.open(connections)
-                time.sleep(self.effort.idle)
                 if connections == self.effort.open[-1]:
+                    time.sleep(self.effort.idle)
                     grown = target.process.memory() - before
                     self.figures.add("memory", peer.name, grown / (connections - BUSY))
                 for name, among in (("idle", BUSY), ("busy", connections)):

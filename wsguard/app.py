@@ -7,11 +7,14 @@ opens last, so that the guard is never reachable without its probes. The end is 
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import logging
+import os
 import resource
 import signal
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +29,7 @@ from wsguard import __version__
 from wsguard.config.reload import Outcome, Reloader, ReloadResult
 from wsguard.config.store import Snapshot, read
 from wsguard.config.watch import Watcher
-from wsguard.events.assemble import MissingExtra
+from wsguard.events.assemble import MissingExtra, require_extras
 from wsguard.events.outbox import OutboxFull
 from wsguard.events.room import SessionEventsRoom
 from wsguard.identity.finder import KeyFinder
@@ -35,7 +38,7 @@ from wsguard.identity.verifier import TokenVerifier
 from wsguard.ops.admin import AdminPort
 from wsguard.ops.control import Control, control_app
 from wsguard.ops.control_socket import serve_control
-from wsguard.ops.drainer import Drainer
+from wsguard.ops.drainer import Drainer, DrainState
 from wsguard.ops.event_observer import EventObserver
 from wsguard.ops.health import Health
 from wsguard.ops.log import Log
@@ -59,7 +62,8 @@ from wsguard.sessions.logout import Logout
 from wsguard.sessions.registry import Registry
 
 _STDOUT = 1
-_LAST_REQUESTS = 1.0  # seconds that forwarded requests may go on after the drain
+_AT_ONCE = 0.01  # seconds; aiohttp takes 0 for ever
+_LAST_REQUESTS = 1.0  # seconds that forwarded requests may go on, however long the drain took
 
 
 class StartError(Exception):
@@ -99,6 +103,10 @@ class Guard:
         guard = self._reloader.current.policy_set.guard
         if not guard.backends:
             raise StartError("no backend: give --backend http://127.0.0.1:3000, or `backends` in a GuardConfig")
+        try:
+            require_extras(guard.session_events)
+        except MissingExtra as error:
+            raise StartError(str(error)) from None
         self._log = Log(LineWriter(_STDOUT), guard.logging.level.value, guard.logging.format.value)
         self._log.install()
         self._clock = clock = SystemClock()
@@ -111,20 +119,17 @@ class Guard:
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         self._jwks = JwksCache(self._fetching, clock, self._metrics.jwks_fetched)
-        try:
-            self._events = SessionEventsRoom(
-                spec=events,
-                files=lambda: self._reloader.current.key_files,
-                keys=KeyFinder(self._jwks, lambda: self._reloader.current.local_keys),
-                registry=self._registry,
-                deny_list=self._deny_list,
-                clock=clock,
-                observer=EventObserver(self._log, self._metrics),
-                issuers=self._issuers,
-                rng=rng,
-            )
-        except MissingExtra as error:
-            raise StartError(str(error)) from None
+        self._events = SessionEventsRoom(
+            spec=events,
+            files=lambda: self._reloader.current.key_files,
+            keys=KeyFinder(self._jwks, lambda: self._reloader.current.local_keys),
+            registry=self._registry,
+            deny_list=self._deny_list,
+            clock=clock,
+            observer=EventObserver(self._log, self._metrics),
+            issuers=self._issuers,
+            rng=rng,
+        )
         self._health = Health(has_heard=lambda: self._events.is_ready)
         self._env = Environment(
             loop=loop,
@@ -148,9 +153,10 @@ class Guard:
             log_out=self._log_out,
             policies=self._loaded,
             issuers=self._issuers,
-            drain_window=lambda: self._reloader.current.policy_set.guard.shutdown.drain_window,
+            drain_window=self._drain_window,
         )
-        self._ending = asyncio.Event()
+        self._ending, self._hurried = asyncio.Event(), asyncio.Event()
+        self._requests_end = 0.0  # on the loop's clock: until when forwarded requests may go on
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain and return. Raises StartError and ControlSocketError."""
@@ -168,8 +174,8 @@ class Guard:
             await self._serve_admin(closing)
             await self._open_door(closing)
             watcher = Watcher(self._settings.policies, self._reloader)
-            for work in (watcher.run(), sample_loop_lag(self._metrics.loop_lagged)):
-                closing.callback(asyncio.create_task(work).cancel)
+            self._in_background("watching the policy files", watcher.run(), closing)
+            self._in_background("sampling the loop's lag", sample_loop_lag(self._metrics.loop_lagged), closing)
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
             self._listen_to_signals()
@@ -177,8 +183,25 @@ class Guard:
             self._health.started = True
             self._log.event("started", version=__version__, listen=str(guard.listener.address))
             await self._ending.wait()
-            await self._drainer.finish(guard.shutdown.drain_window)
+            await self._drain()
             self._log.event("stopped")
+
+    async def _drain(self) -> None:
+        """End the connections; requests under way may go on for what is then left of the window."""
+        if self._drainer.status.state is not DrainState.DRAINED:  # else a drain that was asked for has given them time
+            self._requests_end = self._env.loop.time() + self._drain_window()
+        await self._drainer.finish(self._drain_window())
+
+    def _in_background(self, what: str, work: Coroutine[None, None, None], closing: AsyncExitStack) -> None:
+        """Run `work` until the end; that it failed before is said, for nothing else would show it."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._env.observer.fault(what, error)
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        closing.callback(task.cancel)
 
     async def _open_door(self, closing: AsyncExitStack) -> None:
         address = self._reloader.current.policy_set.guard.listener.address
@@ -188,9 +211,20 @@ class Guard:
         try:
             server = await listen(self._env.loop, door, address.host, address.port)
         except OSError as error:
-            raise StartError(f"cannot listen on {address}: {error.strerror or error}") from error
-        closing.push_async_callback(door.shutdown, _LAST_REQUESTS)
-        closing.callback(server.close)
+            raise StartError(f"cannot listen on {address}: {_why(error)}") from error
+        closing.push_async_callback(self._finish_requests, server, door)
+
+    async def _finish_requests(self, server: asyncio.Server, door: Door) -> None:
+        """Take no more requests, and wait for those under way; a second signal hurries."""
+        server.close()
+        left = max(self._requests_end - self._env.loop.time(), _LAST_REQUESTS)
+        finishing = asyncio.create_task(door.shutdown(left))
+        hurried = asyncio.create_task(self._hurried.wait())
+        await asyncio.wait((finishing, hurried), return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if not finishing.done():
+            finishing.cancel()
+            await door.shutdown(_AT_ONCE)
 
     async def _serve_admin(self, closing: AsyncExitStack) -> None:
         spec = self._reloader.current.policy_set.guard.admin
@@ -198,7 +232,7 @@ class Guard:
         try:
             served = await serve(port.app(), spec.address.host, spec.address.port)
         except OSError as error:
-            raise StartError(f"cannot listen on {spec.address} (admin): {error.strerror or error}") from error
+            raise StartError(f"cannot listen on {spec.address} (admin): {_why(error)}") from error
         closing.push_async_callback(served.cleanup)
 
     async def _serve_control(self, closing: AsyncExitStack) -> None:
@@ -215,6 +249,9 @@ class Guard:
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail) from None
         return published.closed, published.stored
 
+    def _drain_window(self) -> float:
+        return self._reloader.current.policy_set.guard.shutdown.drain_window
+
     def _admin_token(self) -> bytes | None:
         snapshot = self._reloader.current
         file = snapshot.policy_set.guard.admin.token_file
@@ -228,6 +265,7 @@ class Guard:
     def _end(self) -> None:
         """The first signal drains; the next one hurries."""
         if self._ending.is_set():
+            self._hurried.set()
             self._drainer.start(0.0)
         self._ending.set()
 
@@ -257,7 +295,7 @@ class Guard:
 
     def _loaded(self) -> LoadedPolicies:
         snapshot, reloader = self._reloader.current, self._reloader
-        built_in = Place("", 0, 0)
+        built_in = Place("built in", 0, 0)
         places = {p.name: snapshot.policy_set.places.get(p.name, built_in) for p in snapshot.policy_set.policies}
         return LoadedPolicies(
             policies=tuple(LoadedPolicy(name, place.file, place.line) for name, place in places.items()),
@@ -270,6 +308,13 @@ class Guard:
     def _issuers(self) -> frozenset[str]:
         jwts = (policy.spec.jwt for policy in self._reloader.current.policy_set.policies)
         return frozenset(provider.issuer or provider.name for jwt in jwts if jwt for provider in jwt.providers)
+
+
+def _why(error: OSError) -> str:
+    """The system's own words: asyncio and uvloop add the address, in Python's spelling."""
+    if error.errno is not None and error.errno in errno.errorcode:  # a gaierror has numbers of its own
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def _calm_the_collector() -> None:

@@ -11,11 +11,9 @@ from benchmarks.__main__ import measure, write
 from benchmarks.native import missing_compiler
 from benchmarks.peers import PEERS
 from benchmarks.report import markdown
-from benchmarks.workloads import BUSY, NO_PROXY, SIZES, WINDOWS, Effort
+from benchmarks.workloads import BUSY, NO_PROXY, SHAKERS, SIZES, WINDOWS, Effort
 
-TINY = Effort(
-    rounds=1, turns=1, relay=0.02, handshake=0.05, latency=0.1, rotate=0.02, idle=0.0, open=(BUSY, 40)
-)
+TINY = Effort(rounds=1, turns=1, relay=0.02, handshake=0.05, latency=0.1, rotate=0.02, idle=0.0, open=(BUSY, 40))
 
 
 def _needs(missing: str | None) -> None:
@@ -35,7 +33,7 @@ def test_one_round_measures_everything(name: str, tmp_path: Path) -> None:
 
     workloads = {f"relay/{size}/{window}" for size in SIZES for window in WINDOWS}
     workloads |= {f"open/{kind}/{number}" for kind in ("idle", "busy") for number in TINY.open}
-    workloads |= {"handshake", "memory", "latency/p50", "latency/p99"}
+    workloads |= {f"handshake/{shakers}" for shakers in SHAKERS} | {"memory", "latency/p50", "latency/p99"}
     assert set(run.figures) == workloads
     assert all(run.figures[workload][name] for workload in workloads)
     assert all(value > 0 for work in workloads - {"memory"} for value in run.figures[work][name])

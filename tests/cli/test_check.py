@@ -60,6 +60,22 @@ def test_a_path_that_is_not_there_is_bad_usage(tmp_path: Path, capsys: pytest.Ca
     assert capsys.readouterr().err == f"wsguard check: there is no file or folder {tmp_path}/gone\n"
 
 
+def test_each_file_that_cannot_be_read_is_said_at_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").symlink_to("gone")
+    (tmp_path / "b.yaml").symlink_to("x" * 300)
+    (tmp_path / "c.yaml").write_text(policy())
+    assert check(capsys, tmp_path) == (
+        1,
+        [
+            f"{tmp_path}/a.yaml:1:1: error: there is no such file or folder",
+            f"{tmp_path}/b.yaml:1:1: error: File name too long",
+            "1 file: 2 errors, 0 warnings",
+        ],
+    )
+    long = tmp_path / ("x" * 300)
+    assert check(capsys, long) == (1, [f"{long}:1:1: error: File name too long", "0 files: 1 error, 0 warnings"])
+
+
 def test_an_empty_folder_holds_nothing_to_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, lines = check(capsys, tmp_path)
     assert status == 1

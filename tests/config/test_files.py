@@ -30,6 +30,15 @@ def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read(tmp_path: Path)
         read_bytes(file, 10)
 
 
+def test_what_cannot_even_be_looked_at_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("x" * 300)  # as a link into a folder of somebody else's, also for root
+    (file,) = policy_files(tmp_path)
+    with pytest.raises(UnreadableError, match="File name too long"):
+        read_bytes(file, 10)
+    long = tmp_path / ("x" * 300)
+    assert policy_files(long) == [long]
+
+
 def test_an_empty_folder_is_no_answer(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError, match=r"the folder holds no \*\.yaml file"):
         policy_files(tmp_path)
@@ -43,7 +52,7 @@ def test_reads_just_enough_to_see_that_it_is_too_much(tmp_path: Path) -> None:
     assert read_bytes(file, 3) == b"1234"
 
 
-def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(UnreadableError, match="this is no regular file"):
         read_bytes(tmp_path / "pipe.yaml", 10)

@@ -111,6 +111,15 @@ class TestNotices:
             (tmp_path / "a.yaml").write_text(policy("old"))
             await eventually(lambda: reloader.last_error is None)
 
+    async def test_a_link_that_nobody_may_follow_and_its_removal(self, tmp_path: Path) -> None:
+        (tmp_path / "a.yaml").write_text(policy("old"))
+        async with watching(tmp_path) as reloader:
+            (tmp_path / "b.yaml").symlink_to("x" * 300)
+            await eventually(lambda: reloader.last_error)
+            (tmp_path / "b.yaml").unlink()
+            (tmp_path / "a.yaml").write_text(policy("new"))
+            await eventually(lambda: names(reloader) == ["new"])
+
 
 async def test_a_folder_that_is_replaced_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "_COMPARE_EVERY", 0.2)

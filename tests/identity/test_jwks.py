@@ -177,6 +177,16 @@ async def garbage(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
+def broken_head(rest: bytes) -> Callable[[web.Request], Any]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\nSet-Cookie: s3cr3t\r\n" + rest)
+        request.transport.close()
+        return web.Response()
+
+    return answer
+
+
 TROUBLE = [
     (document(b"", 204), "the answer is 204"),
     (document(FIRST, 201), "the answer is 201"),
@@ -195,7 +205,7 @@ TROUBLE = [
     (document(b"not gzip", content_encoding="gzip"), ""),
     (hang_up, "disconnected"),
     (break_off, ""),
-    (garbage, ""),
+    (garbage, "no HTTP"),
 ]
 
 
@@ -218,6 +228,16 @@ async def test_whatever_goes_wrong_leaves_the_keys_unavailable_or_old(
     clock.pass_by(300)
     assert await cache.get(by) is keys, "stale while error"
     assert results[2:] == [("corp", "failure")]
+
+
+@pytest.mark.parametrize("answer", [broken_head(b"Set Cookie: s3cr3t\r\n\r\n"), broken_head(b"Content-Le")])
+async def test_trouble_is_told_without_quoting_the_answer(
+    answer: Callable[..., Any], cache: JwksCache, server: KeyServer
+) -> None:
+    server.answer = answer
+    with pytest.raises(JwksUnavailable, match="no keys of provider corp: the ") as raised:
+        await cache.get(corp(server))
+    assert "s3cr3t" not in str(raised.value)
 
 
 @pytest.mark.parametrize("answer", [never, drip])

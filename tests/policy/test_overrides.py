@@ -24,9 +24,9 @@ def test_a_flag_replaces_one_setting_and_leaves_its_neighbours() -> None:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ({"listen": "8080"}, "expected HOST:PORT"),
-        ({"admin": "a b:1"}, "expected HOST:PORT"),
-        ({"backend": "127.0.0.1:3000"}, "expected an address such as http://127.0.0.1:3000"),
+        ({"listen": "8080"}, "--listen: expected HOST:PORT"),
+        ({"admin": "a b:1"}, "--admin: expected HOST:PORT"),
+        ({"backend": "127.0.0.1:3000"}, "--backend: expected an address such as http://127.0.0.1:3000"),
         ({"backend": "http://u:p@a/"}, "expected an address such as"),
         ({"backend": "https://a"}, "TLS towards the backend is not supported yet"),
     ],
@@ -34,3 +34,8 @@ def test_a_flag_replaces_one_setting_and_leaves_its_neighbours() -> None:
 def test_a_wrong_flag_is_said_in_a_sentence(flags: dict[str, str], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Overrides.parse(**flags)
+
+
+def test_an_empty_flag_says_nothing() -> None:
+    """As a variable of the environment that a manifest leaves empty."""
+    assert Overrides.parse(listen="", admin="", backend="") == Overrides()

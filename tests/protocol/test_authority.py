@@ -119,6 +119,13 @@ def test_refuses_what_readers_could_take_differently(raw: str) -> None:
         parse_authority(raw)
 
 
+@pytest.mark.parametrize("raw", ["user:s3cr3t@host", "s3cr3t@host", "user:s3cr3t@host:80", "host:s3cr3t@"])
+def test_does_not_repeat_user_information(raw: str) -> None:
+    with pytest.raises(ValueError, match="user information") as raised:
+        parse_authority(raw)
+    assert "s3cr3t" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("raw", "is_ip", "is_localhost"),
     [

@@ -81,6 +81,13 @@ def test_no_second_cookie_hides(field: bytes) -> None:
     assert values(erase(jar(field), ["session"]), "session") == []
 
 
+@pytest.mark.parametrize("other", [b"session.id", b"session[id", b"session_id[a]", b"session%2Eid", b"session_id%00x"])
+def test_no_second_cookie_hides_behind_what_php_makes_of_names(other: bytes) -> None:
+    headers = jar(other + b"=F; session_id=T; a.b=1")
+    assert set(values(headers, "session_id")) == {"F", "T"}
+    assert erase(headers, ["session_id"]) == jar(b"a.b=1")
+
+
 def test_reads_every_cookie_field() -> None:
     headers = Headers(((b"cookie", b"session=T"), (b"X-Cookie", b"session=X"), (b"COOKIE", b"a=1; session=F")))
     assert values(headers, "session") == ["T", "F"]

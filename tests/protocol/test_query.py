@@ -75,6 +75,16 @@ def test_no_second_parameter_hides(query: str) -> None:
     assert values(target.partition("?")[2], "token") == []
 
 
+@pytest.mark.parametrize(
+    "other", ["access.token", "access+token", "access%2Etoken", "access[token", "access_token%00x"]
+)
+def test_no_second_parameter_hides_behind_what_php_makes_of_names(other: str) -> None:
+    query = f"{other}=F&access_token=T"
+    assert set(values(query, "access_token")) == {"F", "T"}
+    assert values(query, "access.token") == values(query, "access_token")
+    assert erase(f"/ws?{query}&a.b=1", ["access_token"]) == "/ws?a.b=1"
+
+
 def test_of_one_piece_two_values_are_enough_to_refuse() -> None:
     assert len(values("token?" * 1000, "token")) == 2
 

@@ -51,6 +51,7 @@ class Notebook:
         self.lingered_as: list[Delivery] = []
         self.lingering_now = 0
         self.overflows = 0
+        self.cut_short: list[str] = []
         self.faults: list[tuple[str, BaseException]] = []
 
     def decided(self, record: Decided) -> None:
@@ -64,6 +65,9 @@ class Notebook:
 
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         self.turned.append((status, detail))
+
+    def body_cut_short(self, client_ip: str, detail: str) -> None:
+        self.cut_short.append(detail)
 
     def lingering(self, count: int) -> None:
         self.lingering_now = count
@@ -145,7 +149,13 @@ class House:
         await self.door.shutdown(1.0)
         await self.forwarder.close()
         if error is None:
+            await self.empty()
             assert self.notebook.faults == []
+
+    async def empty(self) -> None:
+        """Wait until nobody is registered, watched or lingering any more."""
+        await eventually(lambda: not len(self.registry) and not self.notebook.lingering_now, what="an empty house")
+        assert not self.timekeeper._watched
 
     async def end(self) -> Ended:
         """The first connection's end."""

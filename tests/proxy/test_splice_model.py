@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,11 +43,9 @@ ACTS = st.lists(BYTES | BYTES | st.tuples(PEERS, st.sampled_from(OTHER), st.just
 
 def guard_close(sent: bytes, source: bytes) -> bytes:
     """What stands in `sent` behind the part that `source` said: nothing, or one Close of the guard's own."""
-    passed = 0
-    while passed < min(len(sent), len(source)) and sent[passed] == source[passed]:
-        passed += 1
-    if passed == len(sent):
+    if source.startswith(sent):
         return b""
+    passed = bisect_left(range(len(sent)), True, key=lambda n: not source.startswith(sent[: n + 1]))
     # A Close of the guard's may begin like the source's next frame: walk back to where a frame begins.
     rest = bytearray(sent)
     at = 0

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from aiohttp import web
+from websockets.asyncio.server import ServerConnection, serve
+
+from tests.support.ports import free_port
 from tests.support.programs import Program, node
 
 
 @asynccontextmanager
 async def daphne() -> AsyncIterator[str]:
     """Django Channels on daphne."""
-    async with _on_socket(
-        "-m", "daphne", "--fd", "{fd}", "tests.scenarios.apps.channels_app:application"
-    ) as url:
+    async with _on_socket("-m", "daphne", "--fd", "{fd}", "tests.scenarios.apps.channels_app:application") as url:
         yield url
 
 
@@ -28,9 +29,58 @@ async def uvicorn() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def websockets_echo() -> AsyncIterator[str]:
+    """An echo server on `websockets`, with compression and the subprotocol `chat`."""
+
+    async def echo(socket: ServerConnection) -> None:
+        async for message in socket:
+            await socket.send(message)
+
+    async with serve(echo, "127.0.0.1", 0, subprotocols=["chat"], max_size=None) as server:  # type: ignore[list-item]
+        yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+
+@asynccontextmanager
+async def aiohttp_echo() -> AsyncIterator[str]:
+    """The same on aiohttp."""
+
+    async def echo(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(compress=True, protocols=["chat"], max_msg_size=0)
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(message.data)
+        return socket
+
+    async with serve_aiohttp(web.get("/ws", echo)) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serve_aiohttp(*routes: web.RouteDef) -> AsyncIterator[str]:
+    """An aiohttp server in this process."""
+    app = web.Application()
+    app.add_routes(routes)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def npm_echo() -> AsyncIterator[str]:
+    """The same on npm ws."""
+    async with npm_server("ws-server.mjs") as (url, _):
+        yield url
+
+
+@asynccontextmanager
 async def npm_server(script: str, **options: object) -> AsyncIterator[tuple[str, Program]]:
     """A server of tests/npm, which says its port; its URL and the program."""
-    async with node(script, json.dumps(options)) as program:
+    async with node(script, **options) as program:
         port = (await program.event("listening"))["port"]
         yield f"http://127.0.0.1:{port}", program
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -99,7 +98,7 @@ async def test_a_logout_at_the_provider_ends_the_socket(is_by_session: bool, bac
         "logout": f"{guard.url}/.wsguard/backchannel-logout",
         "session": is_by_session,
     }
-    async with node("oidc-provider.mjs", json.dumps(options)) as provider, guard:
+    async with node("oidc-provider.mjs", **options) as provider, guard:
         await provider.event("listening")
         at_work, at_home, bob = Person(issuer), Person(issuer), Person(issuer)
         tokens = [await at_work.log_in("alice"), await at_home.log_in("alice"), await bob.log_in("bob")]

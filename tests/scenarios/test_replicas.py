@@ -68,7 +68,7 @@ async def test_while_the_engine_is_away_a_logout_holds_here_and_then_everywhere(
     async with replica(backend, engine) as first, replica(backend, engine) as second:
         sockets = [await Socket(guard, token_of("alice")).open() for guard in (first, second)]
         await engine.kill()
-        await first.log(event="session_event_source", up=False)
+        await first.log({"event": "session_event_source", "up": False})
         assert await first.ask("POST", "/v1/logout", {"subject": "alice"}) == (202, {"closed": 1, "stored": False})
         assert await sockets[0].end() == LOGGED_OUT
         await engine.start()
@@ -83,7 +83,7 @@ async def test_while_the_engine_is_away_a_guard_may_refuse_new_handshakes(
     async with replica(backend, engine, onOutage="RefuseNew") as guard:
         alice = await Socket(guard, token_of("alice")).open()
         await engine.kill()
-        await guard.log(event="session_event_source", up=False)
+        await guard.log({"event": "session_event_source", "up": False})
         assert await verdict(guard, token_of("bob")) == "identity-unavailable"
         assert alice.is_open
         await engine.start()
@@ -98,7 +98,7 @@ async def test_what_the_engine_lost_closes_all(engine: Engine, backend: Recordin
         await eventually(lambda: guard.metric("wsguard_session_events_total", result="applied"))
         await engine.drop()
         assert await alice.end() == LOGGED_OUT
-        await guard.log(event="session_event_gap", on_gap="CloseAll", closed=1)
+        await guard.log({"event": "session_event_gap", "on_gap": "CloseAll", "closed": 1})
 
 
 @dataclass

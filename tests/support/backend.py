@@ -64,7 +64,9 @@ class Conversation:
         self._paused.set()
 
     async def send(self, data: bytes) -> None:
-        """Write `data`."""
+        """Write `data`. Raises ConnectionError where the connection is over."""
+        if self.writer.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 
@@ -91,12 +93,19 @@ Answer = Callable[[Conversation, Head], Awaitable[None]]
 
 
 class RecordingBackend:
-    """A TCP server on a port of its own. `answer` deals with upgrades, `respond` with every other request."""
+    """A TCP server on a port of its own. `answer` deals with upgrades, `respond` with every other request.
+
+    `requests` are those of all connections, in the order in which they came. It answers a FIN with its own,
+    unless `keeps_half_open`, and an `Expect: 100-continue` with 100, where it `says_continue`.
+    """
 
     def __init__(self, answer: Answer | None = None, respond: Answer | None = None) -> None:
         self.answer: Answer = answer or accept()
         self.respond: Answer = respond or reply(200, b"ok")
         self.conversations: list[Conversation] = []
+        self.requests: list[Head] = []
+        self.keeps_half_open = False
+        self.says_continue = True
         self.port = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,10 +115,13 @@ class RecordingBackend:
         """What the guard is given as its backend."""
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def requests(self) -> list[Head]:
-        """Every request of every connection."""
-        return [head for conversation in self.conversations for head in conversation.requests]
+    def reset(self) -> None:
+        """End every connection, forget what came, and answer as at first."""
+        for conversation in self.conversations:
+            conversation.writer.transport.abort()
+        self.conversations, self.requests = [], []
+        self.answer, self.respond = accept(), reply(200, b"ok")
+        self.keeps_half_open, self.says_continue = False, True
 
     @property
     def upgrades(self) -> list[Head]:
@@ -138,7 +150,8 @@ class RecordingBackend:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for conversation in self.conversations:
-            conversation.writer.transport.abort()
+            with suppress(AttributeError):  # asyncio's, of a transport that emptied its buffer after close()
+                conversation.writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -147,17 +160,22 @@ class RecordingBackend:
         task.add_done_callback(self._tasks.discard)
         conversation = Conversation(reader, writer)
         self.conversations.append(conversation)
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, asyncio.CancelledError):  # cancelled only as the backend closes
             while head := await conversation.request():
+                self.requests.append(head)
                 if head.is_upgrade:
                     await self.answer(conversation, head)
                 else:
                     await self._take_body(conversation, head)
                     await self.respond(conversation, head)
+        if not self.keeps_half_open:
+            conversation.close()
 
     async def _take_body(self, conversation: Conversation, head: Head) -> None:
         length = int(head.get("content-length") or 0)
         chunked = "chunked" in (head.get("transfer-encoding") or "")
+        if self.says_continue and head.get("expect"):
+            await conversation.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (b"0\r\n\r\n" in conversation.tail if chunked else len(conversation.tail) >= length):
             if not await conversation.receive():
                 return
@@ -201,9 +219,7 @@ def accept(
             opcode = wire.PONG if frame.opcode == wire.PING else frame.opcode
             if opcode == wire.PONG and frame.opcode != wire.PING:
                 continue
-            await conversation.send(
-                wire.frame(opcode, frame.payload, fin=frame.fin, rsv=frame.rsv, masked=False)
-            )
+            await conversation.send(wire.frame(opcode, frame.payload, fin=frame.fin, rsv=frame.rsv, masked=False))
             if opcode == wire.CLOSE:
                 conversation.close()
                 return

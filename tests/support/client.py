@@ -99,10 +99,13 @@ class RawClient:
         self.writer.write_eof()
 
     async def close(self) -> None:
-        """Close the socket."""
+        """Close the socket; what nobody takes from us within a second is dropped."""
         self.writer.close()
         with suppress(ConnectionError):
-            await self.writer.wait_closed()
+            try:
+                await asyncio.wait_for(self.writer.wait_closed(), 1.0)
+            except TimeoutError:
+                self.writer.transport.abort()
 
 
 @asynccontextmanager

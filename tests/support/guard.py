@@ -43,6 +43,7 @@ class Guard:
         python: tuple[str, ...] = ("-m", "wsguard"),
     ) -> None:
         self.port, self.admin_port = free_port(), free_port()
+        self._forgotten = 0
         self.issuer = Issuer.of("HS256")
         self._home = tempfile.TemporaryDirectory(prefix="wsguard-test-")
         self.folder = Path(self._home.name) / "policies"
@@ -116,18 +117,37 @@ class Guard:
 
     @property
     def logs(self) -> list[dict[str, Any]]:
-        """Every log line so far."""
-        return [json.loads(line) for line in self.program.lines if line.startswith("{")]
+        """Every log line so far, from the last `forget` on."""
+        return [json.loads(line) for line in self.program.lines[self._forgotten :] if line.startswith("{")]
 
-    async def log(self, deadline: float = 10.0, **fields: object) -> dict[str, Any]:
-        """Wait for the first log line that has all `fields`."""
-        found = await eventually(
-            lambda: next((line for line in self.logs if fields.items() <= line.items()), None),
-            deadline,
-            f"a log line with {fields} among {self.program.lines[-20:]}",
-        )
-        assert found is not None
-        return found
+    def forget(self) -> None:
+        """Look only at what is logged from now on."""
+        self._forgotten = len(self.program.lines)
+
+    async def is_idle(self) -> bool:
+        """Whether no connection and no refusal is open."""
+        return not await self.metric("wsguard_connections") and not await self.metric("wsguard_refusals_lingering")
+
+    async def log(self, fields: Mapping[str, object], deadline: float = 10.0, *, count: int = 1) -> dict[str, Any]:
+        """Wait for the `count`th log line that has all `fields`."""
+
+        def found() -> dict[str, Any] | None:
+            lines = [line for line in self.logs if _has(line, fields)]
+            return lines[count - 1] if len(lines) >= count else None
+
+        what = f"log line {count} with {fields}"
+        try:
+            return await eventually(found, deadline, what)
+        except AssertionError:
+            raise AssertionError(f"no {what} within {deadline} s: {self.program.lines[-20:]}") from None
+
+    async def decided(self, **fields: object) -> dict[str, Any]:
+        """Wait for the line of the first handshake that has all `fields`."""
+        return await self.log({"event": "handshake", **fields})
+
+    async def ended(self, **fields: object) -> dict[str, Any]:
+        """Wait for the line of the first connection's end that has all `fields`."""
+        return await self.log({"event": "connection_closed", **fields})
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of the samples called `name` that have all `labels`; 0 where there is none."""
@@ -135,9 +155,7 @@ class Guard:
             text = await response.text()
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
         return sum(
-            sample.value
-            for sample in samples
-            if sample.name == name and labels.items() <= sample.labels.items()
+            sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()
         )
 
     async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
@@ -158,9 +176,7 @@ class Guard:
 
     async def command(self, name: str, *arguments: str) -> tuple[int, str]:
         """Run `wsguard NAME` against this guard; exit status and what it printed on stdout."""
-        program = Program(
-            sys.executable, "-m", "wsguard", name, *arguments, "--control", str(self.control), cwd=ROOT
-        )
+        program = Program(sys.executable, "-m", "wsguard", name, *arguments, "--control", str(self.control), cwd=ROOT)
         await program.start()
         return await program.wait(), "\n".join(program.lines)
 
@@ -172,6 +188,10 @@ class Guard:
                 return response.status == 200
         except aiohttp.ClientError:
             return False
+
+
+def _has(line: Mapping[str, object], fields: Mapping[str, object]) -> bool:
+    return all(line.get(name) == value for name, value in fields.items())
 
 
 def policy(spec: str = "", name: str = "chat") -> str:

@@ -77,9 +77,7 @@ class Program:
 
     async def line(self, pattern: str, deadline: float = 20.0) -> re.Match[str]:
         """Wait for a line, on stdout or stderr, that holds `pattern`."""
-        return await eventually(
-            lambda: self._find(pattern), deadline, f"{self.command}: a line like {pattern!r}"
-        )
+        return await eventually(lambda: self._find(pattern), deadline, f"{self.command}: a line like {pattern!r}")
 
     async def event(self, name: str, deadline: float = 20.0, *, count: int = 1) -> dict[str, Any]:
         """Wait for the `count`th JSON line on stdout whose `event` is `name`."""
@@ -132,9 +130,9 @@ class Program:
         return None
 
 
-def node(script: str, *arguments: str) -> Program:
-    """A script of tests/npm; it prints one JSON object a line, each with an `event`."""
-    return Program(need("node"), NPM / script, *arguments, cwd=NPM)
+def node(script: str, **options: object) -> Program:
+    """A script of tests/npm, given its options; it prints one JSON object a line, each with an `event`."""
+    return Program(need("node"), NPM / script, json.dumps(options, ensure_ascii=False), cwd=NPM)
 
 
 def need(command: str) -> str:

@@ -62,9 +62,7 @@ def make_key(algorithm: str, name: str = "k1") -> Key:
     """A private key that fits `algorithm`; the same one for the same arguments."""
     match algorithm[:2]:
         case "HS":
-            return OctKey.import_key(
-                secrets.token_hex(32)
-            )  # text: a stray newline in a file cannot change it
+            return OctKey.import_key(secrets.token_hex(32))  # text: a stray newline in a file cannot change it
         case "RS" | "PS":
             return RSAKey.generate_key(2048)
         case "ES":

@@ -12,9 +12,7 @@ T = TypeVar("T")
 
 
 @overload
-async def eventually(
-    condition: Callable[[], Awaitable[T | None]], deadline: float = 10.0, what: str = ""
-) -> T: ...
+async def eventually(condition: Callable[[], Awaitable[T | None]], deadline: float = 10.0, what: str = "") -> T: ...
 @overload
 async def eventually(condition: Callable[[], T | None], deadline: float = 10.0, what: str = "") -> T: ...
 async def eventually(condition: Callable[[], Any], deadline: float = 10.0, what: str = "") -> Any:

@@ -25,13 +25,13 @@ def policy_files(path: Path) -> list[Path]:
     through `..data`; so are the tests of policies (`*.test.yaml`). Raises UnreadableError.
     """
     try:
-        if not path.is_dir():
+        if not os.path.isdir(path):
             return [path]
         names = sorted(entry.name for entry in path.iterdir())
     except OSError as error:
         raise UnreadableError(_why(error)) from None
-    # A link that leads nowhere stays in: a policy must not vanish in silence.
-    found = [path / name for name in names if _is_policy(name) and not (path / name).is_dir()]
+    # A link that leads nowhere, or where nobody may look, stays in: a policy must not vanish in silence.
+    found = [path / name for name in names if _is_policy(name) and not os.path.isdir(path / name)]
     if not found:
         raise UnreadableError("the folder holds no *.yaml file")
     return found
@@ -44,15 +44,21 @@ def _is_policy(name: str) -> bool:
 def read_bytes(path: str | Path, most: int) -> bytes:
     """At most `most` + 1 bytes of a regular file, so that the reader sees when there are more.
 
-    Raises UnreadableError. What is no regular file is not opened: a pipe would hold the reader for ever.
+    Raises UnreadableError. What is no regular file is not read: a pipe would hold the reader for ever.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UnreadableError("this is no regular file")
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnreadableError("this is no regular file")
             return file.read(most + 1)
+    except IsADirectoryError:
+        raise UnreadableError("this is no regular file") from None
     except (OSError, ValueError) as error:
         raise UnreadableError(_why(error)) from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # else opening a pipe waits for its writer
 
 
 def exists(path: str) -> bool:

@@ -119,10 +119,15 @@ def _read_sources(paths: Sequence[Path]) -> tuple[tuple[SourceText, ...], list[P
     problems = []
     for path in paths:
         try:
-            for file in policy_files(path):
-                sources[os.path.realpath(file)] = SourceText(str(file), read_bytes(file, MAX_BYTES))
+            files = policy_files(path)
         except UnreadableError as error:
             problems.append(_at(path, str(error)))
+            continue
+        for file in files:
+            try:
+                sources[os.path.realpath(file)] = SourceText(str(file), read_bytes(file, MAX_BYTES))
+            except UnreadableError as error:
+                problems.append(_at(file, str(error)))
     return tuple(sources.values()), problems
 
 

@@ -50,7 +50,7 @@ class Watcher:
 
 def watched_folders(paths: Iterable[Path], files: Iterable[str]) -> frozenset[str]:
     """The folders, as far as they exist, of `paths` and `files`: where the names stand and where links lead."""
-    folders = {os.path.abspath(path) for path in paths if path.is_dir()}
+    folders = {os.path.abspath(path) for path in paths if os.path.isdir(path)}
     for file in (*map(str, paths), *files):
         folders.add(os.path.dirname(os.path.abspath(file)))
         folders.add(os.path.dirname(os.path.realpath(file)))

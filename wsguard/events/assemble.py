@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from wsguard.events.source import Stream
@@ -24,24 +25,29 @@ class MissingExtra(Exception):
 def open_streams(spec: SessionEvents, files: Files, now: float) -> list[Stream]:
     """A stream for each source that replicas share, to be read from `now` less `replayWindow` on.
 
-    Nothing is connected yet. Raises MissingExtra.
+    Nothing is connected yet. Raises MissingExtra, as `require_extras` does.
     """
+    require_extras(spec)
     since, keep = now - spec.replay_window, spec.replay_window * _KEPT
     return [_open(source, files, since, keep) for source in spec.streams]
+
+
+def require_extras(spec: SessionEvents) -> None:
+    """Raises MissingExtra where the library of a stream is not installed."""
+    for source in spec.streams:
+        extra = "redis" if isinstance(source, RedisStream) else "nats"
+        if find_spec(extra) is None:
+            raise MissingExtra(f"{source.type} needs an extra: pip install 'wsguard[{extra}]'")
 
 
 def _open(source: RedisStream | NATSJetStream, files: Files, since: float, keep: float) -> Stream:
     # The libraries are extras: who uses neither stream installs neither.
     if isinstance(source, RedisStream):
-        try:
-            from wsguard.events import redis_stream  # noqa: PLC0415
-        except ModuleNotFoundError:
-            raise MissingExtra("RedisStream needs an extra: pip install 'wsguard[redis]'") from None
+        from wsguard.events import redis_stream  # noqa: PLC0415
+
         return redis_stream.RedisStream(partial(redis_options, source, files), source.key, since, keep)
-    try:
-        from wsguard.events import nats_stream  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise MissingExtra("NATSJetStream needs an extra: pip install 'wsguard[nats]'") from None
+    from wsguard.events import nats_stream  # noqa: PLC0415
+
     return nats_stream.NatsStream(partial(nats_options, source, files), source.stream, source.subject, since, keep)
 
 

@@ -158,6 +158,11 @@ class JwksCache:
             return await self._read(remote)
         except TimeoutError:
             raise _FetchFailed(f"no complete answer within {self._timeout.total} s") from None
+        # The messages of these two quote header lines of the answer: they are for nobody's log.
+        except aiohttp.ServerDisconnectedError:
+            raise _FetchFailed("the server disconnected before its answer was whole") from None
+        except aiohttp.ClientResponseError:
+            raise _FetchFailed("the answer is no HTTP that can be read") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _FetchFailed(str(error) or type(error).__name__) from None
 

@@ -52,6 +52,9 @@ class Metrics:
         self._turned_away = self._counter(
             "requests_turned_away", "Requests that got a plain HTTP answer of the guard's own.", "status"
         )
+        self._bodies_cut_short = self._counter(
+            "bodies_cut_short", "Forwarded responses that the backend did not finish."
+        )
         self._reloads = self._counter("policy_reloads", "Loads of the policy files.", "result")
         self._reloaded_at = self._gauge(
             "policy_last_reload_success_timestamp_seconds", "When policies were last loaded, since the epoch."
@@ -101,6 +104,10 @@ class Metrics:
     def turned_away(self, status: int) -> None:
         """Count a request that was neither a handshake nor to be forwarded."""
         self._turned_away.labels(str(int(status))).inc()
+
+    def body_cut_short(self) -> None:
+        """Count a response that the backend did not finish."""
+        self._bodies_cut_short.inc()
 
     def policies_loaded(self, is_success: bool) -> None:
         """Count a load of the policies, the first one included."""

@@ -71,6 +71,11 @@ class Observer:
         self._metrics.turned_away(status)
         self._log.event("request_turned_away", client_ip=client_ip, status=status, detail=detail)
 
+    def body_cut_short(self, client_ip: str, detail: str) -> None:
+        """A backend's response ended before it was whole."""
+        self._metrics.body_cut_short()
+        self._log.event("body_cut_short", client_ip=client_ip, detail=detail)
+
     def lingering(self, count: int) -> None:
         """So many refused clients are awaited now."""
         self._metrics.lingering(count)

@@ -13,12 +13,13 @@ from wsguard.policy.authorization import authorize
 from wsguard.policy.credentials import Credential, CredentialConflict
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
-from wsguard.policy.hosts import host_allowed
+from wsguard.policy.hosts import HostPattern, host_allowed
 from wsguard.policy.identity_headers import identity_headers
 from wsguard.policy.model import Enforcement, OriginSpec, WebSocketPolicy
 from wsguard.policy.origin import Origin, allows, is_missing_denied
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact, TokenProblem, still_valid
+from wsguard.protocol.authority import Authority
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.denylist import DenyList
@@ -120,14 +121,22 @@ def check_origin(case: Case) -> Passed | Refuse:
     return Refuse(CloseReason.ORIGIN_DENIED, f"{_text(raw)} is none of: {allowed}")
 
 
+def answers_to(authority: Authority, policy: WebSocketPolicy | None, policies: PolicySet) -> bool:
+    """Whether the guard answers to a Host, for what `policy` speaks for (None: for what no policy does)."""
+    listener = policies.guard.listener
+    return host_allowed(authority, _hostnames(policy, policies), listener.allowed_hosts, listener.address.is_loopback)
+
+
+def _hostnames(policy: WebSocketPolicy | None, policies: PolicySet) -> tuple[HostPattern, ...]:
+    return policy.spec.match.hostnames if policy else policies.hostnames
+
+
 def check_host(case: Case) -> Passed | Refuse:
     """DNS rebinding: a name that nobody wrote down may be anyone's."""
-    hostnames = case.policy.spec.match.hostnames if case.policy else case.policies.hostnames
-    listener = case.policies.guard.listener
     host = case.effective.authority.host
-    if host_allowed(case.effective.authority, hostnames, listener.allowed_hosts, listener.address.is_loopback):
+    if answers_to(case.effective.authority, case.policy, case.policies):
         return Passed(f"{host} is answered to")
-    if hostnames or listener.allowed_hosts:
+    if _hostnames(case.policy, case.policies) or case.policies.guard.listener.allowed_hosts:
         return Refuse(CloseReason.HOST_DENIED, f"{host} is neither in match.hostnames nor in listener.allowedHosts")
     return Refuse(CloseReason.HOST_DENIED, f"{host} is no name of this machine; list it in listener.allowedHosts")
 
@@ -196,5 +205,6 @@ LATE: tuple[tuple[str, Check], ...] = (
 )
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("latin-1").encode("unicode_escape").decode("ascii")[:200]
+def _text(origin: bytes) -> str:
+    """An Origin as a detail quotes it, less the query that only a program would put there."""
+    return origin.partition(b"?")[0].decode("latin-1").encode("unicode_escape").decode("ascii")[:200]

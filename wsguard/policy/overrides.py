@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from wsguard.policy.fields import HostPort
 from wsguard.policy.model_guard import Backend, GuardSpec, parse_backend_url
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +22,11 @@ class Overrides:
 
     @classmethod
     def parse(cls, listen: str | None = None, admin: str | None = None, backend: str | None = None) -> Overrides:
-        """The flags as they were written. Raises ValueError with a sentence."""
+        """The flags as they were written; an empty one says nothing. Raises ValueError with a sentence."""
         return cls(
-            listen=None if listen is None else HostPort.parse(listen),
-            admin=None if admin is None else HostPort.parse(admin),
-            backend=None if backend is None else parse_backend_url(backend),
+            listen=_read("listen", listen, HostPort.parse),
+            admin=_read("admin", admin, HostPort.parse),
+            backend=_read("backend", backend, parse_backend_url),
         )
 
     def apply(self, guard: GuardSpec) -> GuardSpec:
@@ -36,3 +39,12 @@ class Overrides:
         if self.backend is not None:
             changes["backends"] = (Backend(url=self.backend),)
         return guard.model_copy(update=changes)
+
+
+def _read(flag: str, text: str | None, parse: Callable[[str], _Value]) -> _Value | None:
+    if not text:
+        return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(f"--{flag}: {error}") from None

@@ -51,6 +51,8 @@ class Authority:
 @lru_cache(maxsize=1024)  # a guard is asked for by few names, several times a handshake
 def parse_authority(raw: str) -> Authority:
     """Read `host` or `host:port`. Raises ValueError for anything else: user information, lists, nothing."""
+    if "@" in raw:
+        raise ValueError("it has user information (@)")  # which may be a password: it is not quoted
     host, colon, port = raw.rpartition(":")
     if not colon or raw.endswith("]"):  # no port; the colons, if any, are those of an IPv6 address
         return Authority(parse_host(raw))

@@ -2,8 +2,8 @@
 
 Law: no jar hides from the guard a cookie that some backend would read. Readers disagree on what ends a cookie
 (RFC 6265: a semicolon; RFC 2109: a comma too, but neither inside quotes; Python's http.cookies: white space)
-and on whether names are decoded or compared by case. So a name counts wherever any of them would begin one;
-where that finds two different values, the caller refuses.
+and on whether names are decoded, compared by case, or made variables (to PHP `na.me` is `na_me`). So a name
+counts wherever any of them would begin one; where that finds two different values, the caller refuses.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from wsguard.protocol.http import Headers
 
 # 0x85 and 0xA0 are white space to readers that take header bytes as ISO 8859-1 (WSGI).
 _SPACE = rb"\s\x85\xa0"
+_AS_VARIABLE = bytes.maketrans(b". [", b"___")  # PHP; `name[key]` is its way to write an array
 _PAIR = re.compile(rb"(?:^|(?<=[;,%(s)b]))([^;,=%(s)b]+)[%(s)b]*=" % {b"s": _SPACE})
 
 
 def values(headers: Headers, name: str) -> list[str]:
     """Every value of the cookie `name`, in order, less one pair of quotes around it; equal ones are repeated.
 
-    A value reaches to the next semicolon. Names are compared percent-decoded and without regard to case.
+    A value reaches to the next semicolon. Names are compared percent-decoded, without regard to case,
+    and as PHP makes variables of them.
     """
     wanted = _fold(name.encode())
     return [
@@ -67,7 +69,9 @@ def _named(segment: bytes, names: Container[bytes]) -> Iterator[re.Match[bytes]]
 
 
 def _fold(name: bytes) -> bytes:
-    return unquote_to_bytes(name).lower()
+    known = unquote_to_bytes(name).partition(b"\0")[0]
+    known = known.partition(b"[")[0] if b"]" in known else known
+    return known.lower().translate(_AS_VARIABLE)
 
 
 def _unquoted(value: bytes) -> bytes:

@@ -2,8 +2,8 @@
 
 Law: no query hides from the guard a parameter that some backend would read. Readers disagree on what parts
 parameters (an ampersand; to older ones a semicolon too; to handmade ones the last question mark), on case,
-and on `name[]`. So a name counts wherever any of them would begin one; where that finds two different values,
-the caller refuses.
+on `name[]`, and on dots and spaces (underscores to PHP). So a name counts wherever any of them would begin
+one; where that finds two different values, the caller refuses.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 from urllib.parse import unquote_plus
 
+_AS_VARIABLE = str.maketrans(". [", "___")  # PHP; a bracket that is never closed counts as the others
 _PAIR = re.compile(r"(?:^|(?<=[;?]))([^;?=]+)(?:=|(?=[;?]|\Z))")
 
 
@@ -20,7 +21,7 @@ def values(query: str | None, name: str) -> list[str]:
     """Every value of the parameter `name`, decoded (`+` is a space), in order; equal ones are repeated.
 
     A value reaches to the next ampersand; without an equals sign it is empty. Names are compared decoded,
-    without regard to case, and less a suffix in brackets.
+    without regard to case, less a suffix in brackets, and as PHP makes variables of them.
     """
     wanted = _fold(name)
     return [
@@ -54,4 +55,6 @@ def _named(piece: str, names: Container[str]) -> Iterator[re.Match[str]]:
 
 
 def _fold(name: str) -> str:
-    return unquote_plus(name).partition("[")[0].strip().casefold()
+    known = unquote_plus(name).partition("\0")[0].strip()  # PHP's names are C strings
+    known = known.partition("[")[0].strip() if "]" in known else known
+    return known.casefold().translate(_AS_VARIABLE)

@@ -15,15 +15,17 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from wsguard.policy.effective import Effective, effective_request, parse_ip
-from wsguard.policy.hosts import host_allowed
+from wsguard.policy.judge import answers_to
 from wsguard.policy.model import NonWebSocket
 from wsguard.protocol.handshake import HttpRefusal, is_attempt, read_handshake, request_problem
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
-from wsguard.protocol.target import is_reserved
+from wsguard.protocol.target import BadTarget, is_reserved, read_path
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.refusal import SERVER
+from wsguard.proxy.takeover import end_unreadable_body
 
 Route = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
 """Answers a request for one of the guard's own paths; the text is the client's address."""
@@ -46,6 +48,10 @@ class _Connection(web.RequestHandler):
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.client_ip = str(peer[0]) if peer else "unknown"
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        end_unreadable_body(self)
 
     def handle_error(
         self,
@@ -123,23 +129,25 @@ class Door(web.Server):
         self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
     ) -> web.StreamResponse:
         guard = self._env.policies().guard
-        if not self._answers_to(effective):
+        if not self._answers_to(effective, head.target):
             return self._turn_away(request, HttpRefusal(421, f"{effective.authority.host} is no host of this guard"))
         if guard.non_web_socket is NonWebSocket.DENY:
             return self._turn_away(request, HttpRefusal(403, "only WebSockets are served here"))
         return await self._forwarder.forward(request, head, effective, tls)
 
-    def _answers_to(self, effective: Effective) -> bool:
+    def _answers_to(self, effective: Effective, target: str) -> bool:
         """The Host check for plain HTTP: a rebound name reads nothing. An address cannot be rebound."""
         policies = self._env.policies()
-        listener = policies.guard.listener
-        return effective.authority.is_ip or host_allowed(
-            effective.authority, policies.hostnames, listener.allowed_hosts, listener.address.is_loopback
-        )
+        try:
+            policy = policies.find(effective.authority, read_path(target))
+        except BadTarget:  # no policy can speak for it
+            policy = None
+        return effective.authority.is_ip or answers_to(effective.authority, policy, policies)
 
     def _turn_away(self, request: web.BaseRequest, refusal: HttpRefusal) -> web.Response:
         self._env.observer.turned_away(request.remote or "unknown", refusal.status, refusal.why)
-        response = web.Response(status=refusal.status, text=f"{refusal.why}\n", headers=dict(refusal.headers))
+        headers = {"Server": SERVER, **dict(refusal.headers)}
+        response = web.Response(status=refusal.status, text=f"{refusal.why}\n", headers=headers)
         response.force_close()  # what follows on this connection is anyone's guess: it is read by nobody
         return response
 

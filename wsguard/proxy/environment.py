@@ -54,6 +54,10 @@ class Observer(Protocol):
         """A request that is neither a valid handshake nor to be forwarded got a plain HTTP answer."""
         ...
 
+    def body_cut_short(self, client_ip: str, detail: str) -> None:
+        """The backend's response ended before it was whole, when its head had gone on already."""
+        ...
+
     def lingering(self, count: int) -> None:
         """So many refused clients are being waited for now."""
         ...

@@ -6,11 +6,23 @@ backend sent it, chunk by chunk, so that server-sent events are not held back.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import cast
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs, web
+from aiohttp import (
+    ClientError,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+    hdrs,
+    web,
+)
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -23,6 +35,8 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.refusal import plain
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_PATIENCE = 1.0  # seconds that a backend has to say so; one that does not know of it never will (RFC 9110 §10.1.1)
+_ANSWERED = "answered"  # of a request: its answer has begun, and `100 Continue` would stand in the middle of it
 _ADDED_BY_AIOHTTP = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.SERVER)
 
 
@@ -36,6 +50,15 @@ class _AsSent(web.StreamResponse):
             self.headers.pop(name, None)
 
 
+class _Request(ClientRequest):
+    """A request whose body is held back for `100 Continue`, but not for ever."""
+
+    def update_expect_continue(self, expect: bool = False) -> None:
+        super().update_expect_continue(expect)
+        if self._continue is not None:
+            self.loop.call_later(_PATIENCE, _go_on, self._continue)
+
+
 class Forwarder:
     """Passes plain HTTP on to the backend. Made inside a running loop; close it at the end."""
 
@@ -46,6 +69,7 @@ class Forwarder:
             connector=TCPConnector(limit=0, force_close=False),
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
+            request_class=_Request,
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
             timeout=ClientTimeout(total=None, sock_connect=env.backend.connect_timeout),
             max_line_size=65_536,
@@ -73,9 +97,12 @@ class Forwarder:
             ) as answer:
                 return await self._relay(request, answer)
         except TimeoutError:
-            return plain(HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
+            return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
-            return self._failed(request, error)
+            if isinstance(request.content.exception(), HttpProcessingError):
+                return self._failed(request, HTTPStatus.BAD_REQUEST, "an unreadable body")
+            text = "the backend gave no usable answer"
+            return self._failed(request, HTTPStatus.BAD_GATEWAY, text, f"backend: {_why(error)}")
 
     def _outgoing(
         self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
@@ -88,33 +115,47 @@ class Forwarder:
     async def _relay(self, request: web.BaseRequest, answer: ClientResponse) -> web.StreamResponse:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
             answer.close()
-            return plain(HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
+            return self._failed(request, HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
         headers = end_to_end(Headers(answer.raw_headers))
         response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(headers))
+        request[_ANSWERED] = True
         await response.prepare(request)
         try:
             async for chunk in answer.content.iter_any():
                 await response.write(chunk)
         except (ClientError, OSError) as error:
+            transport = request.transport
+            if transport is None or transport.is_closing():
+                return response  # it was the client who left, and nobody was turned away
             # Half a body must not look like a whole one: the connection is cut, and the client sees that.
-            self._env.observer.turned_away(request.remote or "unknown", answer.status, f"body cut short: {error}")
-            if request.transport is not None:
-                request.transport.abort()
+            self._env.observer.body_cut_short(request.remote or "unknown", _why(error))
+            transport.abort()
             return response
         await response.write_eof()
         return response
 
-    def _failed(self, request: web.BaseRequest, error: Exception) -> web.Response:
-        self._env.observer.turned_away(request.remote or "unknown", HTTPStatus.BAD_GATEWAY, f"backend: {error}")
-        return plain(HTTPStatus.BAD_GATEWAY, "the backend gave no usable answer")
+    def _failed(self, request: web.BaseRequest, status: HTTPStatus, text: str, detail: str = "") -> web.Response:
+        """Answer `text` for the backend; `detail` is for the operator alone."""
+        self._env.observer.turned_away(request.remote or "unknown", status, detail or text)
+        return plain(status, text)
 
 
 async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]:
-    """The request's body as it comes. Asked for only once the backend is ready, so `100 Continue` is said here."""
-    if expects and request.transport is not None:
+    """The request's body as it comes. Asked for only once the backend is to get it: `100 Continue` is said here."""
+    if expects and _ANSWERED not in request and request.transport is not None:
         request.transport.write(_CONTINUE)
     async for chunk in request.content.iter_any():
         yield chunk
+
+
+def _go_on(expected: asyncio.Future[bool]) -> None:
+    if not expected.done():
+        expected.set_result(True)
+
+
+def _why(error: Exception) -> str:
+    """What a log may say of `error`. aiohttp's own messages quote the query and the header lines that it chokes on."""
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 def _multidict(headers: Headers) -> CIMultiDict[str]:

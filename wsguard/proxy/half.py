@@ -136,16 +136,19 @@ class Half(asyncio.Protocol):
             return
         if self.eof_received_already or not self.transport.can_write_eof():
             self.transport.close()
-        elif not self.eof_sent:
-            self.eof_sent = True
-            self.transport.write_eof()
+        else:
+            self.end_input()
             self.resume()
 
     def end_input(self) -> None:
-        """Mirror the other side's FIN; this side may still speak."""
-        if not self.lost and not self.eof_sent and self.transport.can_write_eof():
-            self.eof_sent = True
+        """Send what is queued, then FIN, such as mirrors the other side's; this side may still speak."""
+        if self.lost or self.eof_sent or self.transport.is_closing() or not self.transport.can_write_eof():
+            return
+        self.eof_sent = True
+        try:
             self.transport.write_eof()
+        except OSError:
+            self.transport.abort()  # the peer's RST has come but has not been read; asyncio's own loop raises here
 
     def abort(self) -> None:
         """Give up: whatever is queued is dropped, the peer sees an RST."""

@@ -27,6 +27,9 @@ from wsguard.proxy.wording import word
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.records import Delivery
 
+SERVER = "wsguard"
+"""The `Server` of the guard's own answers, in place of the versions of Python and aiohttp."""
+
 _DEFAULT = Rejection()
 
 
@@ -96,10 +99,10 @@ class Refuser:
 
 def plain(status: int, text: str) -> web.Response:
     """An HTTP refusal; `retry-after=` in the text becomes the header field (RFC 9110 §10.2.3, whole seconds)."""
-    headers = {"Connection": "close", "Cache-Control": "no-store"}
+    headers = {"Server": SERVER, "Cache-Control": "no-store"}
     _, mark, seconds = text.partition(" retry-after=")
     if mark:
         headers["Retry-After"] = str(math.ceil(float(seconds)))
-    return web.Response(status=status, text=f"{text}\n", headers=headers)
-
-
+    response = web.Response(status=status, text=f"{text}\n", headers=headers)
+    response.force_close()  # what a client sent behind a refused upgrade were frames: no request is to be read in them
+    return response

@@ -173,6 +173,7 @@ class Splice:
         code, scanner.close_code = scanner.close_code, None  # told once
         if scanner.violation is not None:
             self.cut(CloseReason.PROTOCOL_ERROR, f"{_name(half)} sent {_article(scanner.violation)}")
+            self._hang_up(half)  # its reply could not be recognised among whatever else it sends
         if code is None:
             return
         if half.is_client:
@@ -186,7 +187,7 @@ class Splice:
             self._close_written = True
         peer = self.other(half)
         if peer is not None and (peer.scanner.halted or peer.eof_received_already):
-            peer.hang_up()  # no reply to wait for: it said its Close before, or what it says cannot be understood
+            peer.hang_up()  # there is no reply to wait for
 
     def eof(self, half: Half) -> None:
         """The peer of `half` sent its FIN."""
@@ -267,13 +268,18 @@ class Splice:
         if other is not None:
             other.hang_up()
 
+    def _hang_up(self, half: Half) -> None:
+        source = self.other(half)
+        if source is None or source.closing is None:
+            half.hang_up()  # else when the Close that is still to come has been injected
+
     def _hang_up_client(self) -> None:
-        if self._client is not None and (self._backend is None or self._backend.closing is None):
-            self._client.hang_up()  # else once the Close that waits for it has been injected
+        if self._client is not None:
+            self._hang_up(self._client)
 
     def _hang_up_backend(self) -> None:
-        if self._backend is not None and (self._client is None or self._client.closing is None):
-            self._backend.hang_up()
+        if self._backend is not None:
+            self._hang_up(self._backend)
 
     def _end_backend_input(self) -> None:
         if self._backend is not None:

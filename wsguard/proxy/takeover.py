@@ -12,7 +12,9 @@ from http import HTTPStatus
 from typing import NoReturn, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_websocket import WebSocketReader
+from aiohttp.web_protocol import _ErrInfo
 
 WRITE_HIGH_WATER = 65_536
 """Bytes waiting towards a peer above which the other side's reading is paused. uvloop's own low-water mark is 16."""
@@ -59,3 +61,16 @@ def take_over(request: web.BaseRequest, new: asyncio.Protocol) -> tuple[asyncio.
     protocol.connection_lost(None)  # aiohttp's own tear-down: task, keep-alive timer, server.connections
     transport.set_write_buffer_limits(WRITE_HIGH_WATER)
     return transport, tail.data
+
+
+def end_unreadable_body(protocol: web.RequestHandler) -> None:
+    """Tell whoever reads the body of the request under way that no more of it can be read.
+
+    aiohttp keeps what its parser could not read as the next request's fault, and lets the handler of this one wait.
+    """
+    request = protocol._current_request
+    fault = protocol._messages[-1][0] if protocol._messages else None
+    if request is None or not isinstance(fault, _ErrInfo) or not isinstance(fault.exc, HttpProcessingError):
+        return
+    if not request.content.is_eof() and request.content.exception() is None:
+        request.content.set_exception(fault.exc)

@@ -39,6 +39,4 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [re_path("", page)]
-application = ProtocolTypeRouter(
-    {"http": get_asgi_application(), "websocket": URLRouter([path("ws", Echo.as_asgi())])}
-)
+application = ProtocolTypeRouter({"http": get_asgi_application(), "websocket": URLRouter([path("ws", Echo.as_asgi())])})

@@ -1,0 +1,595 @@
+"""How a spliced connection ends: by the peers, by the guard, by the network; what each side reads, and the record."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+
+from tests.proxy.fakes import Bench
+from tests.proxy.tunnel import GRACE, Tunnel, tunnel
+from tests.support import backend as answers
+from tests.support import wire
+from tests.support.backend import Conversation, RecordingBackend
+from tests.support.waiting import eventually, stays
+from tests.support.wire import Head
+from wsguard.policy.model import PolicySpec, Rejection
+from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.splice import PATIENCE, REST_OF_FRAME
+from wsguard.sessions.records import Ended
+
+SIZES = [0, 1, 125, 126, 65535, 65536]
+EXPIRED = (4440, "session-expired")
+AWAY = (1001, "session-expired")
+SMALL = 4096
+
+
+def text(payload: bytes, *, masked: bool = False) -> bytes:
+    return wire.frame(wire.TEXT, payload, masked=masked)
+
+
+async def record(opened: Tunnel) -> tuple[str, str, int, str, str]:
+    """Initiator, reason, code, phase and delivery of the end."""
+    ended: Ended = await opened.house.end()
+    return ended.initiator, ended.reason.token, ended.code, ended.phase, ended.delivery
+
+
+# Bytes.
+
+
+@pytest.mark.parametrize("way", ["whole", "byte by byte"])
+async def test_frames_of_every_size_pass_verbatim_both_ways(backend: RecordingBackend, way: str) -> None:
+    sizes = SIZES if way == "whole" else SIZES[:4]
+    up = b"".join(wire.frame(wire.BINARY, os.urandom(size)) for size in sizes)
+    down = b"".join(wire.frame(wire.BINARY, os.urandom(size), masked=False) for size in sizes)
+    async with tunnel(backend) as opened:
+        if way == "whole":
+            await opened.client.send(up)
+            await opened.far.send(down)
+        else:
+            await opened.client.drip(up)
+            for at in range(len(down)):
+                await opened.far.send(down[at : at + 1])
+                await asyncio.sleep(0)
+        await opened.arrives(up)
+        await opened.returns(down)
+        traffic = opened.splice.traffic()
+        assert traffic == (len(sizes), len(up), len(sizes), len(down))
+
+
+@pytest.mark.parametrize("declared", [2**32, 5 * 2**30, 2**63 - 1])
+async def test_a_frame_longer_than_memory_streams(backend: RecordingBackend, declared: int) -> None:
+    """What of it comes goes on at once; a cut then finds no boundary, and the grace ends both."""
+    head = wire.frame(wire.BINARY, declared=declared, masked=False)
+    async with tunnel(backend) as opened:
+        await opened.far.send(head + b"x" * 50_000)
+        await opened.returns(head + b"x" * 50_000)
+        assert opened.half("backend").scanner.left == declared - 50_000
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        with pytest.raises(ConnectionResetError):
+            await opened.client.rest()
+        assert (await opened.far.frame()).close == AWAY
+        assert await record(opened) == ("guard", "session-expired", 4440, "open", "undelivered")
+
+
+async def test_compressed_frames_pass_where_it_was_negotiated(backend: RecordingBackend) -> None:
+    extension = "permessage-deflate; server_no_context_takeover"
+    backend.answer = answers.accept(extensions=extension)
+    async with tunnel(backend, handshake=wire.upgrade(extensions="permessage-deflate")) as opened:
+        up, down = wire.frame(wire.TEXT, b"\xf2", rsv=4), wire.frame(wire.TEXT, b"\xaa", rsv=4, masked=False)
+        await opened.client.send(up)
+        await opened.far.send(down)
+        await opened.arrives(up)
+        await opened.returns(down)
+
+
+# The guard cuts.
+
+
+async def test_a_cut_between_frames(backend: RecordingBackend) -> None:
+    """Both sides are told at once, each in its own words; whatever comes then goes nowhere."""
+    async with tunnel(backend) as opened:
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        await opened.client.send(text(b"too late", masked=True))
+        told = await opened.far.frame()
+        assert told.mask is not None
+        assert told.close == AWAY
+        assert await opened.client.close_frame() == EXPIRED
+        await opened.far.send(text(b"too late") + wire.close_frame(1001, masked=False))
+        assert await opened.client.rest() == b""
+        assert await opened.far.until_ended() == "fin"
+        assert not opened.far.tail
+        assert await record(opened) == ("guard", "session-expired", 4440, "open", "acknowledged")
+
+
+async def test_the_masks_of_two_closes_differ(backend: RecordingBackend) -> None:
+    """RFC 6455 §5.3: a fresh, unpredictable key for each frame."""
+    masks = set()
+    for _ in range(2):
+        async with tunnel(backend) as opened:
+            opened.splice.cut(CloseReason.TERMINATED)
+            masks.add((await opened.far.frame()).mask)
+            await opened.client.close_frame()
+    assert len(masks) == 2
+
+
+async def test_the_first_cause_wins(backend: RecordingBackend) -> None:
+    async with tunnel(backend) as opened:
+        for reason in (CloseReason.LOGGED_OUT, CloseReason.SESSION_EXPIRED, CloseReason.DRAINING):
+            opened.splice.cut(reason)
+        assert await opened.client.close_frame() == (4441, "logged-out")
+        assert (await opened.far.frame()).close == (1001, "logged-out")
+        await opened.client.rest()
+        assert (await record(opened))[1] == "logged-out"
+
+
+async def test_a_cut_in_the_middle_of_both_frames_waits_for_their_ends(backend: RecordingBackend) -> None:
+    up, down = text(b"u" * 1000, masked=True), text(b"d" * 1000)
+    async with tunnel(backend) as opened:
+        await opened.client.send(up[:500])
+        await opened.far.send(down[:500])
+        await opened.arrives(up[:500])
+        await opened.returns(down[:500])
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        await stays(lambda: len(opened.far.tail) == 500, 0.1)
+        await opened.client.send(up[500:] + text(b"not this", masked=True))
+        await opened.far.send(down[500:] + text(b"nor this"))
+        assert (await opened.far.frame()).payload == b"u" * 1000
+        assert (await opened.far.frame()).close == AWAY
+        await opened.returns(down[500:])
+        assert await opened.client.close_frame() == EXPIRED
+        assert await opened.client.rest() == b""
+
+
+async def test_a_cut_between_the_fragments_of_a_message(backend: RecordingBackend) -> None:
+    """A control frame may stand there (RFC 6455 §5.4)."""
+    async with tunnel(backend) as opened:
+        await opened.far.send(wire.frame(wire.TEXT, b"first", fin=False, masked=False))
+        await opened.client.frame()
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        assert await opened.client.close_frame() == EXPIRED
+
+
+async def test_a_cut_in_a_half_read_header_needs_no_more_of_it(backend: RecordingBackend) -> None:
+    """The first byte of a frame was held back: as far as the client knows this is a boundary."""
+    async with tunnel(backend) as opened:
+        await opened.far.send(text(b"whole") + text(b"next")[:1])
+        assert (await opened.client.frame()).payload == b"whole"
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        assert await opened.client.close_frame() == EXPIRED
+
+
+async def test_a_cut_in_the_middle_of_a_flood(backend: RecordingBackend) -> None:
+    """From both sides at full speed: what each gets is whole frames, then the Close."""
+    down, up = text(b"d" * 10_000), text(b"u" * 10_000, masked=True)
+    async with tunnel(backend, PolicySpec(rejection=Rejection(close_timeout=10.0))) as opened:
+        tasks = [asyncio.create_task(flood(opened.far.send, down)), asyncio.create_task(flood(opened.client.send, up))]
+        for _ in range(100):
+            await opened.client.frame()
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        assert await read_to_close(opened, down) == EXPIRED
+        assert await opened.client.rest() == b""
+        await opened.client.close()
+        while (frame := await opened.far.frame()).opcode != wire.CLOSE:
+            assert len(frame.payload) == 10_000
+        assert frame.close == AWAY
+        assert not opened.far.tail
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        opened.far.close()
+        assert (await record(opened))[4] == "acknowledged"
+
+
+async def flood(send: Callable[[bytes], Awaitable[None]], frame: bytes) -> None:
+    with suppress(ConnectionError):
+        while True:
+            await send(frame)
+
+
+async def stall(opened: Tunnel, frame: bytes) -> None:
+    """Send copies of `frame` until the guard reads no more from the backend."""
+    opened.far.writer.transport.set_write_buffer_limits(2**30)
+    half = opened.half("backend")
+    while half.transport.is_reading():
+        await opened.far.send(frame * 20)
+        await asyncio.sleep(0.01)
+    await stays(lambda: not half.transport.is_reading(), 0.1)
+
+
+async def read_to_close(opened: Tunnel, frame: bytes) -> tuple[int, str]:
+    """Read copies of `frame` up to the Close, and send the reply."""
+    stream = opened.client._frames
+    while True:
+        while stream.startswith(frame):
+            del stream[: len(frame)]
+        if not frame.startswith(stream) and (close := wire.take_frame(stream)):
+            await opened.client.send(wire.close_frame(close.close[0]))
+            return close.close
+        stream += await asyncio.wait_for(opened.client.reader.read(2**20), 10.0)
+
+
+async def test_a_cut_while_the_client_reads_nothing(backend: RecordingBackend) -> None:
+    """It is gone soon after the grace, and the record does not claim that it was told."""
+    async with tunnel(backend, receive_buffer=SMALL) as opened:
+        await stall(opened, text(b"x" * 20_000))
+        began = time.monotonic()
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        # The backend is read on, so its frame ends and it is told: only the client is stuck.
+        assert (await opened.far.frame()).close == AWAY
+        assert await record(opened) == ("guard", "session-expired", 4440, "open", "undelivered")
+        assert GRACE <= time.monotonic() - began < GRACE + 1.0
+        with pytest.raises(ConnectionResetError):
+            await opened.client.rest()
+
+
+@pytest.mark.parametrize("size", [20_000, REST_OF_FRAME + 500_000])
+async def test_a_client_that_reads_again_within_the_grace_reads_the_close(backend: RecordingBackend, size: int) -> None:
+    """Less than 64 KiB of a frame missing, or more: then reading it is what brings the rest."""
+    frame = text(b"x" * size)
+    async with tunnel(backend, PolicySpec(rejection=Rejection(close_timeout=10.0)), receive_buffer=SMALL) as opened:
+        await stall(opened, frame)
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        await asyncio.sleep(0.1)
+        assert await read_to_close(opened, frame) == EXPIRED
+        assert await opened.client.rest() == b""
+        await opened.client.close()
+        opened.far.close()
+        assert await record(opened) == ("guard", "session-expired", 4440, "open", "acknowledged")
+
+
+async def test_a_client_that_stalls_far_from_a_boundary_is_gone_after_the_grace(backend: RecordingBackend) -> None:
+    """More than 64 KiB of the frame are missing: the guard keeps its bound on memory, and no Close can be placed."""
+    async with tunnel(backend, receive_buffer=SMALL) as opened:
+        await stall(opened, text(b"x" * 3_000_000))
+        if opened.half("backend").scanner.left <= REST_OF_FRAME:
+            pytest.skip("the kernel's buffers ended near a boundary")
+        began = time.monotonic()
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        held = opened.half("client").transport.get_write_buffer_size()
+        await stays(lambda: opened.half("client").transport.get_write_buffer_size() <= held, GRACE / 2)
+        assert await record(opened) == ("guard", "session-expired", 4440, "open", "undelivered")
+        assert time.monotonic() - began < GRACE + 1.0
+
+
+async def test_a_backend_that_reads_nothing_does_not_hold_up_the_clients_close(backend: RecordingBackend) -> None:
+    """Its frame is far from its end: the backend is dropped, and the client's reply gets through."""
+
+    async def answer(conversation: Conversation, head: Head) -> None:
+        await conversation.send(answers.switching(head))
+        await asyncio.Event().wait()
+
+    backend.answer = answer
+    async with tunnel(backend) as opened:
+        head = wire.frame(wire.BINARY, declared=2**40)
+        sending = asyncio.create_task(opened.client.send(head + b"x" * 40_000_000))
+        await eventually(lambda: not opened.half("client").transport.is_reading())
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        assert (await opened.client.frame()).close == EXPIRED
+        await sending
+        opened.far.writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("reply", "delivery"),
+    [("close", "acknowledged"), ("fin", "sent"), ("silence", "sent"), ("rst", "undelivered")],
+)
+async def test_the_record_says_what_became_of_the_close(backend: RecordingBackend, reply: str, delivery: str) -> None:
+    """`acknowledged` only where the client's own Close came back; a reset may have overtaken ours."""
+    async with tunnel(backend) as opened:
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        assert (await opened.client.frame()).close == EXPIRED
+        opened.far.close()
+        if reply == "close":
+            await opened.client.send(wire.close_frame(4440))
+        elif reply == "fin":
+            opened.client.half_close()
+        elif reply == "rst":
+            opened.client.reset()
+        assert (await record(opened))[4] == delivery
+
+
+# The peers close.
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1000, ""), (3001, "é" * 9), (4999, "x" * 123), (None, "")])
+@pytest.mark.parametrize("first", ["client", "backend"])
+async def test_a_close_is_the_peers_own(backend: RecordingBackend, first: str, code: int | None, reason: str) -> None:
+    """Byte for byte, the reply too, though it differs; recorded as the peer's, with nothing of ours in it."""
+    payload = b"" if code is None else code.to_bytes(2, "big") + reason.encode()
+    async with tunnel(backend) as opened:
+        masked = first == "client"
+        close = wire.frame(wire.CLOSE, payload, masked=masked)
+        reply = wire.close_frame(1000, "and you", masked=not masked)
+        if first == "client":
+            await opened.client.send(close + text(b"behind", masked=True))
+            await opened.arrives(close)
+            await opened.far.send(text(b"last words") + reply + text(b"behind"))
+            await opened.returns(text(b"last words") + reply)
+        else:
+            await opened.far.send(text(b"last words") + close + text(b"behind"))
+            await opened.returns(text(b"last words") + close)
+            await opened.client.send(reply)
+            await opened.arrives(reply)
+            opened.far.close()
+        assert await opened.client.rest() == b""
+        await opened.client.close()
+        assert await opened.far.until_ended() == "fin"
+        assert await record(opened) == (first, f"{first}-closed", code or 1005, "open", "none")
+
+
+async def test_both_close_at_once(backend: RecordingBackend) -> None:
+    """Two Closes that cross are each passed on, once, and are each other's reply."""
+    async with tunnel(backend) as opened:
+        up, down = wire.close_frame(1000, "client"), wire.close_frame(1001, "backend", masked=False)
+        await asyncio.gather(opened.client.send(up), opened.far.send(down))
+        await opened.arrives(up)
+        await opened.returns(down)
+        assert await opened.client.rest() == b""
+        await opened.client.close()
+        assert await opened.far.until_ended() == "fin"
+        initiator, token, *_ = await record(opened)
+        assert token == f"{initiator}-closed"
+
+
+async def test_a_close_of_the_backend_and_its_fin_at_once(backend: RecordingBackend) -> None:
+    """Many servers do not wait for the reply: the client still reads the code."""
+    async with tunnel(backend) as opened:
+        await opened.far.send(wire.close_frame(4000, "done", masked=False))
+        opened.far.close()
+        assert await opened.client.close_frame() == (4000, "done")
+        assert await opened.client.rest() == b""
+        assert await record(opened) == ("backend", "backend-closed", 4000, "open", "none")
+
+
+@pytest.mark.parametrize("first", ["client", "backend"])
+async def test_a_cut_while_the_peers_are_closing(backend: RecordingBackend, first: str) -> None:
+    """Whoever has said Close gets one, and whoever has been told of it gets none of the guard's: one a side."""
+    async with tunnel(backend) as opened:
+        if first == "client":
+            await opened.client.send(wire.close_frame(1000))
+            assert (await opened.far.frame()).close == (1000, "")
+            opened.splice.cut(CloseReason.SESSION_EXPIRED)
+            assert (await opened.client.frame()).close == EXPIRED
+            began = time.monotonic()
+            assert await opened.client.rest() == b"", "no reply is due: the guard closes at once"
+            assert time.monotonic() - began < GRACE
+            assert not opened.far.tail
+        else:
+            await opened.far.send(wire.close_frame(1000, masked=False))
+            assert (await opened.client.frame()).close == (1000, "")
+            opened.splice.cut(CloseReason.SESSION_EXPIRED)
+            assert (await opened.far.frame()).close[0] == 1001
+            assert await opened.far.until_ended() == "fin"
+            await opened.client.send(wire.close_frame(1000))
+            assert await opened.client.rest() == b""
+        assert (await record(opened))[:3] == (first, f"{first}-closed", 1000)
+
+
+# The peers leave.
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_a_backend_that_is_gone_without_a_close(backend: RecordingBackend, how: str) -> None:
+    async with tunnel(backend) as opened:
+        await opened.far.send(text(b"last words"))
+        assert (await opened.client.frame()).payload == b"last words"
+        opened.far.reset() if how == "rst" else opened.far.close()
+        code, reason = await opened.client.close_frame()
+        assert (code, reason.split()[0]) == (1014, "backend-lost")
+        assert "retry-after=" in reason
+        assert await opened.client.rest() == b""
+        assert await record(opened) == ("backend", "backend-lost", 1014, "open", "acknowledged")
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_a_backend_that_dies_in_the_middle_of_a_frame(backend: RecordingBackend, how: str) -> None:
+    """Nothing can follow half a frame: the client's connection ends, and no code is invented."""
+    half = text(b"x" * 1000)[:500]
+    async with tunnel(backend) as opened:
+        await opened.far.send(half)
+        await opened.returns(half)
+        began = time.monotonic()
+        opened.far.reset() if how == "rst" else opened.far.close()
+        assert await opened.client.rest() == b""
+        assert time.monotonic() - began < GRACE
+        opened.client.half_close()
+        assert await record(opened) == ("backend", "backend-lost", 1014, "open", "undelivered")
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+async def test_a_backend_that_dies_while_a_cut_waits_for_its_frame(backend: RecordingBackend, how: str) -> None:
+    """The boundary will not come, and the grace is not waited for."""
+    half = text(b"x" * 1000)[:500]
+    async with tunnel(backend) as opened:
+        opened.splice._close_timeout = 20.0
+        await opened.far.send(half)
+        await opened.returns(half)
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        assert (await opened.far.frame()).close == AWAY
+        opened.far.reset() if how == "rst" else opened.far.close()
+        assert await opened.client.rest() == b""
+        opened.client.half_close()
+        assert await record(opened) == ("guard", "session-expired", 4440, "open", "undelivered")
+
+
+async def test_a_half_closed_client_still_hears(backend: RecordingBackend) -> None:
+    """Its FIN is mirrored behind all that it said, and the backend finishes its own sentence."""
+    backend.keeps_half_open = True
+    question, reply = text(b"q" * 300_000, masked=True), text(b"a" * 300_000)
+    async with tunnel(backend) as opened:
+        await opened.client.send(question)
+        opened.client.half_close()
+        assert await opened.far.until_ended() == "fin"
+        await opened.arrives(question)
+        await opened.far.send(reply)
+        await opened.returns(reply)
+        await opened.far.send(wire.close_frame(1000, "done", masked=False))
+        assert (await opened.client.frame()).close == (1000, "done")
+        assert await opened.client.rest() == b""
+        assert await record(opened) == ("client", "client-lost", 0, "open", "none")
+
+
+async def test_a_cut_of_a_half_closed_connection(backend: RecordingBackend) -> None:
+    """The client may still read; the backend has had its FIN and can be sent nothing."""
+    backend.keeps_half_open = True
+    async with tunnel(backend) as opened:
+        opened.client.half_close()
+        assert await opened.far.until_ended() == "fin"
+        opened.splice.cut(CloseReason.SESSION_EXPIRED)
+        assert (await opened.client.frame()).close == EXPIRED
+        assert await opened.client.rest() == b"", "a client that has sent its FIN owes no reply"
+        assert not opened.far.tail
+        assert (await record(opened))[:2] == ("client", "client-lost")
+
+
+@pytest.mark.parametrize("where", ["boundary", "mid-frame"])
+async def test_a_client_that_is_gone(backend: RecordingBackend, where: str) -> None:
+    """The backend sees a plain end of TCP behind what was sent: a code would be an invention."""
+    sent = text(b"hello", masked=True) + (text(b"x" * 100, masked=True)[:50] if where == "mid-frame" else b"")
+    async with tunnel(backend) as opened:
+        await opened.client.send(sent)
+        await opened.arrives(sent)
+        opened.client.reset()
+        assert await opened.far.until_ended() == "fin"
+        assert opened.far.tail == sent
+        assert await record(opened) == ("client", "client-lost", 0, "open", "none")
+
+
+async def test_both_are_gone_at_once(backend: RecordingBackend) -> None:
+    async with tunnel(backend) as opened:
+        opened.client.reset()
+        opened.far.reset()
+        initiator, token, *_ = await record(opened)
+        assert token == f"{initiator}-lost"
+
+
+async def test_peers_that_never_finish_are_ended(backend: RecordingBackend) -> None:
+    """A close handshake of their own gets longer than a cut, but not for ever."""
+    async with tunnel(backend) as opened:
+        timers: list[float] = []
+        arm = opened.splice._loop.call_later
+        opened.splice._loop = _Loop(lambda delay, *args: timers.append(delay) or arm(GRACE, *args))  # type: ignore
+        await opened.client.send(wire.close_frame(1000))
+        await opened.far.frame()
+        with pytest.raises(ConnectionResetError):
+            await opened.client.rest()
+        assert timers == [PATIENCE]
+        assert await record(opened) == ("client", "client-closed", 1000, "open", "none")
+
+
+class _Loop:
+    def __init__(self, call_later: Callable[..., object]) -> None:
+        self.call_later = call_later
+
+
+# Violations.
+
+
+@pytest.mark.parametrize("way", ["whole", "byte by byte"])
+async def test_a_violation_by_the_client(backend: RecordingBackend, way: str) -> None:
+    """What stood before it is delivered, it is not, and both sides learn why."""
+    async with tunnel(backend) as opened:
+        sent = text(b"good", masked=True) + text(b"not masked")
+        await (opened.client.send if way == "whole" else opened.client.drip)(sent)
+        assert (await opened.far.frame()).payload == b"good"
+        told = await opened.far.frame()
+        assert told.mask is not None
+        assert told.close == (1001, "protocol-error")
+        assert (await opened.client.frame()).close == (1002, "protocol-error")
+        assert await opened.client.rest() == b""
+        ended = await opened.house.end()
+        assert (ended.initiator, ended.code, ended.detail) == ("guard", 1002, "client sent an unmasked frame")
+
+
+async def test_a_violation_by_the_backend(backend: RecordingBackend) -> None:
+    async with tunnel(backend) as opened:
+        await opened.far.send(text(b"good") + text(b"masked", masked=True))
+        assert (await opened.client.frame()).payload == b"good"
+        assert await opened.client.close_frame() == (1002, "protocol-error")
+        assert (await opened.far.frame()).close == (1001, "protocol-error")
+        assert await opened.far.until_ended() == "fin"
+        assert await opened.client.rest() == b""
+        ended = await opened.house.end()
+        assert (ended.initiator, ended.code, ended.detail) == ("guard", 1002, "backend sent a masked frame")
+
+
+async def test_violations_on_both_sides_are_one_end(backend: RecordingBackend) -> None:
+    async with tunnel(backend) as opened:
+        await asyncio.gather(
+            opened.client.send(wire.frame(3, b"x")), opened.far.send(wire.frame(3, b"x", masked=False))
+        )
+        assert (await opened.client.frame()).close == (1002, "protocol-error")
+        assert (await opened.far.frame()).close == (1001, "protocol-error")
+        assert await opened.client.rest() == b""
+        assert await opened.far.until_ended() == "fin"
+
+
+# Without a socket: orders of events that the network seldom gives.
+
+
+def test_a_client_that_closes_while_the_backend_is_in_the_middle_of_a_frame() -> None:
+    """A cut is pending: the frame is finished, the Close follows, and only then the FIN."""
+    bench = Bench()
+    frame = wire.frame(wire.BINARY, bytes(70_000), masked=False)
+    bench.backend.arrive(frame[:60_000])
+    bench.splice.cut(CloseReason.SESSION_EXPIRED)
+    bench.client.arrive(wire.close_frame(1000))
+    assert not bench.client.eof_written
+    bench.backend.arrive(frame[60_000:])
+    assert bench.to_client[: len(frame)] == frame
+    close = wire.take_frame(bytearray(bench.to_client[len(frame) :]))
+    assert close is not None
+    assert close.close == EXPIRED
+    assert bench.client.eof_written
+
+
+@pytest.mark.parametrize("left", [REST_OF_FRAME, REST_OF_FRAME + 1])
+def test_a_stalled_client_is_given_the_rest_of_a_frame_up_to_64_kib(left: int) -> None:
+    """Beyond it the guard's memory is worth more than the Close."""
+    bench = Bench()
+    frame = wire.frame(wire.BINARY, bytes(200_000), masked=False)
+    bench.client.stalled = True
+    bench.backend.arrive(frame[:-left])
+    assert not bench.backend.reading
+    bench.splice.cut(CloseReason.SESSION_EXPIRED)
+    assert bench.backend.reading == (left <= REST_OF_FRAME)
+    if bench.backend.reading:
+        bench.backend.arrive(frame[-left:])
+        assert bench.to_client[len(frame) :]
+    bench.loop.fire()
+    assert bench.end[1] == "undelivered"
+
+
+def test_a_message_that_takes_long_is_not_idle() -> None:
+    """Its bytes count, as those of data; a Ping's do not."""
+    bench = Bench()
+    frame = wire.frame(wire.BINARY, bytes(1000), masked=False)
+    for now, data, seen in (
+        (1.0, frame[:300], 1.0),
+        (2.0, frame[300:600], 2.0),
+        (3.0, frame[600:], 2.0),  # the last bytes look like those of a control frame, and come soon
+        (4.0, wire.frame(wire.PING, b"p", masked=False), 2.0),
+        (5.0, wire.frame(wire.TEXT, b"a", fin=False, masked=False), 5.0),
+        (6.0, wire.frame(wire.CONTINUATION, b"b", fin=False, masked=False), 6.0),
+        (7.0, wire.frame(wire.CONTINUATION, b"c", masked=False), 7.0),
+        (8.0, wire.frame(wire.PONG, b"p", masked=False), 7.0),
+    ):
+        bench.now = now
+        bench.backend.arrive(data)
+        assert bench.splice.last_message_at == seen
+
+
+def test_at_the_end_it_lets_go_of_its_halves() -> None:
+    bench = Bench()
+    half = bench.client.half
+    bench.client.lose(None)
+    bench.backend.lose(None)
+    assert bench.splice.other(half) is None
+    assert half.sink is None
+    bench.splice.cut(CloseReason.TERMINATED)
+    assert bench.splice.traffic() == (0, 0, 0, 0)

@@ -1,0 +1,336 @@
+"""Everything else on the port: a whole legacy app behind one guard, streamed both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+
+import aiohttp
+import pytest
+
+from tests.scenarios import servers
+from tests.support import backend as answers
+from tests.support import wire
+from tests.support.backend import Conversation, RecordingBackend
+from tests.support.client import connect
+from tests.support.guard import Guard, policy
+from tests.support.waiting import eventually
+from tests.support.wire import Head
+
+TRUSTING = """
+apiVersion: wsguard.dev/v1
+kind: GuardConfig
+spec:
+  clientIPDetection: {xForwardedFor: {trustedCIDRs: [127.0.0.0/8]}}
+"""
+HOST = ("Host", "localhost")
+
+
+async def _get(guard: Guard, target: str, *fields: tuple[str, str], method: str = "GET") -> tuple[Head, bytes]:
+    async with connect(guard.port) as client:
+        await client.send(wire.request(method, target, [HOST, *fields]))
+        head = await client.head()
+        return head, b"" if method == "HEAD" else await client.body(head)
+
+
+async def test_a_fastapi_app_is_served_whole() -> None:
+    """Pages, an upload, a download, and an event stream that arrives as it is written."""
+    async with servers.uvicorn() as url, Guard(url) as guard, aiohttp.ClientSession(guard.url) as session:
+        body = b"u" * 3_000_000
+        async with session.post("/upload", data=_pieces(body)) as response:
+            answer = await response.json()
+            assert (answer["size"], answer["sha256"]) == (len(body), hashlib.sha256(body).hexdigest())
+        async with session.get("/download", params={"size": 5_000_000}) as response:
+            assert await response.read() == b"d" * 5_000_000
+        async with session.get("/events") as response:
+            assert response.content_type == "text/event-stream"
+            began = time.monotonic()
+            assert await response.content.readuntil(b"\n\n") == b"data: first\n\n"
+            assert time.monotonic() - began < 0.8
+            assert await response.content.readuntil(b"\n\n") == b"data: second\n\n"
+        async with session.get("/nothing") as response:
+            assert response.status == 404
+
+
+async def _pieces(body: bytes):  # type: ignore[no-untyped-def]
+    for at in range(0, len(body), 100_000):
+        yield body[at : at + 100_000]
+
+
+async def test_a_request_body_streams(backend: RecordingBackend) -> None:
+    """The backend has the first piece while the client still holds the second."""
+    async with Guard(backend) as guard, connect(guard.port) as client:
+        await client.send(wire.request("POST", "/up", [HOST, ("Transfer-Encoding", "chunked")], b"5\r\nfirst\r\n"))
+        conversation = await backend.conversation()
+        await eventually(lambda: b"first" in conversation.received)
+        await client.send(b"6\r\nsecond\r\n0\r\n\r\n")
+        head = await client.head()
+        assert (head.status, await client.body(head)) == (200, b"ok")
+        assert b"second" in conversation.received
+
+
+async def test_a_response_body_streams(backend: RecordingBackend) -> None:
+    """The client has the first piece while the backend still holds the second; trailers are dropped."""
+    go = asyncio.Event()
+
+    async def respond(conversation: Conversation, head: Head) -> None:
+        await conversation.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nfirst\r\n"
+        )
+        await go.wait()
+        await conversation.send(b"6\r\nsecond\r\n0\r\nX-Sum: 11\r\n\r\n")
+
+    backend.respond = respond
+    async with Guard(backend) as guard, connect(guard.port) as client:
+        await client.send(wire.request("GET", "/down", [HOST]))
+        head = await client.head()
+        assert (head.get("transfer-encoding"), head.get("trailer")) == ("chunked", None)
+        assert await client.reader.readuntil(b"first\r\n") == b"5\r\nfirst\r\n"
+        go.set()
+        assert b"second" in await client.reader.readuntil(b"0\r\n\r\n")
+
+
+async def test_head_has_a_length_and_no_body(backend: RecordingBackend) -> None:
+    """And the connection goes on."""
+    backend.respond = answers.reply(200, b"twelve bytes")
+    async with Guard(backend) as guard, connect(guard.port) as client:
+        for method, body in (("HEAD", b""), ("GET", b"twelve bytes")):
+            await client.send(wire.request(method, "/page", [HOST]))
+            head = await client.head()
+            assert head.get("content-length") == "12"
+            assert (await client.body(head) if method == "GET" else b"") == body
+    assert [head.start.split()[0] for head in backend.requests] == ["HEAD", "GET"]
+
+
+@pytest.mark.parametrize("knows", [True, False])
+async def test_100_continue(backend: RecordingBackend, knows: bool) -> None:
+    """A client that waits for it gets it, and then sends, whether or not the backend knows of such a thing."""
+    backend.says_continue = knows
+    async with Guard(backend) as guard, connect(guard.port) as client:
+        await client.send(wire.request("POST", "/up", [HOST, ("Content-Length", "5"), ("Expect", "100-continue")]))
+        assert (await client.head()).status == 100
+        await client.send(b"hello")
+        head = await client.head()
+        assert (head.status, await client.body(head)) == (200, b"ok")
+    assert b"hello" in backend.conversations[0].received
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_answers_without_a_body(backend: RecordingBackend, status: int) -> None:
+    """No length is invented for them."""
+    backend.respond = answers.raw(f"HTTP/1.1 {status} X\r\nETag: x\r\n\r\n".encode(), close=False)
+    async with Guard(backend) as guard, connect(guard.port) as client:
+        await client.send(wire.request("GET", "/page", [HOST]))
+        head = await client.head()
+        assert (head.status, head.get("etag")) == (status, "x")
+        assert head.get("transfer-encoding") is None
+
+
+async def test_hop_by_hop_fields_stay_here(backend: RecordingBackend) -> None:
+    """Whatever belongs to one connection, and whatever Connection names; a client cannot name what we add."""
+    fields = [
+        ("Connection", "keep-alive, X-Drop, X-Forwarded-For, Cookie"),
+        ("Keep-Alive", "timeout=5"),
+        ("Proxy-Authorization", "Basic eA=="),
+        ("TE", "trailers"),
+        ("Upgrade", "h2c"),
+        ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA"),
+        ("X-Drop", "1"),
+        ("X-Keep", "1"),
+        ("Cookie", "a=b"),
+        ("X-Wsguard-Subject", "root"),
+        ("X_Wsguard_Subject", "root"),
+    ]
+    async with Guard(backend) as guard:
+        await _get(guard, "/page", *fields)
+    (head,) = backend.requests
+    for name in ("keep-alive", "proxy-authorization", "te", "upgrade", "http2-settings", "x-drop"):
+        assert head.get(name) is None, name
+    assert not [name for name, _ in head.fields if "wsguard" in name.lower()]
+    assert (head.get("x-keep"), head.get("cookie"), head.get("x-forwarded-for")) == ("1", "a=b", "127.0.0.1")
+
+
+async def test_response_fields_pass_but_for_hop_by_hop(backend: RecordingBackend) -> None:
+    """Several Set-Cookie, odd names, bytes beyond ASCII."""
+    fields = [
+        ("Set-Cookie", "a=1"),
+        ("Set-Cookie", "b=2"),
+        ("X-odd", "caf\xe9"),
+        ("Keep-Alive", "timeout=1"),
+        ("Upgrade", "h2c"),
+    ]
+    backend.respond = answers.reply(418, b"tea", fields)
+    async with Guard(backend) as guard:
+        head, body = await _get(guard, "/page")
+    assert (head.status, body) == (418, b"tea")
+    assert head.all("set-cookie") == ["a=1", "b=2"]
+    assert head.get("upgrade") is None
+    assert head.get("server") is None
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+async def test_forwarded_fields(backend: RecordingBackend, trusting: bool) -> None:
+    """Set by the guard; what the peer says counts only where it is trusted, and is then appended to."""
+    sent = [("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "app.example.com")]
+    config = {"guard.yaml": TRUSTING} if trusting else {}
+    spec = "match: {hostnames: [localhost, app.example.com]}"
+    async with Guard(backend, {**config, "policy.yaml": policy(spec)}) as guard:
+        await _get(guard, "/page", *sent)
+        async with connect(guard.port) as client:
+            await client.open(wire.upgrade("/page", fields=sent))
+    for head in backend.requests:
+        got = [head.all(name) for name in ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host")]
+        if trusting:
+            assert got == [["203.0.113.7, 127.0.0.1"], ["https"], ["app.example.com"]]
+        else:
+            assert got == [["127.0.0.1"], ["http"], ["localhost"]]
+        assert head.get("host") == "localhost"
+    assert len(backend.requests) == 2
+
+
+@pytest.mark.parametrize("target", ["/a%2Fb/%41?x=%2f&y=a+b", "/caf%C3%A9/?x", "/x;v=1?a;b", "/?q=a?b", "/a//b/../c"])
+async def test_targets_pass_byte_for_byte(backend: RecordingBackend, target: str) -> None:
+    """A page that is not judged may have any path that HTTP allows."""
+    async with Guard(backend) as guard:
+        await _get(guard, target)
+    assert [head.target for head in backend.requests] == [target]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/.wsguard/",
+        "/.wsguard/renew",
+        "/%2ewsguard/renew",
+        "/.wsguard%2Frenew",
+        "//.wsguard/x",
+        "/a/../.wsguard/x",
+        "/.WSGUARD/x",
+        "/./.wsguard/",
+    ],
+)
+async def test_the_guards_own_paths_are_never_forwarded(backend: RecordingBackend, target: str) -> None:
+    """In no encoding."""
+    async with Guard(backend) as guard:
+        head, _ = await _get(guard, target)
+        if target != "/.WSGUARD/x":  # paths are case-sensitive: this one is the app's
+            assert head.status in (400, 404)
+            assert not backend.requests
+
+
+BROKEN = {
+    "garbage": (answers.raw(b"\x00\xffgarbage\r\n\r\n"), 502),
+    "closes at once": (answers.raw(b""), 502),
+    "an unasked 101": (answers.raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", close=False), 502),
+    "two lengths": (answers.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), 502),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_a_backend_that_answers_nonsense_is_a_502(backend: RecordingBackend, name: str) -> None:
+    """And none of it reaches the client."""
+    backend.respond, status = BROKEN[name]
+    async with Guard(backend) as guard:
+        head, body = await _get(guard, "/page")
+        assert head.status == status
+        assert b"garbage" not in body
+
+
+async def test_a_backend_that_dies_in_its_body_is_no_clean_end(backend: RecordingBackend) -> None:
+    """A client must not take half a page for a whole one."""
+    backend.respond = answers.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+    async with Guard(backend) as guard, aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):
+            async with session.get(f"{guard.url}/page") as response:
+                await response.read()
+
+
+async def test_nobody_listens_is_a_502(backend: RecordingBackend) -> None:
+    """Soon, and the guard stays ready."""
+    async with Guard("http://127.0.0.1:9") as guard:
+        head, _ = await _get(guard, "/page")
+        assert head.status == 502
+
+
+async def test_a_client_that_leaves_frees_the_backend(backend: RecordingBackend) -> None:
+    """In the middle of a download."""
+
+    async def respond(conversation: Conversation, head: Head) -> None:
+        await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 100_000)
+        while await conversation.receive():
+            pass
+
+    backend.respond = respond
+    async with Guard(backend) as guard:
+        async with connect(guard.port) as client:
+            await client.send(wire.request("GET", "/down", [HOST]))
+            await client.head()
+            client.reset()
+        await (await backend.conversation()).until_ended()
+
+
+async def test_a_slow_reader_holds_the_backend_back(backend: RecordingBackend) -> None:
+    """A download of 200 MB to a client that reads nothing stays with the backend."""
+    sent = 0
+
+    async def respond(conversation: Conversation, head: Head) -> None:
+        nonlocal sent
+        await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n")
+        for _ in range(2000):
+            await conversation.send(b"x" * 100_000)
+            sent += 100_000
+
+    backend.respond = respond
+    async with Guard(backend) as guard, connect(guard.port, receive_buffer=4096) as client:
+        await client.send(wire.request("GET", "/down", [HOST]))
+        before = -1
+        while sent != before:
+            before = sent
+            await asyncio.sleep(0.5)
+        assert sent < 30_000_000  # what the kernel's buffers take, and little of our own
+
+
+async def test_deny(backend: RecordingBackend) -> None:
+    """`nonWebSocket: Deny` serves WebSockets only."""
+    config = "apiVersion: wsguard.dev/v1\nkind: GuardConfig\nspec: {nonWebSocket: Deny}\n"
+    async with Guard(backend, {"guard.yaml": config, "policy.yaml": policy()}) as guard:
+        head, _ = await _get(guard, "/page")
+        assert head.status == 403
+        assert not backend.requests
+        async with connect(guard.port) as client:
+            await client.open(wire.upgrade())
+
+
+@pytest.mark.parametrize("host", ["evil.test", "localhost.evil.test", "app.example.com"])
+async def test_a_rebound_name_reads_nothing(backend: RecordingBackend, host: str) -> None:
+    """On loopback only localhost names and addresses are the guard's own, for pages as for sockets."""
+    async with Guard(backend) as guard:
+        async with connect(guard.port) as client:
+            await client.send(wire.request("GET", "/page", [("Host", host)]))
+            assert (await client.head()).status == 421
+        async with connect(guard.port) as client:
+            await client.open(wire.upgrade(host=host, origin=f"http://{host}"))
+            assert await client.close_frame() == (4403, "host-denied")
+        assert not backend.requests
+
+
+async def test_keep_alive_carries_many_requests_then_an_upgrade(backend: RecordingBackend) -> None:
+    """As browsers do: a page, another, then the socket on the same connection."""
+    async with Guard(backend) as guard, connect(guard.port) as client:
+        for _ in range(20):
+            await client.send(wire.request("GET", "/page", [HOST]))
+            head = await client.head()
+            assert await client.body(head) == b"ok"
+        await client.open(wire.upgrade())
+        await client.send(wire.frame(wire.TEXT, b"hello"))
+        await eventually(lambda: len(backend.upgrades) == 1)
+    assert len(backend.requests) == 21
+
+
+async def test_an_http_1_0_client(backend: RecordingBackend) -> None:
+    """Gets its answer and the end of the connection."""
+    async with Guard(backend) as guard, connect(guard.port) as client:
+        await client.send(b"GET /page HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert (await client.head()).status == 200
+        assert await client.rest() == b"ok"
