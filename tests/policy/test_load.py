@@ -308,8 +308,12 @@ GUARD_ERRORS = [
     ("sessionEvents: {onGap: Close}", 'expected Continue or CloseAll, found "Close"'),
     ("sessionEvents: {denyList: {maxEntries: 0}}", "expected a number of at least 1"),
     (
-        "sessionEvents: {sources: [{type: RedisStream, url: 'redis://a', tls: {certFile: a}}]}",
+        "sessionEvents: {sources: [{type: RedisStream, url: 'rediss://a', tls: {certFile: a}}]}",
         "error: certFile and keyFile go together",
+    ),
+    (
+        "sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', tls: {caFile: a}}]}",
+        "error: tls is for rediss:// and tls:// addresses",
     ),
     ("shutdown: {closeCode: 1005}", "a.yaml:4:25: error: expected a close code that may be sent"),
     ("admin: {tokenFile: []}", "a.yaml:4:22: error: expected the path of a file, found a list"),
@@ -321,6 +325,16 @@ GUARD_ERRORS = [
 def test_says_what_is_wrong_with_a_guard_config_and_where(spec: str, error: str) -> None:
     found = errors(guard(spec))
     assert any(error in each for each in found), found
+
+
+def test_a_stream_over_the_network_is_better_encrypted() -> None:
+    def warned(url: str) -> bool:
+        text = f"sessionEvents: {{onGap: Continue, sources: [{{type: RedisStream, url: '{url}'}}]}}"
+        return any("travel unencrypted" in each.message for each in loaded(guard(text)).problems)
+
+    assert warned("redis://redis.example.com:6379/0")
+    assert not warned("rediss://redis.example.com:6379/0")
+    assert not warned("redis://127.0.0.1:6379/0")
 
 
 def test_events_are_read_back_as_far_as_a_connection_may_live() -> None:

@@ -124,7 +124,7 @@ async def test_after_a_storm_nobody_lives_whose_session_ended_and_nobody_else_wa
             await guard.__aenter__()
         try:
             storm = _Storm(rng, engine, relay, guards)
-            await storm.run(rounds=40)
+            await storm.run(rounds=25)
             await storm.settle()
         finally:
             for guard in guards:

@@ -108,8 +108,13 @@ def _differences(path: str, old: Model, new: Model) -> Iterator[str]:
     for name, field in type(old).model_fields.items():
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            change = f"changed from {_text(before)} to {_text(after)}"
+            change = "changed" if _is_large(after) else f"changed from {_text(before)} to {_text(after)}"
             yield f"spec.{path}.{field.alias} {change}, which needs a restart"
+
+
+def _is_large(value: object) -> bool:
+    """Whether a value is more than fits into a sentence."""
+    return isinstance(value, Model) or (isinstance(value, tuple) and any(isinstance(item, Model) for item in value))
 
 
 def _text(value: object) -> str:

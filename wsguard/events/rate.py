@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cachetools import LRUCache
 
-_PER_CLIENT, _PER_CLIENT_BURST = 50.0, 200.0
-_IN_ALL, _IN_ALL_BURST = 500.0, 1_000.0
+# Many: a provider that ends a thousand sessions at once may ask for each only once.
+_PER_CLIENT, _PER_CLIENT_BURST = 200.0, 1_000.0
+_IN_ALL, _IN_ALL_BURST = 500.0, 2_000.0
 _CLIENTS = 4_096
 
 

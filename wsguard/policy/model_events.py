@@ -57,6 +57,12 @@ def _address(*schemes: str) -> Callable[[str], str]:
 REDIS_SCHEMES = ("redis", "rediss")
 NATS_SCHEMES = ("nats", "tls")
 
+
+def is_encrypted(url: str) -> bool:
+    """Whether the address of a stream asks for TLS."""
+    return urlsplit(url).scheme in (REDIS_SCHEMES[1], NATS_SCHEMES[1])
+
+
 RedisUrl = Annotated[str, *read_as(str, _address(*REDIS_SCHEMES), "redis://127.0.0.1:6379/0", format="uri")]
 NatsUrl = Annotated[str, *read_as(str, _address(*NATS_SCHEMES), "nats://127.0.0.1:4222", format="uri")]
 
@@ -168,6 +174,8 @@ class _Stream(Model):
     def _one_address(self) -> Self:
         if (self.url is None) is (self.url_file is None):
             raise ValueError("expected exactly one of url and urlFile")
+        if self.url is not None and not is_encrypted(self.url) and self.tls != StreamTls():
+            raise ValueError(f"tls is for {REDIS_SCHEMES[1]}:// and {NATS_SCHEMES[1]}:// addresses")
         return self
 
 
