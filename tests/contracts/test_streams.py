@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -168,6 +169,21 @@ async def test_an_engine_that_dies_comes_back_with_all_of_it(engine: Engine, rea
     await reader.through_an_outage()
     assert await reader.until(2) == [b"1", b"2"]
     assert not reader.gaps
+
+
+async def test_an_engine_that_comes_back_without_its_data_is_a_gap(engine: Engine, reader: Reader) -> None:
+    await reader.to_the_end()
+    await reader.stream.append(b"1")
+    await reader.to_the_end()
+    await engine.kill()
+    for folder in engine.folder.iterdir():
+        shutil.rmtree(folder)
+    await engine.start()
+    await reader.through_an_outage()
+    await reader.to_the_end()
+    assert len(reader.gaps) == 1
+    await reader.stream.append(b"2")
+    assert await reader.until(2) == [b"1", b"2"]
 
 
 async def test_a_link_that_is_cut_loses_nothing(engine: Engine) -> None:

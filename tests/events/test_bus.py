@@ -77,6 +77,21 @@ async def test_what_could_not_be_stored_before_the_end_is_said() -> None:
     assert replica.notebook.losses == [1]
 
 
+async def test_a_connection_that_cannot_be_cut_here_leaves_none_alive_elsewhere() -> None:
+    class Broken(FakeLink):
+        def cut(self, reason: CloseReason, detail: str = "") -> None:
+            raise RuntimeError
+
+    stream = FakeStream()
+    replica = Replica(stream)
+    replica.connect("c1", identity("alice")).link = Broken()
+    replica.start()
+    with pytest.raises(ExceptionGroup):
+        await replica.bus.publish("ControlAPI", ALICE, "e1")
+    await eventually(lambda: stream.stored)
+    await replica.close()
+
+
 async def test_an_outbox_has_a_bound() -> None:
     outbox = Outbox(FakeStream(), lambda _: None, capacity=2)
     outbox.put(b"1")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wsguard.events.follower import Follower
 from wsguard.events.observer import Observer
+from wsguard.events.outbox import OutboxFull
 from wsguard.events.source import Entry
 from wsguard.policy.model import OnGap
 from wsguard.sessions.clock import Clock
@@ -64,9 +66,12 @@ class Bus:
         """
         now = self._clock.wall()
         event = SessionEnd(event_id, logout, now)
-        closed = self._apply(source, event, now, 0.0)
-        document = serialize(event)
-        stored = [follower.outbox.put(document) for follower in self.followers]
+        try:
+            closed = self._apply(source, event, now, 0.0)
+        finally:  # a connection that cannot be cut here is no reason to leave those elsewhere alive
+            stored = self._enqueue(serialize(event))
+        if len(stored) < len(self.followers):
+            raise OutboxFull
         if not stored:
             return Published(closed, stored=True)
         if not all(follower.is_up for follower in self.followers):
@@ -75,6 +80,14 @@ class Bus:
         if not late:
             self._observer.event(source, "published")
         return Published(closed, stored=not late)
+
+    def _enqueue(self, document: bytes) -> list[asyncio.Future[None]]:
+        """Have every stream that has room for it store `document`."""
+        stored = []
+        for follower in self.followers:
+            with suppress(OutboxFull):
+                stored.append(follower.outbox.put(document))
+        return stored
 
     def take(self, source: str, entry: Entry, is_live: bool) -> None:
         """Apply what a stream brought. `is_live`: it came now, and was not read back."""

@@ -66,6 +66,7 @@ class NatsStream:
         self._pull: JetStreamContext.PullSubscription | None = None
         self._pending = 0
         self._is_waiting = False
+        self._lost: str | None = None  # a gap that was seen and is not told yet, whatever fails in between
         self._connecting = asyncio.Lock()
 
     async def read(self) -> Batch:
@@ -73,15 +74,15 @@ class NatsStream:
         try:
             client = await self._connected()
             state = await self._state(client)
-            gap = self._gap(state)
-            if gap is not None and self._pull is not None:
+            if (gap := self._gap(state)) is not None:
+                self._lost = gap
                 await self._drop_pull()
             if self._pull is None:
                 await self._begin(client, state)
             if not self._pending and not self._is_waiting:  # told once, and without a wait
                 self._is_waiting = True
-                return Batch((), is_latest=True, gap=gap)
-            return await self._fetch(state, gap)
+                return self._batch([], is_latest=True)
+            return await self._fetch(state)
         except (NatsError, OSError, ValueError, TimeoutError, ssl.SSLError) as error:
             raise await self._away(error) from None
 
@@ -184,7 +185,7 @@ class NatsStream:
         if not self._pending and self._cursor is None:
             self._cursor = state.last
 
-    async def _fetch(self, state: _State, gap: str | None) -> Batch:
+    async def _fetch(self, state: _State) -> Batch:
         assert self._pull is not None
         try:
             # An exact number: a fetch of more waits for those that are not there yet.
@@ -195,15 +196,19 @@ class NatsStream:
         except TimeoutError:
             if self._pending or state.last > (self._cursor or 0):  # the engine forgot the consumer
                 raise
-            return Batch((), is_latest=True, gap=gap)
+            return self._batch([], is_latest=True)
         for message in messages:
             number = message.metadata.sequence.stream
             if self._cursor is not None and number > self._cursor + 1:
-                gap = _GONE
+                self._lost = self._lost or _GONE
             self._cursor = number
         self._pending = messages[-1].metadata.num_pending
         self._is_waiting = not self._pending
-        return Batch(tuple(map(_entry, messages)), is_latest=self._is_waiting, gap=gap)
+        return self._batch(messages, is_latest=self._is_waiting)
+
+    def _batch(self, messages: list[Msg], is_latest: bool) -> Batch:
+        lost, self._lost = self._lost, None
+        return Batch(tuple(map(_entry, messages)), is_latest, lost)
 
     async def _drop_pull(self) -> None:
         pull, self._pull = self._pull, None
