@@ -21,7 +21,7 @@ demo: $(VENV)/.runtime
 test:
 	$(PYTHON) tests/support/provision.py test
 	$(MAKE) check
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -54,7 +54,7 @@ def available(names: list[str]) -> tuple[tuple[Peer, ...], tuple[str, ...]]:
 
 def measure(peers: tuple[Peer, ...], effort: Effort, left_out: tuple[str, ...] = ()) -> Run:
     """All rounds of all workloads. Raises BenchmarkError."""
-    began, figures = time.monotonic(), Figures()
+    began, facts, figures = time.monotonic(), machine(), Figures()
     with tempfile.TemporaryDirectory(prefix="wsguard-bench-") as folder:
         tools = compile_tools(Path(folder))
         with echo_backend(tools) as port:
@@ -63,7 +63,7 @@ def measure(peers: tuple[Peer, ...], effort: Effort, left_out: tuple[str, ...] =
                 prefix = f"round {number + 1} of {effort.rounds}: "
                 bench.round(number, partial(_say, began, prefix))
     versions = {peer.name: peer.version() for peer in peers}
-    return Run(figures.values, effort, versions, left_out, machine(), time.monotonic() - began)
+    return Run(figures.values, effort, versions, left_out, facts, time.monotonic() - began)
 
 
 def _say(began: float, prefix: str, what: str) -> None:

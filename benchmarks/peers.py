@@ -129,10 +129,6 @@ def _wsguard(site: Site) -> Sequence[str]:
     return (sys.executable, "-m", "wsguard", "run", "--policy", str(policies), *places, *control)
 
 
-def _no_wsguard() -> str | None:
-    return None if importlib.util.find_spec("wsguard.app") else "there is no wsguard.app"
-
-
 def _no_python(module: str) -> Callable[[], str | None]:
     return lambda: None if importlib.util.find_spec(module) else f"there is no Python package {module}"
 
@@ -150,7 +146,7 @@ _TRAEFIK = _said(r"Version:\s+(\S+)", "traefik", "version")
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("wsguard", _wsguard, _no_wsguard, _package("wsguard"), environment=_OWN_CODE),
+        Peer("wsguard", _wsguard, _no_python("wsguard"), _package("wsguard"), environment=_OWN_CODE),
         Peer("nginx", _nginx, _no_program("nginx"), _NGINX, tunable=True),
         Peer("HAProxy", _haproxy, _no_program("haproxy"), _HAPROXY, tunable=True),
         Peer("Envoy", _envoy, _no_program("envoy"), _ENVOY),

@@ -65,7 +65,7 @@ class Run:
 
 
 def machine() -> dict[str, str]:
-    """What a reader must know of this machine to compare; nothing that names it."""
+    """What a reader must know of this machine to compare; nothing that names it. To be asked before the run."""
     cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     return {
         "processor": cpu[1] if cpu else platform.machine(),
@@ -73,6 +73,7 @@ def machine() -> dict[str, str]:
         "kernel": "Linux " + ".".join(platform.release().split(".")[:2]),
         "Python": platform.python_version(),
         "uvloop": importlib.metadata.version("uvloop"),
+        "load average before the run": f"{os.getloadavg()[0]:.1f}",
     }
 
 

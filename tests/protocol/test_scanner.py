@@ -72,6 +72,32 @@ def test_the_common_case_is_not_copied() -> None:
     assert FrameScanner(Sender.CLIENT).feed(frame) is frame
 
 
+@given(
+    sizes=st.lists(st.sampled_from((0, 3, 125, 126, 127, 300)), max_size=4),
+    repeats=st.lists(st.integers(1, 6), min_size=4, max_size=4),
+    break_at=st.integers(0, 30),
+    masked=st.booleans(),
+)
+def test_a_burst_is_scanned_as_its_frames_are(
+    sizes: list[int], repeats: list[int], break_at: int, masked: bool
+) -> None:
+    """Runs of frames with the same header are one step; one odd frame among them must not go under."""
+    sender = Sender.CLIENT if masked else Sender.BACKEND
+    burst = [
+        wire.frame(wire.BINARY, os.urandom(size), masked=masked)
+        for size, repeat in zip(sizes, repeats, strict=False)
+        for _ in range(repeat)
+    ]
+    bad = wire.frame(3, b"xyz", masked=masked)
+    stream = [*burst[:break_at], bad, *burst[break_at:]]
+    scanner = FrameScanner(sender)
+    assert scanner.feed(b"".join(stream)) == b"".join(burst[:break_at])
+    assert (scanner.messages, scanner.violation) == (len(burst[:break_at]), "reserved opcode 3")
+    good = FrameScanner(sender)
+    assert good.feed(b"".join(burst)) == b"".join(burst)
+    assert (good.messages, good.left, good.halted) == (len(burst), 0, False)
+
+
 def test_a_frame_of_more_than_4_gib_is_followed_without_being_held() -> None:
     scanner = FrameScanner(Sender.CLIENT)
     head = wire.frame(wire.BINARY, b"", declared=5 * 2**30)

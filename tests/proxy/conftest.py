@@ -1,9 +1,9 @@
-"""Every test here runs on both event loops, unless its module asks for one; and none may leave a task behind."""
+"""Every test here runs on both event loops, unless its module names its LOOPS; and none may leave a task behind."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import pytest
 import uvloop
@@ -11,9 +11,11 @@ import uvloop
 from tests.support.waiting import eventually
 
 
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+def pytest_asyncio_loop_factories(item: pytest.Function) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The guard runs on uvloop; asyncio's own loop reads and pauses in other ways, and must do as well."""
-    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+    factories = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+    wanted: Sequence[str] = getattr(item.module, "LOOPS", tuple(factories))
+    return {name: factories[name] for name in wanted}
 
 
 @pytest.fixture(autouse=True)

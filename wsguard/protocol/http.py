@@ -4,42 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True)  # no slots: `_by_name` is kept in the instance
 class Headers:
-    """Header fields in the order and spelling in which they were sent.
+    """Header fields in the order and spelling in which they were sent; not to be changed.
 
     Names are looked up in lower case, as bytes; values keep every byte the peer sent, less the optional white space
     around them.
     """
 
-    raw: RawHeaders = ()
+    __slots__ = ("_by_name", "raw")
 
-    @cached_property
-    def _by_name(self) -> dict[bytes, list[bytes]]:
-        """Built at the first look-up: a handshake is asked two dozen times for one field or another."""
-        found: dict[bytes, list[bytes]] = {}
-        for name, value in self.raw:
-            found.setdefault(name.lower(), []).append(value)
-        return found
+    def __init__(self, raw: RawHeaders = ()) -> None:
+        self.raw = raw
+        self._by_name: dict[bytes, list[bytes]] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"Headers({self.raw!r})"
+
+    def _index(self) -> dict[bytes, list[bytes]]:
+        """The values by name, made at the first look-up: a handshake is asked two dozen times for one or another."""
+        index = self._by_name
+        if index is None:
+            index = self._by_name = {}
+            for name, value in self.raw:
+                index.setdefault(name.lower(), []).append(value)
+        return index
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of `name` (given in lower case), in order."""
-        return self._by_name.get(name, [])
+        return self._index().get(name, [])
 
     def first(self, name: bytes) -> bytes | None:
         """The first value of `name` (given in lower case), or None."""
-        values = self._by_name.get(name)
+        values = self._index().get(name)
         return values[0] if values else None
 
     @property
     def names(self) -> Iterable[bytes]:
         """Every name that occurs, in lower case, once."""
-        return self._by_name.keys()
+        return self._index().keys()
 
     def items(self, name: bytes) -> list[bytes]:
         """The comma-separated items in all fields of `name` (RFC 9110 §5.6.1), empty ones dropped."""

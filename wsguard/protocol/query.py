@@ -9,11 +9,11 @@ one; where that finds two different values, the caller refuses.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from urllib.parse import unquote_plus
 
-_AS_VARIABLE = str.maketrans(". [", "___")  # PHP; a bracket that is never closed counts as the others
+_AS_VARIABLE = str.maketrans(". [", "___")  # PHP
 _PAIR = re.compile(r"(?:^|(?<=[;?]))([^;?=]+)(?:=|(?=[;?]|\Z))")
 
 
@@ -23,18 +23,18 @@ def values(query: str | None, name: str) -> list[str]:
     A value reaches to the next ampersand; without an equals sign it is empty. Names are compared decoded,
     without regard to case, less a suffix in brackets, and as PHP makes variables of them.
     """
-    wanted = _fold(name)
+    wanted = _folds(name)
     return [
         unquote_plus(piece[pair.end() :])
         for piece in (query or "").split("&")
-        for pair in islice(_named(piece, (wanted,)), 2)  # a third differs as well: it costs time and tells nothing
+        for pair in islice(_named(piece, wanted), 2)  # a third differs as well: it costs time and tells nothing
     ]
 
 
 def erase(target: str, names: Iterable[str]) -> str:
     """`target` less the parameters `names`: the rest byte for byte, no `?` where nothing is left of it."""
     path, _, query = target.partition("?")
-    gone = frozenset(_fold(name) for name in names)
+    gone = frozenset(fold for name in names for fold in _folds(name))
     pieces = query.split("&")
     kept = []
     for piece in pieces:
@@ -49,12 +49,12 @@ def erase(target: str, names: Iterable[str]) -> str:
     return f"{path}?{left}" if left else path
 
 
-def _named(piece: str, names: Container[str]) -> Iterator[re.Match[str]]:
+def _named(piece: str, names: frozenset[str]) -> Iterator[re.Match[str]]:
     """Where one of `names` stands in what is between two ampersands."""
-    return (pair for pair in _PAIR.finditer(piece) if _fold(pair[1]) in names)
+    return (pair for pair in _PAIR.finditer(piece) if not names.isdisjoint(_folds(pair[1])))
 
 
-def _fold(name: str) -> str:
-    known = unquote_plus(name).partition("\0")[0].strip()  # PHP's names are C strings
-    known = known.partition("[")[0].strip() if "]" in known else known
-    return known.casefold().translate(_AS_VARIABLE)
+def _folds(name: str) -> frozenset[str]:
+    """What readers make of a name: some end it at a bracket, PHP makes one that is never closed an underscore."""
+    known = unquote_plus(name).partition("\0")[0].strip().casefold()  # PHP's names are C strings
+    return frozenset(part.strip().translate(_AS_VARIABLE) for part in (known, known.partition("[")[0]))

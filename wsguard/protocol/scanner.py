@@ -69,6 +69,19 @@ def _second_byte(byte: int, mask_bit: int) -> int:
 _SIZES = {mask_bit: tuple(_second_byte(byte, mask_bit) for byte in range(256)) for mask_bit in (0, 0x80)}
 
 
+def _run(data: bytes, position: int, step: int, size: int) -> int:
+    """How many frames from `position` on are alike: a burst of them (ticks, telemetry) is one step for the scanner.
+
+    All of them have the header bytes of the first, which fix the length; so each begins where the one before it ends.
+    """
+    count = (size - position) // step
+    end = position + count * step
+    for offset in range(4 if data[position + 1] & 0x7F == 126 else 2):
+        if data[position + offset : end : step].count(data[position + offset]) != count:
+            return 1
+    return count
+
+
 def reserved_bits(extensions: bytes | None) -> int:
     """Which reserved bits a frame may carry, given the negotiated Sec-WebSocket-Extensions of the 101."""
     names = {item.partition(b";")[0].strip().lower() for item in (extensions or b"").split(b",")} - {b""}
@@ -140,8 +153,9 @@ class FrameScanner:
                     length = data[position + 2] << 8 | data[position + 3]
                     step = overhead + length if length > MAX_CONTROL_PAYLOAD else _CLOSER
                 if step > 0:
-                    messages += 1
-                    position += step
+                    run = 1 if position + 2 * step > size else _run(data, position, step, size)
+                    messages += run
+                    position += run * step
                     continue
             end = self._look_closer(data, position, size, kind)
             if end < 0:

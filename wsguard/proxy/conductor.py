@@ -44,6 +44,9 @@ from wsguard.sessions.connection import Connection
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.records import Decided, Result
 
+_NEVER_AUDITED = frozenset((CloseReason.DRAINING, CloseReason.GUARD_FAULT))
+"""What no policy decided: a policy that only audits lets nothing through that the guard could not judge or serve."""
+
 
 @dataclass(slots=True)
 class _Attempt:
@@ -96,7 +99,7 @@ class Conductor:
         decision = await self._decide(attempt)
         audited: Refuse | None = None
         if isinstance(decision, Refuse):
-            if decision.reason is CloseReason.DRAINING or not is_only_audited(attempt.case):
+            if decision.reason in _NEVER_AUDITED or not is_only_audited(attempt.case):
                 return self._refuse(attempt, decision)
             audited, decision = decision, Admit()
         assert attempt.policy is not None  # a handshake that no policy matches is refused, under Audit too
