@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.identity.key_server import KeyServer, document
+from tests.identity.key_server import KeyServer
 from tests.policy.minting import ISSUER, jwks, public_jwk
 from wsguard.identity.finder import KeyFinder
 from wsguard.identity.jwks import JwksCache

@@ -41,6 +41,7 @@ class RedisStream:
         self._start = self._cursor = f"{max(int(since * 1000), 0)}-0".encode()
         self._keep = keep
         self._added: int | None = None  # entries ever added, up to the cursor; None: not known yet
+        self._ended = (0, 0)  # the last id that the stream had given out at the last look
         self._client: aioredis.Redis | None = None
         self._is_waiting = False  # nothing was behind the cursor at the last look
 
@@ -95,10 +96,11 @@ class RedisStream:
         if "entries-added" not in info:
             raise ResponseError("this Redis is older than 7.0")
         is_latest = len(found) < BATCH
-        gap = self._gap(info, len(found)) if is_latest or self._is_behind(info) else None
-        if gap is not None and self._is_behind(info):  # another stream: none of it was read
-            self._cursor, self._added = b"0-0", 0
-            return Batch((), is_latest=False, gap=gap)
+        ended, self._ended = self._ended, _order(info["last-generated-id"])
+        if self._ended < ended:  # another stream: none of it was read
+            self._cursor, self._added, self._is_waiting = b"0-0", 0, False
+            return Batch((), is_latest=False, gap="the stream was lost or made anew")
+        gap = self._gap(info, len(found)) if is_latest else None
         entries = tuple(_entry(entry_id, fields or {}) for entry_id, fields in found)
         if found:
             self._cursor = found[-1][0]
@@ -109,14 +111,8 @@ class RedisStream:
         self._is_waiting = is_latest
         return Batch(entries, is_latest, gap)
 
-    def _is_behind(self, info: Mapping[str, Any]) -> bool:
-        """Where the stream ends before the cursor, which has been in it."""
-        return self._added is not None and self._added > 0 and _order(info["last-generated-id"]) < _order(self._cursor)
-
     def _gap(self, info: Mapping[str, Any], found: int) -> str | None:
         """What is missing, of a look that reached the end."""
-        if self._is_behind(info):
-            return "the stream was lost or made anew: it ends before what was read of it already"
         if self._added is not None:
             missing = info["entries-added"] - self._added - found
             return "entries that were not read yet are gone from the stream" if missing else None
