@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from docs.reference import fields
+from wsguard.policy.cel import VARIABLES
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.profiles import Profile, code_for
 from wsguard.protocol.reasons import Advice, CloseReason
@@ -54,10 +55,17 @@ def lifecycle() -> str:
     return _table(("in phase", "when", "then phase", "and do"), rows)
 
 
+def cel_variables() -> str:
+    """A row a variable of the conditions in CEL."""
+    rows = [(f"`{name}`", f"`{variable.type}`", variable.line) for name, variable in VARIABLES.items()]
+    return _table(("variable", "type", ""), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "close-reasons": close_reasons,
     "close-profiles": close_profiles,
     "lifecycle": lifecycle,
+    "cel-variables": cel_variables,
     "policy-fields": partial(fields, "WebSocketPolicy"),
     "guard-fields": partial(fields, "GuardConfig"),
 }

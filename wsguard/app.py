@@ -51,11 +51,13 @@ from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
 from wsguard.policy.overrides import Overrides
+from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.logout import Logout
@@ -131,6 +133,7 @@ class Guard:
             rng=rng,
         )
         self._health = Health(has_heard=lambda: self._events.is_ready)
+        observer = Observer(self._log, self._metrics)
         self._env = Environment(
             loop=loop,
             clock=clock,
@@ -138,9 +141,10 @@ class Guard:
             registry=self._registry,
             deny_list=self._deny_list,
             timekeeper=Timekeeper(loop, clock),
+            rejudger=Rejudger(clock, observer, self._policies),
             verifier=self._verifier(self._reloader.current),
-            observer=Observer(self._log, self._metrics),
-            policies=lambda: self._reloader.current.policy_set,
+            observer=observer,
+            policies=self._policies,
             is_draining=lambda: self._drainer.is_draining,
             backend=guard.backends[0],
         )
@@ -176,6 +180,7 @@ class Guard:
             watcher = Watcher(self._settings.policies, self._reloader)
             self._in_background("watching the policy files", watcher.run(), closing)
             self._in_background("sampling the loop's lag", sample_loop_lag(self._metrics.loop_lagged), closing)
+            closing.push_async_callback(self._env.rejudger.close)
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
             self._listen_to_signals()
@@ -282,6 +287,10 @@ class Guard:
         logging_spec = result.snapshot.policy_set.guard.logging
         self._log.configure(logging_spec.level.value, logging_spec.format.value)
         self._announce(result.snapshot)
+        self._env.rejudger.reloaded()
+
+    def _policies(self) -> PolicySet:
+        return self._reloader.current.policy_set
 
     def _announce(self, snapshot: Snapshot) -> None:
         for warning in snapshot.warnings:

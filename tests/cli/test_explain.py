@@ -202,3 +202,16 @@ def _said(explain: Explainer, origin: str | None, token: str) -> str:
     with ThreadPoolExecutor() as pool:
         told = pool.submit(explain.json, *arguments).result()
     return str(told["refusal"]["code"]) if told["refusal"] else str(told["result"])
+
+
+def test_a_condition_that_cannot_be_told_is_said(explain: Explainer) -> None:
+    explain.write(policy(SPEC + """  - {name: gold, action: Allow, cel: "claims.tier == 'gold'"}\n"""))
+    arguments = ("--url", URL, "--origin", HOME, "--cookie")
+    golden = explain.json(*arguments, f"session={explain.issuer.token(tier='gold')}")
+    assert golden["result"] == "admitted"
+    assert golden["steps"][-1]["detail"] == "rule 'gold' (Allow)"
+    told = explain.json(*arguments, f"session={explain.issuer.token()}")
+    assert told["result"] == "refused"
+    assert told["steps"][-1]["detail"] == (
+        """no rule matches: defaultAction Deny; the cel of rule 'gold' cannot be told: there is no "tier\""""
+    )

@@ -297,3 +297,14 @@ def test_any_values_are_read_without_an_exception(cookie: str, header: str, para
     found = read_credentials(shake(*safe, target=f"/ws?access_token={param}"), policy(*HIDDEN))
     if not isinstance(found, CredentialConflict):
         erase(shake(*safe, target=f"/ws?access_token={param}").head, found)
+
+
+def test_no_handshake_compares_policies_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reload brings a policy of the same name: a look at what the others read would grow with every one."""
+    versions = [policy({"cookies": [{"name": f"session{number}"}]}) for number in range(3)]
+    monkeypatch.setattr(WebSocketPolicy, "__eq__", None)
+    jar = shake(("Cookie", "session0=a; session1=b; session2=c"))
+    found = [read_credentials(jar, version) for version in versions]
+    assert [[each.token for each in each_found] for each_found in found if isinstance(each_found, tuple)] == [
+        ["a"], ["b"], ["c"],
+    ]  # fmt: skip

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.scanner import FrameScanner, Sender
+from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.half import Half
-from wsguard.proxy.splice import Cause, Close, Splice
+from wsguard.proxy.splice import Splice
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.records import Delivery
 

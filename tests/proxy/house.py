@@ -18,6 +18,7 @@ from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
@@ -47,6 +48,7 @@ class Notebook:
         self.decisions: list[Decided] = []
         self.ends: list[Ended] = []
         self.spares: list[tuple[str, CloseReason]] = []
+        self.rejudgements: list[tuple[int, int]] = []
         self.turned: list[tuple[int, str]] = []
         self.lingered_as: list[Delivery] = []
         self.lingering_now = 0
@@ -62,6 +64,9 @@ class Notebook:
 
     def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
         self.spares.append((connection_id, reason))
+
+    def rejudged(self, judged: int, cut: int) -> None:
+        self.rejudgements.append((judged, cut))
 
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         self.turned.append((status, detail))
@@ -96,6 +101,12 @@ class Facts:
         return tuple(TokenFact(credential, self.identity) for credential in credentials)
 
 
+def policy_set(guard: GuardSpec | None = None, /, **specs: PolicySpec) -> PolicySet:
+    """Policies by name."""
+    policies = (WebSocketPolicy(metadata=Metadata(name=name), spec=spec) for name, spec in specs.items())
+    return PolicySet(tuple(policies), guard or GuardSpec())
+
+
 class House:
     """A door on a free port in front of `backend`, under one policy for every path."""
 
@@ -117,8 +128,8 @@ class House:
         self.clock = TurnableClock()
         self.timekeeper = Timekeeper(loop, self.clock)
         self.registry, self.deny_list = Registry(), DenyList()
-        policy = WebSocketPolicy(metadata=Metadata(name="test"), spec=self.spec)
-        policies = PolicySet((policy,), self.guard)
+        self.policies = policy_set(self.guard, test=self.spec)
+        self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
         env = Environment(
             loop=loop,
             clock=self.clock,
@@ -126,9 +137,10 @@ class House:
             registry=self.registry,
             deny_list=self.deny_list,
             timekeeper=self.timekeeper,
+            rejudger=self.rejudger,
             verifier=self.facts,
             observer=self.notebook,
-            policies=lambda: policies,
+            policies=lambda: self.policies,
             is_draining=lambda: self.draining,
             backend=Backend(url=self.backend_url),
         )
@@ -143,6 +155,7 @@ class House:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.timekeeper.stop()
+        await self.rejudger.close()
         self.server.close()
         for connection in self.registry:
             connection.link.cut(CloseReason.TERMINATED)
@@ -156,6 +169,11 @@ class House:
         """Wait until nobody is registered, watched or lingering any more."""
         await eventually(lambda: not len(self.registry) and not self.notebook.lingering_now, what="an empty house")
         assert not self.timekeeper._watched
+
+    def reload(self, **specs: PolicySpec) -> None:
+        """Put other policies in force, by name."""
+        self.policies = policy_set(self.guard, **specs)
+        self.rejudger.reloaded()
 
     async def end(self) -> Ended:
         """The first connection's end."""

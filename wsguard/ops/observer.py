@@ -66,6 +66,10 @@ class Observer:
             "cut_spared", connection_id=connection_id, policy=policy, reason=reason.token, detail=detail or None
         )
 
+    def rejudged(self, judged: int, cut: int) -> None:
+        """The policies have changed, and live connections were judged again."""
+        self._log.event("connections_rejudged", judged=judged, cut=cut)
+
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         """A request got a plain HTTP answer of the guard's own."""
         self._metrics.turned_away(status)

@@ -96,6 +96,18 @@ def read_credentials(handshake: Handshake, policy: WebSocketPolicy) -> tuple[Cre
     return tuple(found)
 
 
+def readers(policy: WebSocketPolicy, credential: Credential) -> tuple[JwtProvider, ...]:
+    """The providers of `policy` that look where `credential` was found, whichever policy it was read for."""
+    names = {
+        name
+        for place, providers, _ in _places(policy)
+        if (place.kind, place.name) == (credential.kind, credential.name)
+        for name in providers
+    }
+    providers = policy.spec.jwt.providers if policy.spec.jwt is not None else ()
+    return tuple(provider for provider in providers if provider.name in names)
+
+
 def erase(head: RequestHead, credentials: Iterable[Credential]) -> RequestHead:
     """`head` less the credentials that are not to be forwarded; whatever else it says keeps every byte."""
     hidden = [credential for credential in credentials if not credential.forward]
@@ -131,9 +143,33 @@ def _without_offers(headers: Headers, offered: set[bytes]) -> Iterator[tuple[byt
             yield key, rest
 
 
-@lru_cache(maxsize=256)
+class _One:
+    """A policy as a key that equals only itself.
+
+    Every version of a policy has the hash of its name, and to compare two by value takes longer than to read a request:
+    after some reloads a cache by value would cost each handshake milliseconds.
+    """
+
+    __slots__ = ("policy",)
+
+    def __init__(self, policy: WebSocketPolicy) -> None:
+        self.policy = policy
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _One) and self.policy is other.policy
+
+    def __hash__(self) -> int:
+        return id(self.policy)
+
+
 def _places(policy: WebSocketPolicy) -> tuple[tuple[_Place, tuple[str, ...], bool], ...]:
     """Each place once, with the providers that read it, and whether all of them let the backend see it."""
+    return _places_of(_One(policy))
+
+
+@lru_cache(maxsize=256)
+def _places_of(one: _One) -> tuple[tuple[_Place, tuple[str, ...], bool], ...]:
+    policy = one.policy
     names: dict[_Place, list[str]] = {}
     hidden: set[_Place] = set()
     for provider in policy.spec.jwt.providers if policy.spec.jwt is not None else ():

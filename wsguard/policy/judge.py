@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wsguard.policy.authorization import authorize
+from wsguard.policy.authorization import Caller, authorize
 from wsguard.policy.credentials import Credential, CredentialConflict
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
@@ -30,9 +30,13 @@ _WITHOUT_POLICY = OriginSpec()
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A check that has nothing against the handshake. `detail` is a sentence for `explain`."""
+    """A check that has nothing against the handshake. `detail` is a sentence for `explain`.
+
+    `warning` is what the log of an admission should say all the same; empty: nothing.
+    """
 
     detail: str
+    warning: str = ""
 
 
 @dataclass(slots=True)
@@ -68,18 +72,19 @@ Check = Callable[[Case], Passed | Refuse]
 
 def judge_early(case: Case) -> Refuse | None:
     """The first early check that refuses, or None."""
-    return _first_refusal(EARLY, case)
+    refusal, _ = _walk(EARLY, case)
+    return refusal
 
 
-def judge(case: Case) -> Decision:
-    """The verdict, once the early checks have passed and the facts are in."""
-    refusal = _first_refusal(LATE, case)
+def judge(case: Case, checks: Sequence[tuple[str, Check]] | None = None) -> Decision:
+    """The verdict of `checks` (None: LATE), once the early checks have passed and the facts are in."""
+    refusal, warning = _walk(LATE if checks is None else checks, case)
     if refusal is not None:
         return refusal
     identities = case.identities
     identity = identities[0] if identities else None
     expiries = [who.expires_at for who in identities if who.expires_at is not None]
-    return Admit(identity, _identity_headers(case, identity), min(expiries, default=None))
+    return Admit(identity, _identity_headers(case, identity), min(expiries, default=None), warning)
 
 
 def is_only_audited(case: Case) -> bool:
@@ -92,12 +97,16 @@ def is_only_audited(case: Case) -> bool:
     return isinstance(check_host(case), Passed) and not isinstance(case.credentials, CredentialConflict)
 
 
-def _first_refusal(checks: Sequence[tuple[str, Check]], case: Case) -> Refuse | None:
+def _walk(checks: Sequence[tuple[str, Check]], case: Case) -> tuple[Refuse | None, str]:
+    """The first refusal, or None and what the checks that passed have to say for the log."""
+    warnings = []
     for _, check in checks:
         result = check(case)
         if isinstance(result, Refuse):
-            return result
-    return None
+            return result, ""
+        if result.warning:
+            warnings.append(result.warning)
+    return None, "; ".join(warnings)
 
 
 def _identity_headers(case: Case, identity: Identity | None) -> tuple[tuple[bytes, bytes], ...]:
@@ -192,8 +201,19 @@ def check_authorization(case: Case) -> Passed | Refuse:
     """The policy's rules, the first that matches decides."""
     spec = case.policy.spec.authorization if case.policy else None
     identity = case.identities[0] if case.identities else None
-    ruling = authorize(spec, identity, case.effective.client_ip)
-    return Passed(ruling.by) if ruling.allowed else Refuse(CloseReason.NOT_AUTHORIZED, ruling.by)
+    origin = case.handshake.origin
+    caller = Caller(
+        identity,
+        case.effective.client_ip,
+        host=case.effective.authority.host,
+        path=case.handshake.path,
+        origin=None if origin is None else origin.decode("latin-1"),
+        now=case.now,
+    )
+    ruling = authorize(spec, caller)
+    if not ruling.allowed:
+        return Refuse(CloseReason.NOT_AUTHORIZED, ruling.detail)
+    return Passed(ruling.detail, ruling.unclear)
 
 
 EARLY: tuple[tuple[str, Check], ...] = (("origin", check_origin), ("host", check_host), ("policy", check_policy))
@@ -203,6 +223,8 @@ LATE: tuple[tuple[str, Check], ...] = (
     ("deny-list", check_deny_list),
     ("authorization", check_authorization),
 )
+AGAIN = tuple(row for row in LATE if row[1] is not check_deny_list)
+"""LATE for a connection that is already in."""
 
 
 def _text(origin: bytes) -> str:

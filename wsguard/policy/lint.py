@@ -97,7 +97,7 @@ def check_authorization(policy: WebSocketPolicy) -> Iterator[Finding]:
             yield Finding((*path, "rules", i), "never asked: a rule before it is about everyone")
         if rule.principal is not None:
             yield from _check_principal(rule.principal, providers, (*path, "rules", i, "principal"))
-        is_decided = is_decided or rule.principal is None
+        is_decided = is_decided or (rule.principal is None and rule.cel is None)
 
 
 def _check_outcome(spec: Authorization, path: tuple[str, ...]) -> Iterator[Finding]:

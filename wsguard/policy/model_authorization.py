@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
+from wsguard.policy.cel import MAX_LENGTH, CelExpression
 from wsguard.policy.fields import Cidr, Name, Text
-from wsguard.policy.model_base import Model
+from wsguard.policy.model_base import Model, read_as
 
 
 class Action(Enum):
@@ -50,14 +51,20 @@ class Principal(Model):
 class Rule(Model):
     """One rule; the first that matches decides."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"cel"})
-
     name: Text | None = None
     """The rule's name in logs."""
     action: Action
     """What it says: Allow or Deny."""
     principal: Principal | None = None
     """Who it is about; absent: everyone."""
+    cel: (
+        Annotated[
+            CelExpression,
+            *read_as(CelExpression, CelExpression.parse, "an expression", minLength=1, maxLength=MAX_LENGTH),
+        ]
+        | None
+    ) = None
+    """A condition that must hold as well, in CEL; needs the extra `[cel]`."""
 
 
 class Authorization(Model):

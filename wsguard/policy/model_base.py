@@ -97,17 +97,6 @@ def written(default: Any, text: Any, **limits: Any) -> Any:
     return Field(default=default, json_schema_extra={"default": text}, **limits)
 
 
-def not_yet(*words: str) -> BeforeValidator:
-    """Words that belong to the policy language and that this version refuses as the value of a field."""
-
-    def read(value: object) -> object:
-        if value in words:
-            raise ValueError(f'"{value}" is not supported yet')
-        return value
-
-    return BeforeValidator(read)
-
-
 def short_for(key: str, kind: Any) -> BeforeValidator:
     """In a list, a bare string is short for a mapping with that string under `key`."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, JsonValue
 
 from wsguard.policy.fields import Count, Duration, PositiveDuration, duration
-from wsguard.policy.model_base import Model, not_yet, read_as, shorten
+from wsguard.policy.model_base import Model, read_as, shorten
 from wsguard.protocol.profiles import Profile
 from wsguard.protocol.reasons import REASON_BY_TOKEN, Advice, CloseReason, is_sendable
 
@@ -47,6 +47,7 @@ class OnReload(Enum):
     """What becomes of live connections when policies change."""
 
     KEEP = "Keep"
+    REJUDGE = "Rejudge"
 
 
 _SENT: list[JsonValue] = [reason.token for reason in CloseReason if reason.advice is not Advice.NOTHING]
@@ -84,8 +85,8 @@ class Session(Model):
     """How long a connection may go without a data message; absent: any time."""
     clock_skew: Duration = duration("30s")
     """How far the clocks of issuer and guard may differ; a connection is cut at `exp` plus this."""
-    on_reload: Annotated[OnReload, not_yet("Rejudge")] = OnReload.KEEP
-    """What becomes of live connections when policies change."""
+    on_reload: OnReload = OnReload.KEEP
+    """What becomes of live connections when policies change: Keep, or Rejudge by the new ones."""
 
 
 class Rejection(Model):

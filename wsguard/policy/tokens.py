@@ -131,6 +131,16 @@ def verify(
     return identity
 
 
+def accept_again(identity: Identity, provider: JwtProvider) -> Identity | TokenProblem:
+    """Whom the claims of a verified `identity` speak for as `provider` has them; signature and times are not asked."""
+    try:
+        again = _identity(identity.claims, provider, identity.source)
+        _check_audience(identity.claims, provider)
+    except _Refused as refused:
+        return refused.problem
+    return again
+
+
 def still_valid(identity: Identity, now: float, clock_skew: float) -> bool:
     """True while the token behind a verified `identity` would pass the time checks of `verify` again."""
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from wsguard.policy.decision import Admit, Refuse
+from wsguard.policy.judge import Case
 from wsguard.policy.model import Enforcement, WebSocketPolicy
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
-from wsguard.proxy.splice import Cause, Close
 from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
 from wsguard.sessions.connection import Connection, Traffic
@@ -20,26 +22,22 @@ _POLICY_CUTS = frozenset(
 class Admission:
     """Owns one splice: gives it words for its cuts, and takes its end to everyone who must know."""
 
-    __slots__ = ("_env", "_opened", "_policy", "connection")
+    __slots__ = ("_env", "_opened", "connection", "policy")
 
     connection: Connection
+    policy: WebSocketPolicy
 
     def __init__(self, env: Environment, policy: WebSocketPolicy) -> None:
         self._env = env
-        self._policy = policy
+        self.policy = policy
         self._opened = env.clock.monotonic()
 
-    def enter(self, connection: Connection) -> None:
-        """Register, then look again: a logout may have come between the verdict and now."""
-        env, session, link = self._env, self._policy.spec.session, connection.link
+    def enter(self, connection: Connection, case: Case) -> None:
+        """Register, then look again: a logout or a reload may have come between the verdict on `case` and now."""
+        env, link = self._env, connection.link
         self.connection = connection
         env.registry.add(connection)
-        bounds = Bounds(
-            expires_at=connection.expires_at,
-            ends_at=self._opened + session.max_connection_duration,
-            idle_timeout=session.idle_timeout,
-        )
-        env.timekeeper.watch(connection.id, link, bounds)
+        bounds = self._watch()
         identity, now = connection.identity, env.clock.wall()
         if identity is not None and env.deny_list.denies(identity, now):
             link.cut(CloseReason.LOGGED_OUT)
@@ -49,21 +47,57 @@ class Admission:
             link.cut(reason)
         if env.is_draining():
             link.cut(CloseReason.DRAINING)
+        env.rejudger.enter(self, case)
+
+    def move(self, policy: WebSocketPolicy, admit: Admit) -> None:
+        """Live on under `policy`, which admits the connection as well, and within its bounds."""
+        connection, expires_at = self.connection, admit.expires_at
+        self._env.registry.remove(connection.id)  # it is found there by policy and identity
+        self.policy, connection.policy = policy, policy.name
+        connection.identity = admit.identity or connection.identity
+        connection.expires_at = None if expires_at is None else expires_at + policy.spec.session.clock_skew
+        self._env.registry.add(connection)
+        self._env.timekeeper.forget(connection.id)
+        self._watch()
+
+    def spare(self, policy: WebSocketPolicy, refusal: Refuse) -> None:
+        """Live on under `policy`, which would not admit the connection, but only audits."""
+        connection = self.connection
+        self._env.observer.spared(connection.id, policy.name, refusal.reason, refusal.detail)
+        expires_at = connection.expires_at
+        skew = self.policy.spec.session.clock_skew
+        self.move(policy, Admit(expires_at=None if expires_at is None else expires_at - skew))
+
+    def cut(self, policy: WebSocketPolicy | None, reason: CloseReason, detail: str) -> None:
+        """End the connection in the words of `policy`; None: of the one that it lives under."""
+        self.policy = policy or self.policy
+        self.connection.link.cut(reason, detail)
 
     def close_for(self, reason: CloseReason) -> Close | None:
         """The words of a cut; None where the policy only audits such cuts."""
-        env, spec = self._env, self._policy.spec
+        env, spec = self._env, self.policy.spec
         if spec.enforcement is Enforcement.AUDIT and reason in _POLICY_CUTS:
-            env.observer.spared(self.connection.id, self._policy.name, reason, "the policy only audits")
+            env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
             return None
         guard = env.policies().guard
         return word(reason, spec.rejection, guard, env.rng, population=len(env.registry))
+
+    def _watch(self) -> Bounds:
+        connection, session = self.connection, self.policy.spec.session
+        bounds = Bounds(
+            expires_at=connection.expires_at,
+            ends_at=self._opened + session.max_connection_duration,
+            idle_timeout=session.idle_timeout,
+        )
+        self._env.timekeeper.watch(connection.id, connection.link, bounds)
+        return bounds
 
     def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
         """Leave the registry and tell the observer, once."""
         env, connection = self._env, self.connection
         env.registry.remove(connection.id)
         env.timekeeper.forget(connection.id)
+        env.rejudger.forget(connection.id)
         env.observer.ended(
             Ended(
                 connection_id=connection.id,

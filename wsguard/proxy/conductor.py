@@ -41,11 +41,12 @@ from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
 from wsguard.proxy.takeover import HANDED_OVER, take_over
 from wsguard.sessions.connection import Connection
-from wsguard.sessions.identity import Identity
 from wsguard.sessions.records import Decided, Result
 
 _NEVER_AUDITED = frozenset((CloseReason.DRAINING, CloseReason.GUARD_FAULT))
 """What no policy decided: a policy that only audits lets nothing through that the guard could not judge or serve."""
+
+_NOBODY = Admit()
 
 
 @dataclass(slots=True)
@@ -185,12 +186,12 @@ class Conductor:
         client.transport, early = take_over(attempt.request, client)
         backend.transport = backend_transport
         backend_transport.set_protocol(backend)
-        self._record(attempt, "audited" if audited else "admitted", audited, identity=admit.identity)
+        self._record(attempt, "audited" if audited else "admitted", audited, admit=admit)
         switching = switching_protocols(
             attempt.handshake.key, _with_subprotocol(answer.headers, attempt.handshake, offered)
         )
         splice.open(client, backend, switching)
-        admission.enter(self._connection(attempt, policy, admit, splice))
+        admission.enter(self._connection(attempt, policy, admit, splice), attempt.case)
         splice.begin(answer.tail, early)
         return HANDED_OVER
 
@@ -223,7 +224,7 @@ class Conductor:
         result: Result,
         refusal: Refuse | None,
         code: int = 0,
-        identity: Identity | None = None,
+        admit: Admit = _NOBODY,
     ) -> None:
         origin, known = attempt.handshake.origin, attempt.case.identities
         self._env.observer.decided(
@@ -233,12 +234,12 @@ class Conductor:
                 result=result,
                 reason=refusal.reason if refusal else None,
                 code=code,
-                detail=refusal.detail if refusal else "",
+                detail=refusal.detail if refusal else admit.warning,
                 origin=origin.decode("latin-1") if origin is not None else None,
                 client_ip=str(attempt.case.effective.client_ip or "unknown"),
                 host=str(attempt.case.effective.authority),
                 path=attempt.handshake.path,
-                identity=identity or (known[0] if known else None),
+                identity=admit.identity or (known[0] if known else None),
                 duration=self._env.clock.monotonic() - attempt.started,
             )
         )

@@ -16,6 +16,7 @@ from wsguard.policy.model import Backend, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
@@ -48,6 +49,10 @@ class Observer(Protocol):
 
     def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
         """A policy that only audits would have cut this connection."""
+        ...
+
+    def rejudged(self, judged: int, cut: int) -> None:
+        """The policies have changed, and live connections were judged again."""
         ...
 
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
@@ -85,6 +90,7 @@ class Environment:
     registry: Registry
     deny_list: DenyList
     timekeeper: Timekeeper
+    rejudger: Rejudger
     verifier: Verifier
     observer: Observer
     policies: Callable[[], PolicySet]

@@ -8,15 +8,40 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD
 from wsguard.protocol.scanner import FrameScanner
 
-if TYPE_CHECKING:
-    from wsguard.proxy.splice import Splice
-
 _LINGER_0 = struct.pack("ii", 1, 0)
+
+
+class HalfOwner(Protocol):
+    """Whom a half tells what came in (the splice), and asks for the other half."""
+
+    def other(self, half: Half) -> Half | None:
+        """The opposite half, or None."""
+        ...
+
+    def touch(self) -> None:
+        """A data message, or a part of a long one, has passed."""
+        ...
+
+    def halted(self, half: Half) -> None:
+        """The scanner of `half` saw a Close, or a violation."""
+        ...
+
+    def injected(self, half: Half) -> None:
+        """The Close that waited for a boundary of `half` is on its way."""
+        ...
+
+    def eof(self, half: Half) -> None:
+        """The peer of `half` sent its FIN."""
+        ...
+
+    def lost(self, half: Half, exc: Exception | None) -> None:
+        """The transport of `half` is gone."""
+        ...
 
 
 class Half(asyncio.Protocol):
@@ -42,7 +67,7 @@ class Half(asyncio.Protocol):
 
     transport: asyncio.Transport  # set by whoever hands it over: connection_made was somebody else's
 
-    def __init__(self, splice: Splice, scanner: FrameScanner, is_client: bool) -> None:
+    def __init__(self, splice: HalfOwner, scanner: FrameScanner, is_client: bool) -> None:
         self.splice = splice
         self.scanner = scanner
         self.is_client = is_client

@@ -19,9 +19,10 @@ from wsguard.protocol.http import Headers
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.scanner import FrameScanner, Sender
 from wsguard.protocol.upgrade import switching_protocols
+from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import Half
-from wsguard.proxy.splice import Cause, Close, Splice
+from wsguard.proxy.splice import Splice
 from wsguard.proxy.takeover import HANDED_OVER, take_over
 from wsguard.proxy.wording import word
 from wsguard.sessions.connection import Traffic

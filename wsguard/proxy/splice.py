@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from wsguard.protocol.closing import close_frame
 from wsguard.protocol.reasons import GOING_AWAY, CloseReason
+from wsguard.proxy.endings import Cause, Close, Owner
 from wsguard.proxy.half import Half
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.lifecycle import Command, Event, Phase, step
@@ -26,37 +25,6 @@ REST_OF_FRAME = 65_536
 """Bytes of an unfinished frame that are read on towards a client that is not reading, so that its Close can follow."""
 
 _PASSING = frozenset((Phase.OPEN, Phase.CLIENT_CLOSING, Phase.BACKEND_CLOSING, Phase.HALF_CLOSED))
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """What ended a connection, fixed when it struck. `code` is on the wire, the peer's own where it closed."""
-
-    initiator: Initiator
-    reason: CloseReason
-    code: int
-    detail: str
-    phase: Phase
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """A Close of the guard's own: the code and reason text for the client."""
-
-    code: int
-    text: str
-
-
-class Owner(Protocol):
-    """What a splice asks of whoever made it."""
-
-    def close_for(self, reason: CloseReason) -> Close | None:
-        """The words of a cut; None: this policy only audits, and the cut is not to happen."""
-        ...
-
-    def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
-        """The connection is over: called exactly once."""
-        ...
 
 
 class Splice:

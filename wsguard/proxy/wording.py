@@ -8,7 +8,7 @@ from wsguard.policy.model import Detail, GuardSpec, Rejection
 from wsguard.protocol.closing import Codebook
 from wsguard.protocol.profiles import advice_for
 from wsguard.protocol.reasons import CloseReason
-from wsguard.proxy.splice import Close
+from wsguard.proxy.endings import Close
 from wsguard.sessions.drain import retry_after
 
 

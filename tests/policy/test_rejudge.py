@@ -1,0 +1,196 @@
+"""What other policies say of a connection that is already in, and what is kept of it to ask them."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from textwrap import indent
+from typing import Any
+
+import pytest
+
+from wsguard.policy.credentials import Credential, read_credentials
+from wsguard.policy.decision import Admit, Decision, Refuse
+from wsguard.policy.effective import Effective
+from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
+from wsguard.policy.load import load
+from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.rejudge import kept, rejudge
+from wsguard.policy.tokens import TokenFact, TokenProblem
+from wsguard.policy.yaml_source import SourceText
+from wsguard.protocol.authority import Authority
+from wsguard.protocol.handshake import Handshake, read_handshake
+from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.identity import Identity
+
+NOW = 1_000_000.0
+TOKEN = "secret-token"
+CLAIMS = {"iss": "https://idp.test", "aud": "chat", "sub": "ann", "iat": NOW, "exp": NOW + 600, "tier": "gold"}
+PROVIDER = (
+    "{name: corp, issuer: https://idp.test, audiences: [chat], algorithms: [HS256], localSecretFile: key, "
+    "extractFrom: {cookies: [session]}}"
+)
+JWT = f"jwt: {{providers: [{PROVIDER}]}}"
+
+
+def policies(*specs: str, match: str = "{hostnames: [app.test]}") -> PolicySet:
+    """One policy whose spec is made of these lines."""
+    spec = indent("\n".join((f"match: {match}", *specs)), "  ")
+    head = "apiVersion: wsguard.dev/v1\nkind: WebSocketPolicy\nmetadata: {name: chat}\nspec:\n"
+    result = load([SourceText("p.yaml", head + spec)])
+    assert result.policy_set is not None, result.errors
+    return result.policy_set
+
+
+def handshake(*fields: tuple[str, str], origin: str | None = "https://app.test") -> Handshake:
+    usual = [("Host", "app.test"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
+    usual += [("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Sec-WebSocket-Version", "13")]
+    usual += [("Origin", origin)] if origin else []
+    raw = tuple((name.encode(), value.encode()) for name, value in (*usual, *fields))
+    read = read_handshake(RequestHead("GET", f"/ws?access_token={TOKEN}", (1, 1), Headers(raw)))
+    assert isinstance(read, Handshake)
+    return read
+
+
+def admitted(by: PolicySet, *fields: tuple[str, str], origin: str | None = "https://app.test", **claims: Any) -> Case:
+    """What is kept of a handshake that `by` admitted; its cookie holds a good token."""
+    fields = fields or (("Cookie", f"session={TOKEN}"),)
+    case = _case(by, handshake(*fields, origin=origin))
+    assert case.policy is not None
+    credentials = read_credentials(case.handshake, case.policy)
+    assert isinstance(credentials, tuple)
+    case.credentials = credentials
+    case.facts = tuple(TokenFact(credential, _identity(credential, claims)) for credential in credentials)
+    assert judge_early(case) is None
+    assert isinstance(judge(case), Admit)
+    return kept(case)
+
+
+def _case(by: PolicySet, shaken: Handshake) -> Case:
+    effective = Effective(IPv4Address("192.0.2.7"), "https", Authority("app.test", None), False)
+    return Case(shaken, effective, by.find(effective.authority, shaken.path), by, NOW, DenyList())
+
+
+def _identity(credential: Credential, claims: dict[str, Any]) -> Identity:
+    claims = {**CLAIMS, **claims}
+    return Identity(
+        "corp", "https://idp.test", claims["sub"], credential.source, expires_at=claims["exp"], claims=claims
+    )
+
+
+def verdict(case: Case, by: PolicySet, now: float = NOW + 60) -> Decision:
+    return rejudge(case, by, now)[1]
+
+
+def reason(case: Case, by: PolicySet, now: float = NOW + 60) -> CloseReason | None:
+    decision = verdict(case, by, now)
+    return decision.reason if isinstance(decision, Refuse) else None
+
+
+def test_what_is_kept_holds_no_secret_and_no_query() -> None:
+    case = admitted(policies(JWT), ("Cookie", f"session={TOKEN}; other=private"), ("Authorization", f"Basic {TOKEN}"))
+    assert isinstance(case.credentials, tuple)
+    told = repr([case.handshake, case.credentials, case.facts, [each.token for each in case.credentials]])
+    for secret in (TOKEN, "private", "access_token"):
+        assert secret not in told
+    assert case.identities[0].subject == "ann"
+
+
+def test_the_same_policies_say_the_same_again_and_again() -> None:
+    case = admitted(policies(JWT))
+    for _ in range(2):
+        case, decision = rejudge(case, policies(JWT), NOW + 60)
+        assert isinstance(decision, Admit)
+        assert decision.identity == case.identities[0]
+        assert decision.expires_at == NOW + 600
+
+
+@pytest.mark.parametrize(
+    ("specs", "expected"),
+    [
+        (('origin: {allowOrigins: ["https://other.test"]}', JWT), CloseReason.ORIGIN_DENIED),
+        ((JWT, "authorization: {rules: [{action: Allow, cel: \"claims.tier == 'tin'\"}]}"), CloseReason.NOT_AUTHORIZED),
+        ((JWT, "authorization: {rules: [{action: Allow, cel: \"claims.tier == 'gold'\"}]}"), None),
+        ((JWT.replace("idp.test", "other.test"),), CloseReason.SESSION_INVALID),
+        ((JWT.replace("[chat]", "[mail]"),), CloseReason.SESSION_INVALID),
+        ((JWT.replace("[session]", "[login]"),), CloseReason.SESSION_INVALID),
+        ((JWT.replace("name: corp", "name: renamed"),), None),
+        ((JWT.replace("jwt: {", "jwt: {optional: true, ").replace("[session]", "[login]"),), None),
+        ((), None),
+    ],
+)
+def test_other_policies_have_their_say(specs: tuple[str, ...], expected: CloseReason | None) -> None:
+    assert reason(admitted(policies(JWT)), policies(*specs)) is expected
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ("{hostnames: [app.test, other.test]}", None),
+        ("{hostnames: [app.test], paths: [{type: PathPrefix, value: /ws}]}", None),
+        ("{hostnames: [app.test], paths: [{type: PathPrefix, value: /other}]}", CloseReason.NO_POLICY),
+        ("{hostnames: [other.test]}", CloseReason.NO_POLICY),
+    ],
+)
+def test_where_no_policy_speaks_any_more(match: str, expected: CloseReason | None) -> None:
+    assert reason(admitted(policies(JWT)), policies(JWT, match=match)) is expected
+
+
+def test_a_token_that_only_the_old_skew_let_live_has_expired() -> None:
+    case = admitted(policies(JWT, "session: {clockSkew: 5m}"))
+    late = NOW + 600 + 60
+    assert reason(case, policies(JWT, "session: {clockSkew: 5m}"), late) is None
+    assert reason(case, policies(JWT), late) is CloseReason.SESSION_EXPIRED
+
+
+def test_an_anonymous_connection_where_a_login_is_demanded_now() -> None:
+    case = admitted(policies(), ("X-Nothing", "1"))
+    assert reason(case, policies(JWT)) is CloseReason.SESSION_INVALID
+
+
+def test_who_is_renamed_is_found_by_the_new_name() -> None:
+    decision = verdict(admitted(policies(JWT)), policies(JWT.replace("name: corp", "name: renamed")))
+    assert isinstance(decision, Admit)
+    assert decision.identity is not None
+    assert decision.identity.provider == "renamed"
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (("Cookie", "a=b"), CloseReason.ORIGIN_DENIED),
+        (("Authorization", "Basic YTpi"), CloseReason.ORIGIN_DENIED),
+        (("Authorization", "Bearer x"), None),
+        (("X-Nothing", "1"), None),
+    ],
+)
+def test_whether_a_browser_may_have_sent_it_is_remembered(field: tuple[str, str], expected: CloseReason | None) -> None:
+    case = admitted(policies("origin: {missing: Allow}"), field, origin=None)
+    assert reason(case, policies()) is expected
+
+
+def test_a_full_deny_list_throws_nobody_out() -> None:
+    case = admitted(policies(JWT))
+    case.deny_list = DenyList(max_entries=0)
+    case.deny_list.deny_sid(None, "s", NOW)
+    assert case.deny_list.overflowed(NOW)
+    assert reason(case, policies(JWT)) is None
+
+
+def test_a_policy_that_audits_only_says_so() -> None:
+    by = policies(JWT, 'origin: {allowOrigins: ["https://other.test"]}', "enforcement: Audit")
+    again, decision = rejudge(admitted(policies(JWT)), by, NOW)
+    assert isinstance(decision, Refuse)
+    assert is_only_audited(again)
+
+
+def test_a_bad_token_that_was_only_audited_is_no_better_now() -> None:
+    by = policies(JWT, "enforcement: Audit")
+    case = _case(by, handshake(("Cookie", f"session={TOKEN}")))
+    assert case.policy is not None
+    credentials = read_credentials(case.handshake, case.policy)
+    assert isinstance(credentials, tuple)
+    case.credentials = credentials
+    case.facts = [TokenFact(each, TokenProblem(CloseReason.CREDENTIAL_INVALID, "forged")) for each in credentials]
+    assert reason(kept(case), policies(JWT)) is CloseReason.SESSION_INVALID

@@ -1,0 +1,86 @@
+"""The verdict on a connection that is already in, when the policies have changed (`session.onReload: Rejudge`).
+
+Law: what is kept of a handshake for this holds no secret. So a signature is not verified again, and a credential that
+only the new policy would have looked for is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from wsguard.policy.credentials import Credential, CredentialConflict, readers
+from wsguard.policy.decision import Decision, Refuse
+from wsguard.policy.judge import AGAIN, Case, check_policy, judge, judge_early
+from wsguard.policy.model import MissingOrigin, WebSocketPolicy
+from wsguard.policy.origin import is_missing_denied
+from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.tokens import TokenFact, accept_again
+from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.identity import Identity
+
+# Of the head, all that is asked again is whether it carried what browsers send by themselves.
+_PLAIN = RequestHead("GET", "/", (1, 1), Headers())
+_AMBIENT = RequestHead("GET", "/", (1, 1), Headers(((b"cookie", b""),)))
+
+_OF_A_SESSION = {
+    CloseReason.CREDENTIAL_EXPIRED: CloseReason.SESSION_EXPIRED,
+    CloseReason.CREDENTIAL_INVALID: CloseReason.SESSION_INVALID,
+    CloseReason.CREDENTIAL_MISSING: CloseReason.SESSION_INVALID,
+}
+"""What is said at the door of a credential is, of a live connection, said of its session."""
+
+
+def kept(case: Case) -> Case:
+    """What is kept of an admitted `case`: no cookie, no token, no query; who it is, from where and for what."""
+    ambient = is_missing_denied(MissingOrigin.DENY_WITH_COOKIE, case.handshake.head)
+    handshake = replace(
+        case.handshake,
+        head=_AMBIENT if ambient else _PLAIN,
+        key=b"",
+        subprotocols=(),
+        extensions=None,
+    )
+    facts = tuple(TokenFact(_without_token(fact.credential), fact.outcome) for fact in case.facts)
+    return replace(case, handshake=handshake, credentials=_credentials(facts, case.credentials), facts=facts)
+
+
+def rejudge(case: Case, policies: PolicySet, now: float) -> tuple[Case, Decision]:
+    """The verdict of `policies` on a `case` that was kept, at `now` (seconds since the epoch), and the case it was.
+
+    The deny-list is not asked: a logout has cut its connections, and one that is full keeps out, it does not throw out.
+    """
+    policy = policies.find(case.effective.authority, case.handshake.path)
+    facts = tuple(_facts(policy, case.facts))
+    credentials = _credentials(facts, case.credentials)
+    again = replace(case, policy=policy, policies=policies, now=now, credentials=credentials, facts=facts)
+    unspoken = check_policy(again)  # first: it was admitted once, and nothing is to be hidden from it
+    decision = unspoken if isinstance(unspoken, Refuse) else judge_early(again) or judge(again, AGAIN)
+    if isinstance(decision, Refuse):
+        decision = replace(decision, reason=_OF_A_SESSION.get(decision.reason, decision.reason))
+    return again, decision
+
+
+def _facts(policy: WebSocketPolicy | None, facts: Iterable[TokenFact]) -> Iterator[TokenFact]:
+    """The facts about credentials that `policy` looks for."""
+    for fact in facts:
+        providers = readers(policy, fact.credential) if policy is not None else ()
+        if not providers:
+            continue
+        outcome = fact.outcome
+        if isinstance(outcome, Identity):
+            outcomes = [accept_again(outcome, provider) for provider in providers]
+            good = (each for each in outcomes if isinstance(each, Identity))
+            outcome = next(good, outcomes[-1])
+        yield TokenFact(fact.credential, outcome)
+
+
+def _credentials(
+    facts: Iterable[TokenFact], found: tuple[Credential, ...] | CredentialConflict
+) -> tuple[Credential, ...] | CredentialConflict:
+    return found if isinstance(found, CredentialConflict) else tuple(fact.credential for fact in facts)
+
+
+def _without_token(credential: Credential) -> Credential:
+    return replace(credential, token="", offered=None)
