@@ -8,7 +8,7 @@ Details may quote header parameters, the issuer and the audience; never the toke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wsguard.policy.credentials import Credential
@@ -138,7 +138,7 @@ def accept_again(identity: Identity, provider: JwtProvider) -> Identity | TokenP
         _check_audience(identity.claims, provider)
     except _Refused as refused:
         return refused.problem
-    return again
+    return replace(again, cookie=identity.cookie)  # no claim: it is still to be found by its cookie
 
 
 def still_valid(identity: Identity, now: float, clock_skew: float) -> bool:
