@@ -1,7 +1,7 @@
 """`make docs`: writes again, inside the documents, what the code already says.
 
-A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`. tests/docs/test_generated.py fails when one is
-stale.
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`; tests/docs/test_generated.py fails when
+one is stale.
 """
 
 from __future__ import annotations

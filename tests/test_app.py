@@ -57,17 +57,17 @@ async def test_a_request_under_way_is_finished_before_the_end(backend: Recording
         await reply(200, b"late")(conversation, head)
 
     backend.respond = late
-    async with Guard(backend, {"guard.yaml": CONFIG.format(window="30s"), "policy.yaml": policy()}) as guard:
-        async with aiohttp.ClientSession() as session:
-            answer = asyncio.create_task(session.get(f"{guard.url}/slow"))
-            await eventually(lambda: backend.conversations and backend.conversations[0].requests)
-            ending = asyncio.create_task(guard.terminate())
-            await guard.log({"event": "drain_finished"})
-            await stays(lambda: not answer.done() and not ending.done(), 2.5)  # longer than any bound of its own
-            released.set()
-            async with await answer as response:
-                assert (response.status, await response.read()) == (200, b"late")
-            assert await ending == 0
+    config = {"guard.yaml": CONFIG.format(window="30s"), "policy.yaml": policy()}
+    async with Guard(backend, config) as guard, aiohttp.ClientSession() as session:
+        answer = asyncio.create_task(session.get(f"{guard.url}/slow"))
+        await eventually(lambda: backend.conversations and backend.conversations[0].requests)
+        ending = asyncio.create_task(guard.terminate())
+        await guard.log({"event": "drain_finished"})
+        await stays(lambda: not answer.done() and not ending.done(), 2.5)  # longer than any bound of its own
+        released.set()
+        async with await answer as response:
+            assert (response.status, await response.read()) == (200, b"late")
+        assert await ending == 0
 
 
 async def test_a_second_signal_does_not_wait_for_requests(backend: RecordingBackend) -> None:
@@ -75,12 +75,12 @@ async def test_a_second_signal_does_not_wait_for_requests(backend: RecordingBack
         await asyncio.Event().wait()
 
     backend.respond = never
-    async with Guard(backend, {"guard.yaml": CONFIG.format(window="60s"), "policy.yaml": policy()}) as guard:
-        async with aiohttp.ClientSession() as session:
-            answer = asyncio.create_task(session.get(f"{guard.url}/slow"))
-            await eventually(lambda: backend.conversations and backend.conversations[0].requests)
-            guard.program.process.send_signal(signal.SIGTERM)
-            await guard.log({"event": "drain_finished"})
-            assert await guard.terminate() == 0
-            with pytest.raises(aiohttp.ClientError):
-                await answer
+    config = {"guard.yaml": CONFIG.format(window="60s"), "policy.yaml": policy()}
+    async with Guard(backend, config) as guard, aiohttp.ClientSession() as session:
+        answer = asyncio.create_task(session.get(f"{guard.url}/slow"))
+        await eventually(lambda: backend.conversations and backend.conversations[0].requests)
+        guard.program.process.send_signal(signal.SIGTERM)
+        await guard.log({"event": "drain_finished"})
+        assert await guard.terminate() == 0
+        with pytest.raises(aiohttp.ClientError):
+            await answer

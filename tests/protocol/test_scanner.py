@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
@@ -38,7 +39,7 @@ def frames(masked: bool) -> st.SearchStrategy[list[bytes]]:
 def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
     """`data` cut at the given places."""
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(places)]
 
 
 @pytest.mark.parametrize(("sender", "masked"), SENDERS.items())

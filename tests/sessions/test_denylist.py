@@ -24,9 +24,7 @@ class DenyListMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = NOW
-        self.denied: list[
-            tuple[str, str | None, str, float, float]
-        ] = []  # kind, issuer, word, issued before, at
+        self.denied: list[tuple[str, str | None, str, float, float]] = []  # kind, issuer, word, issued before, at
         self.list = DenyList(max_entries=4)
 
     @rule(seconds=st.sampled_from([0.0, 1.0, HOUR, DAY, 3 * DAY]))
@@ -65,9 +63,7 @@ class DenyListMachine(RuleBasedStateMachine):
             assert any(self.speaks_of(entry, who) for entry in self.denied), "denied, but never logged out"
 
     def should_be_denied(self, who: Identity) -> bool:
-        return any(
-            self.speaks_of(entry, who) and self.now < entry[4] + SHORTEST_RETENTION for entry in self.denied
-        )
+        return any(self.speaks_of(entry, who) and self.now < entry[4] + SHORTEST_RETENTION for entry in self.denied)
 
     def speaks_of(self, entry: tuple[str, str | None, str, float, float], who: Identity) -> bool:
         kind, issuer, word, issued_before, _ = entry
@@ -103,9 +99,7 @@ def test_a_subject_is_denied_only_for_tokens_issued_before() -> None:
     denied.deny_subject(None, "alice", NOW, NOW)
     assert denied.denies(token(issued_at=NOW - 0.001), NOW)
     assert not denied.denies(token(issued_at=NOW), NOW)
-    assert denied.denies(token(issued_at=None), NOW), (
-        "a token that does not say when it was issued is taken to be old"
-    )
+    assert denied.denies(token(issued_at=None), NOW), "a token that does not say when it was issued is taken to be old"
     assert not denied.denies(token("bob"), NOW)
 
 

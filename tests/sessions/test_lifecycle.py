@@ -35,7 +35,8 @@ def walk(events: tuple[Event, ...]) -> list[tuple[Phase, Event, Step]]:
 
 
 def check(events: tuple[Event, ...]) -> None:
-    records, closes, ended, armed = 0, [], False, False
+    closes: list[Command] = []
+    records, ended, armed = 0, False, False
     for before, event, (phase, commands) in walk(events):
         assert not (ended and commands), f"commanded after the end: {commands}"
         records += commands.count(Command.RECORD)
@@ -57,8 +58,9 @@ def once_each(events: tuple[Event, ...]) -> tuple[Event, ...]:
         side = event.value.partition("-")[0]
         if event is not Event.TIMER and event in kept:
             continue
-        if side in ("client", "backend") and (Event(f"{side}-lost") in kept or Event(f"{side}-eof") in kept):
-            if not (event.value.endswith("lost") and Event(f"{side}-lost") not in kept):
+        if side in ("client", "backend"):
+            lost = Event(f"{side}-lost")
+            if lost in kept or (Event(f"{side}-eof") in kept and event is not lost):
                 continue
         kept.append(event)
     return tuple(kept)

@@ -45,9 +45,7 @@ class RegistryMachine(RuleBasedStateMachine):
         anonymous=st.booleans(),
         words=st.tuples(FEW, FEW, MAYBE, MAYBE),
     )
-    def add(
-        self, number: int, policy: str, anonymous: bool, words: tuple[str, str, str | None, str | None]
-    ) -> str:
+    def add(self, number: int, policy: str, anonymous: bool, words: tuple[str, str, str | None, str | None]) -> str:
         subject, issuer, sid, jti = words
         who = None if anonymous else identity(subject, issuer, sid=sid, jti=jti)
         new = connection(f"{number:03}", who, policy=policy)

@@ -22,6 +22,8 @@ from aiohttp import (
     hdrs,
     web,
 )
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
@@ -32,11 +34,14 @@ from wsguard.policy.identity_headers import strip
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.proxy.environment import Environment
+from wsguard.proxy.half import reset
 from wsguard.proxy.refusal import plain
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _PATIENCE = 1.0  # seconds that a backend has to say so; one that does not know of it never will (RFC 9110 §10.1.1)
-_ANSWERED = "answered"  # of a request: its answer has begun, and `100 Continue` would stand in the middle of it
+_ANSWERED = web.RequestKey(
+    "answered", bool
+)  # of a request: its answer has begun, and `100 Continue` would stand in the middle of it
 _ADDED_BY_AIOHTTP = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.SERVER)
 
 
@@ -51,12 +56,29 @@ class _AsSent(web.StreamResponse):
 
 
 class _Request(ClientRequest):
-    """A request whose body is held back for `100 Continue`, but not for ever."""
+    """A request whose head does not wait for its body; the body waits for `100 Continue`, but not for ever."""
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        writer.send_headers()  # the backend may answer, or refuse, before the first byte of the body has come
+        await super().write_bytes(writer, conn, content_length)
 
     def update_expect_continue(self, expect: bool = False) -> None:
         super().update_expect_continue(expect)
         if self._continue is not None:
             self.loop.call_later(_PATIENCE, _go_on, self._continue)
+
+
+class _Answer(ClientResponse):
+    """An answer whose connection nobody uses again once it has switched protocols: HTTP is over there."""
+
+    async def start(self, connection: Connection) -> ClientResponse:
+        protocol = connection.protocol
+        await super().start(connection)
+        if self.status == HTTPStatus.SWITCHING_PROTOCOLS and protocol is not None:
+            protocol.close()
+        return self
 
 
 class Forwarder:
@@ -70,6 +92,7 @@ class Forwarder:
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
             request_class=_Request,
+            response_class=_Answer,
             skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
             timeout=ClientTimeout(total=None, sock_connect=env.backend.connect_timeout),
             max_line_size=65_536,
@@ -114,7 +137,6 @@ class Forwarder:
 
     async def _relay(self, request: web.BaseRequest, answer: ClientResponse) -> web.StreamResponse:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
-            answer.close()
             return self._failed(request, HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
         headers = end_to_end(Headers(answer.raw_headers))
         response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(headers))
@@ -127,9 +149,9 @@ class Forwarder:
             transport = request.transport
             if transport is None or transport.is_closing():
                 return response  # it was the client who left, and nobody was turned away
-            # Half a body must not look like a whole one: the connection is cut, and the client sees that.
+            # Half a body must not look like a whole one, as it would to HTTP/1.0 that ends with a FIN.
             self._env.observer.body_cut_short(request.remote or "unknown", _why(error))
-            transport.abort()
+            reset(transport)
             return response
         await response.write_eof()
         return response

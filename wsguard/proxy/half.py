@@ -177,9 +177,13 @@ class Half(asyncio.Protocol):
 
     def abort(self) -> None:
         """Give up: whatever is queued is dropped, the peer sees an RST."""
-        if self.lost:
-            return
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
-        self.transport.abort()
+        if not self.lost:
+            reset(self.transport)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection so that its peer sees an RST, and takes it for no end that somebody meant."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+    transport.abort()
