@@ -38,7 +38,7 @@ docs: $(VENV)/.dev
 
 lock: .make/uv/bin/uv
 	$(LOCK) --upgrade --output-file requirements.lock
-	$(LOCK) --upgrade --group dev --output-file requirements-dev.lock
+	$(LOCK) --upgrade --all-extras --group dev --output-file requirements-dev.lock
 
 # What runs the guard, and nothing more; `make demo` needs no other thing than Python, git and make.
 $(VENV)/.runtime: requirements.lock | $(VENV)/bin/python

@@ -27,8 +27,7 @@ def _sections(schema: Schema, path: str, definitions: Schema) -> Iterator[str]:
         yield f"| `{name}` | {_kind(field, definitions)} | {default} | {_line(field, definitions)} |"
     yield ""
     for name, field in mapping["properties"].items():
-        inner, suffix = _mapping_in(field, definitions)
-        if inner is not None:
+        for inner, suffix in _mappings_in(field, definitions):
             yield from _sections(inner, f"{path}.{name}{suffix}", definitions)
 
 
@@ -37,25 +36,33 @@ def _resolved(schema: Schema, definitions: Schema) -> Schema:
     return definitions[reference.rpartition("/")[2]] if reference else schema
 
 
-def _mapping_in(field: Schema, definitions: Schema) -> tuple[Schema | None, str]:
-    """The mapping that a field holds, or a list of them; `suffix` is `[]` for a list."""
-    for option in field.get("anyOf", [field]):
+def _mappings_in(field: Schema, definitions: Schema) -> Iterator[tuple[Schema, str]]:
+    """The mappings that a field, or each item of a list, may hold; with `[]` for a list, and each one's `type`."""
+    for option in _options(field):
         resolved = _resolved(option, definitions)
         if resolved.get("type") == "array":
-            return _mapping_in(resolved["items"], definitions)[0], "[]"
-        if "properties" in resolved:
-            return resolved, ""
-    return None, ""
+            yield from ((inner, f"[]{suffix}") for inner, suffix in _mappings_in(resolved["items"], definitions))
+        elif "properties" in resolved:
+            kind = resolved["properties"].get("type", {}).get("const")
+            yield resolved, "" if kind is None else f" ({kind})"
+
+
+def _options(field: Schema) -> list[Schema]:
+    """What a field may be: one of several, where it has no other members of its own to say what it is."""
+    options: list[Schema] = field.get("anyOf") or (field.get("oneOf") if "properties" not in field else None) or [field]
+    return options
 
 
 def _kind(field: Schema, definitions: Schema) -> str:
-    options = [_resolved(option, definitions) for option in field.get("anyOf", [field])]
+    options = [_resolved(option, definitions) for option in _options(field)]
     words = []
     for option in options:
         if "enum" in option or "const" in option:
             words.append(", ".join(f"`{value}`" for value in option.get("enum", [option.get("const")])))
         elif option.get("type") == "array":
             words.append(f"list of {_kind(option['items'], definitions)}")
+        elif "oneOf" in option and "properties" not in option:
+            words.append("mapping")
         elif option.get("type") != "null":
             words.append("mapping" if "properties" in option else str(option.get("type", "string")))
     return " or ".join(dict.fromkeys(words))

@@ -18,8 +18,10 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from random import SystemRandom
+from secrets import token_hex
 
 import aiohttp
 
@@ -27,7 +29,11 @@ from wsguard import __version__
 from wsguard.config.reload import Outcome, Reloader, ReloadResult
 from wsguard.config.store import Snapshot, read
 from wsguard.config.watch import Watcher
+from wsguard.events.assemble import MissingExtra, require_extras
+from wsguard.events.outbox import OutboxFull
+from wsguard.events.room import SessionEventsRoom
 from wsguard.identity.exchange import new_session
+from wsguard.identity.finder import KeyFinder
 from wsguard.identity.forward_auth import ForwardAuthorizer
 from wsguard.identity.inquiry import Inquiry
 from wsguard.identity.introspection import Introspector
@@ -38,12 +44,14 @@ from wsguard.ops.admin import AdminPort
 from wsguard.ops.control import Control, control_app
 from wsguard.ops.control_socket import serve_control
 from wsguard.ops.drainer import Drainer, DrainState
+from wsguard.ops.event_observer import EventObserver
 from wsguard.ops.health import Health
 from wsguard.ops.log import Log
 from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.loop_lag import sample_loop_lag
 from wsguard.ops.metrics import Metrics
 from wsguard.ops.observer import Observer
+from wsguard.ops.problem import ProblemError
 from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
@@ -57,6 +65,7 @@ from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.logout import Logout
 from wsguard.sessions.registry import Registry
 
 _STDOUT = 1
@@ -101,19 +110,36 @@ class Guard:
         guard = self._reloader.current.policy_set.guard
         if not guard.backends:
             raise StartError("no backend: give --backend http://127.0.0.1:3000, or `backends` in a GuardConfig")
+        try:
+            require_extras(guard.session_events)
+        except MissingExtra as error:
+            raise StartError(str(error)) from None
         self._log = Log(LineWriter(_STDOUT), guard.logging.level.value, guard.logging.format.value)
         self._log.install()
         self._clock = clock = SystemClock()
         rng = SystemRandom()
-        self._registry, self._deny_list = Registry(), DenyList()
+        events = guard.session_events
+        self._registry = Registry()
+        self._deny_list = DenyList(events.deny_list.max_entries, events.replay_window if events.sources else 0.0)
         self._drainer = Drainer(self._registry, clock, rng, self._log)
-        self._health = Health()
         sources = Sources(self._registry, self._deny_list, self._drainer, clock, lambda: self._log.dropped)
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         self._jwks = JwksCache(self._fetching, clock, self._metrics.jwks_fetched)
         self._asking = new_session()
         self._inquiry = self._inquiry_under(self._reloader.current)
+        self._events = SessionEventsRoom(
+            spec=events,
+            files=lambda: self._reloader.current.key_files,
+            keys=KeyFinder(self._jwks, lambda: self._reloader.current.local_keys),
+            registry=self._registry,
+            deny_list=self._deny_list,
+            clock=clock,
+            observer=EventObserver(self._log, self._metrics),
+            issuers=self._issuers,
+            rng=rng,
+        )
+        self._health = Health(has_heard=lambda: self._events.is_ready)
         observer = Observer(self._log, self._metrics)
         self._revalidator = Revalidator(lambda: self._inquiry, clock, rng, observer.fault)
         self._env = Environment(
@@ -138,6 +164,7 @@ class Guard:
             drainer=self._drainer,
             clock=clock,
             log=self._log,
+            log_out=self._log_out,
             policies=self._loaded,
             issuers=self._issuers,
             drain_window=self._drain_window,
@@ -156,6 +183,8 @@ class Guard:
             closing.push_async_callback(self._fetching.close)
             closing.push_async_callback(self._asking.close)
             closing.push_async_callback(self._jwks.close)
+            self._events.start()
+            closing.push_async_callback(self._events.close)
             await self._serve_control(closing)
             await self._serve_admin(closing)
             await self._open_door(closing)
@@ -195,7 +224,7 @@ class Guard:
         address = self._reloader.current.policy_set.guard.listener.address
         forwarder = Forwarder(self._env)
         closing.push_async_callback(forwarder.close)
-        door = Door(self._env, Conductor(self._env), forwarder)
+        door = Door(self._env, Conductor(self._env), forwarder, self._events.routes())
         try:
             server = await listen(self._env.loop, door, address.host, address.port)
         except OSError as error:
@@ -227,6 +256,15 @@ class Guard:
         if self._settings.control is not None:
             served = await serve_control(control_app(self._control), self._settings.control)
             closing.push_async_callback(served.close)
+
+    async def _log_out(self, logout: Logout) -> tuple[int, bool]:
+        """A log-out that the control API was asked for: here, and on every replica."""
+        try:
+            published = await self._events.bus.publish("ControlAPI", logout, token_hex(8))
+        except OutboxFull:
+            detail = "logged out here, but too many wait for the stream already: the other replicas will not hear of it"
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail) from None
+        return published.closed, published.stored
 
     def _drain_window(self) -> float:
         return self._reloader.current.policy_set.guard.shutdown.drain_window

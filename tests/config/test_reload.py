@@ -126,6 +126,8 @@ def spec(text: str) -> GuardSpec:
 
 BASE = "listener: {address: '127.0.0.1:1'}, backends: [{name: a, url: 'http://a:1'}]"
 
+STREAM = "sessionEvents: {onGap: Continue, sources: [{type: RedisStream, url: 'redis://a', key: a}]}"
+
 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
@@ -136,6 +138,9 @@ BASE = "listener: {address: '127.0.0.1:1'}, backends: [{name: a, url: 'http://a:
         ("", "admin: {address: '127.0.0.1:1'}", "spec.admin.address changed from 127.0.0.1:9090 to 127.0.0.1:1"),
         ("", "admin: {tokenFile: t}", "spec.admin.tokenFile changed from nothing to t"),
         (BASE, "", "spec.backends: 1 before and 0 now"),
+        ("", "sessionEvents: {replayWindow: 48h}", "spec.sessionEvents.replayWindow changed from 86400s to 172800s"),
+        ("", "sessionEvents: {denyList: {maxEntries: 9}}", "spec.sessionEvents.denyList changed, which needs"),
+        (STREAM, STREAM.replace("key: a", "key: b"), "spec.sessionEvents.sources changed, which needs"),
         (BASE, BASE.replace("name: a", "name: b"), "spec.backends[0].name changed from a to b"),
         (
             BASE,

@@ -138,6 +138,24 @@ def test_a_token_is_one_word(tmp_path: Path) -> None:
     assert errors(tmp_path)[0].endswith("holds no usable bearer token: a token has no white space")
 
 
+def test_what_opens_a_stream_is_read_and_one_line(tmp_path: Path) -> None:
+    stream = "type: RedisStream, urlFile: url, passwordFile: password, tls: {caFile: ca.pem}"
+    (tmp_path / "a.yaml").write_text(
+        policy() + "---\n" + guard(f"{{sessionEvents: {{onGap: Continue, sources: [{{{stream}}}]}}}}")
+    )
+    (tmp_path / "url").write_text("redis://user:password@host:6379/0 or so")
+    (tmp_path / "password").write_text("one line\nand another")
+    (tmp_path / "ca.pem").write_text("no certificate")
+    found = errors(tmp_path)
+    assert found[0].endswith("holds no usable address: an address has no white space")
+    assert found[1].endswith("holds no usable secret: it has more than one line")
+    assert found[2].endswith("holds no usable certificates: it is not PEM")
+    assert "another" not in str(found)
+    (tmp_path / "url").write_text("redis://user:password@host:6379/0\n")
+    (tmp_path / "password").write_text("a pass phrase\n")
+    assert len(errors(tmp_path)) == 1
+
+
 def test_checking_knows_absent_keys_from_bad_ones(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(with_secret("a.key"))
     examined = examine([tmp_path])

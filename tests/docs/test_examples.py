@@ -20,9 +20,6 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 TALKING = {"run", "demo", "connections", "logout", "drain"}
 """Commands that serve, or talk to a guard that does: their arguments are checked. tests/demo and tests/ops run them."""
 
-PLANNED = {"wsguard/events/"}
-"""Rooms that the documents speak of and that are not there yet."""
-
 _FENCE = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)\s]+)\)")
 
@@ -111,5 +108,5 @@ def anchors(path: Path) -> set[str]:
 def test_files_that_are_named_exist(path: Path) -> None:
     """`wsguard/…`, `tests/…` and their like in backquotes."""
     named = re.findall(r"`((?:wsguard|tests|docs|policies|benchmarks)/[\w./*-]*)`", path.read_text("utf-8"))
-    gone = [name for name in named if name not in PLANNED and not (ROOT / name).exists()]
+    gone = [name for name in named if not (ROOT / name).exists()]
     assert not gone

@@ -17,9 +17,9 @@ from wsguard.policy.credentials import Credential, Kind
 from wsguard.policy.keys import KeySet
 from wsguard.policy.model import JwtProvider, Metadata, PolicySpec, WebSocketPolicy
 from wsguard.policy.model_jwt import Jwt
-from wsguard.policy.tokens import TokenProblem, verify
+from wsguard.policy.tokens import TokenProblem, accept_again, verify
 from wsguard.protocol.reasons import CloseReason
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import Identity, cookie_digest
 
 LOCAL: Mapping[str, KeySet] = {
     "/keys/secret": KeySet.from_secret(SECRET),
@@ -92,6 +92,18 @@ async def test_each_credential_has_its_fact_in_order(verifier: TokenVerifier) ->
     assert isinstance(facts[2].outcome, Identity)
     assert (facts[2].outcome.provider, facts[2].outcome.source) == ("local", "cookie:c")
     assert await verifier.gather(by, []) == ()
+
+
+async def test_who_came_with_a_cookie_is_found_by_it_also_after_a_reload(verifier: TokenVerifier) -> None:
+    token = forge(claims_with())
+    by = policy(secret())
+    who = await identity(verifier, by, cookie(token))
+    assert who.cookie == cookie_digest(token)
+    again = accept_again(who, secret())
+    assert isinstance(again, Identity)
+    assert again.cookie == who.cookie
+    in_header = Credential(Kind.HEADER, "authorization", ("corp",), True, token)
+    assert (await identity(verifier, by, in_header)).cookie is None
 
 
 async def test_keys_that_are_published_are_fetched_for_the_first_token(

@@ -22,6 +22,7 @@ from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Connection
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
+from wsguard.sessions.logout import Logout, log_out
 from wsguard.sessions.registry import Registry
 
 
@@ -81,6 +82,7 @@ class Rig:
         self.denylist = DenyList()
         self.health = Health()
         self.issuers = ["https://idp.test"]
+        self.stores = True
         self.loaded = LoadedPolicies((LoadedPolicy("chat", "policies/chat.yaml", 3),), "0a1b2c", loaded_at=1_000.0)
         self.lines = LogFile()
         self.log = self.lines.log
@@ -94,10 +96,15 @@ class Rig:
             drainer=self.drainer,
             clock=self.clock,
             log=self.log,
+            log_out=self.log_out,
             policies=lambda: self.loaded,
             issuers=lambda: self.issuers,
             drain_window=lambda: 20.0,
         )
+
+    async def log_out(self, logout: Logout) -> tuple[int, bool]:
+        """As the bus does without a stream, or with one that is away."""
+        return log_out(logout, self.registry, self.denylist, self.clock.wall()), self.stores
 
     def connect(self, connection_id: str, who: Identity | None = None, **what: Any) -> Connection:
         """A connection that stays in the registry when it is cut."""

@@ -76,6 +76,15 @@ async def test_the_probes_follow_start_drain_and_end(rig: Rig, admin: Served) ->
     assert (await admin.get("/readyz"))[1] == "drained\n"
 
 
+async def test_a_guard_that_has_not_heard_who_is_logged_out_is_not_ready(rig: Rig, admin: Served) -> None:
+    rig.health.started = True
+    rig.health.has_heard = lambda: False
+    assert await admin.get("/readyz") == (503, "session events are not read yet\n")
+    assert (await admin.get("/startupz"))[0] == 200
+    rig.health.has_heard = lambda: True
+    assert (await admin.get("/readyz"))[0] == 200
+
+
 async def test_metrics_are_for_prometheus(admin: Served) -> None:
     status, text = await admin.get("/metrics")
     assert status == 200

@@ -17,6 +17,7 @@ from wsguard.ops.redact import digest
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.identity import cookie_digest
 
 
 class Api:
@@ -201,10 +202,11 @@ async def test_an_issuer_that_nobody_trusts_is_a_slip(rig: Rig, api: Api) -> Non
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        ({}, "exactly one of sid, subject and jti"),
-        ("", "exactly one of sid, subject and jti"),
-        ({"sid": "a", "jti": "b"}, "exactly one of sid, subject and jti"),
-        ({"cookie": "session=1"}, "not supported yet"),
+        ({}, "exactly one of sid, subject, jti and cookie"),
+        ("", "exactly one of sid, subject, jti and cookie"),
+        ({"sid": "a", "jti": "b"}, "exactly one of sid, subject, jti and cookie"),
+        ({"cookie": ""}, "cookie is a string, neither empty"),
+        ({"cookie": "v", "issuedBefore": 1}, "issuedBefore goes with subject"),
         ({"sid": ""}, "sid is a string, neither empty"),
         ({"sid": 1}, "sid is a string, neither empty"),
         ({"sid": None}, "sid is a string, neither empty"),
@@ -239,8 +241,26 @@ async def test_a_body_has_a_bound(api: Api) -> None:
     await api.ask("POST", "/v1/logout", "x" * 20_000, status=413)
 
 
+async def test_a_session_cookie_is_logged_out_by_its_value(rig: Rig, api: Api) -> None:
+    alice = rig.connect("c1", replace(identity("alice"), cookie=cookie_digest("v1")))
+    bob = rig.connect("c2", replace(identity("bob"), cookie=cookie_digest("v2")))
+    rig.issuers = ["https://idp.test", "https://other.test"]
+    assert await api.ask("POST", "/v1/logout", {"cookie": "v1"}) == {"closed": 1}
+    assert link_of(alice).reason is CloseReason.LOGGED_OUT
+    assert link_of(bob).reason is None
+    assert "v1" not in json.dumps(rig.events("logout"))
+
+
+async def test_a_logout_that_is_not_stored_yet_is_done_here_and_says_so(rig: Rig, api: Api) -> None:
+    alice = rig.connect("c1", identity("alice"))
+    rig.stores = False
+    assert await api.ask("POST", "/v1/logout", {"subject": "alice"}, status=202) == {"closed": 1, "stored": False}
+    assert link_of(alice).reason is CloseReason.LOGGED_OUT
+
+
 async def test_a_logout_that_cannot_be_remembered_is_an_error_in_the_log(rig: Rig) -> None:
-    full = replace(rig.control, denylist=DenyList(max_entries=0))
+    rig.denylist = DenyList(max_entries=0)
+    full = replace(rig.control, denylist=rig.denylist)
     async with TestClient(TestServer(control_app(full))) as client:
         assert await Api(client).ask("POST", "/v1/logout", {"sid": "s1"}) == {"closed": 0}
     assert rig.events("deny_list_overflowed")[0]["level"] == "error"

@@ -296,7 +296,51 @@ GUARD_ERRORS = [
     ),
     ("clientIPDetection: {xForwardedFor: {numTrustedHops: 0}}", "a.yaml:4:55: error: expected a number of at least 1"),
     ("nonWebSocket: Drop", 'a.yaml:4:17: error: expected Forward or Deny, found "Drop"'),
-    ("sessionEvents: {sources: []}", 'a.yaml:4:3: error: "sessionEvents" is not supported yet'),
+    (
+        "sessionEvents: {sources: [{type: RedisStream, url: 'redis://a'}]}",
+        'a.yaml:4:18: error: "onGap" is missing',
+    ),
+    (
+        "sessionEvents: {sources: [{type: RedisStream, url: 'redis://u:p@a'}]}",
+        "error: an address in a policy file has no user and no password",
+    ),
+    ("sessionEvents: {sources: [{type: RedisStream, url: 'nats://a'}]}", "expected an address such as redis://127"),
+    ("sessionEvents: {sources: [{type: RedisStream}]}", "error: expected exactly one of url and urlFile"),
+    (
+        "sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', ky: b}]}",
+        'a.yaml:4:68: error: unknown key "ky"',
+    ),
+    ("sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', stream: a.b}]}", "name of a JetStream stream"),
+    ("sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', subject: 'a.>'}]}", "expected a NATS subject"),
+    (
+        "sessionEvents: {sources: [{type: RedisStrem}]}",
+        'or NATSJetStream, found "RedisStrem"; did you mean RedisStream?',
+    ),
+    ("sessionEvents: {sources: [{url: 'redis://a'}]}", 'a.yaml:4:29: error: "type" is missing'),
+    (
+        "sessionEvents: {onGap: Continue, sources: [{type: RedisStream, url: 'redis://a'}, "
+        "{type: RedisStream, url: 'redis://b'}]}",
+        "error: 2 sources are RedisStream",
+    ),
+    (
+        "sessionEvents: {sources: [{type: BackChannelLogout, issuer: a, clientIDs: [b], algorithms: [HS256], "
+        "remoteJWKS: {uri: 'https://a'}}]}",
+        "HS* algorithms are not for events",
+    ),
+    (
+        "sessionEvents: {sources: [{type: BackChannelLogout, issuer: a, clientIDs: [b], algorithms: [RS256]}]}",
+        "error: expected exactly one of remoteJWKS and localJWKS",
+    ),
+    ("sessionEvents: {onGap: Close}", 'expected Continue or CloseAll, found "Close"'),
+    ("sessionEvents: {denyList: {maxEntries: 0}}", "expected a number of at least 1"),
+    (
+        "sessionEvents: {sources: [{type: RedisStream, url: 'rediss://a', tls: {certFile: a}}]}",
+        "error: certFile and keyFile go together",
+    ),
+    (
+        "sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', tls: {caFile: a}}]}",
+        "error: tls is for rediss:// and tls:// addresses",
+    ),
     ("shutdown: {closeCode: 1005}", "a.yaml:4:25: error: expected a close code that may be sent"),
     ("admin: {tokenFile: []}", "a.yaml:4:22: error: expected the path of a file, found a list"),
     ("logging: {level: warn}", 'a.yaml:4:20: error: expected debug or info or warning or error, found "warn"; did you'),
@@ -307,6 +351,24 @@ GUARD_ERRORS = [
 def test_says_what_is_wrong_with_a_guard_config_and_where(spec: str, error: str) -> None:
     found = errors(guard(spec))
     assert any(error in each for each in found), found
+
+
+def test_a_stream_over_the_network_is_better_encrypted() -> None:
+    def warned(url: str) -> bool:
+        text = f"sessionEvents: {{onGap: Continue, sources: [{{type: RedisStream, url: '{url}'}}]}}"
+        return any("travel unencrypted" in each.message for each in loaded(guard(text)).problems)
+
+    assert warned("redis://redis.example.com:6379/0")
+    assert not warned("rediss://redis.example.com:6379/0")
+    assert not warned("redis://127.0.0.1:6379/0")
+
+
+def test_events_are_read_back_as_far_as_a_connection_may_live() -> None:
+    stream = "{type: RedisStream, url: 'redis://a'}"
+    short = guard(f"sessionEvents: {{onGap: Continue, replayWindow: 1h, sources: [{stream}]}}")
+    (error,) = errors(f"{short}\n---\n{policy('session: {maxConnectionDuration: 8h}')}")
+    assert 'shorter than the maxConnectionDuration of policy "' in error
+    assert not errors(f"{short}\n---\n{policy('session: {maxConnectionDuration: 1h}')}")
 
 
 DOCUMENT_ERRORS = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from types import TracebackType
 
@@ -15,7 +15,7 @@ from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.conductor import Conductor
-from wsguard.proxy.door import Door, listen
+from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.rejudger import Rejudger
@@ -111,8 +111,13 @@ class House:
     """A door on a free port in front of `backend`, under one policy for every path."""
 
     def __init__(
-        self, backend: RecordingBackend | str, spec: PolicySpec | None = None, guard: GuardSpec | None = None
+        self,
+        backend: RecordingBackend | str,
+        spec: PolicySpec | None = None,
+        guard: GuardSpec | None = None,
+        routes: Mapping[str, Route] | None = None,
     ) -> None:
+        self.routes = routes
         self.spec, self.guard = spec or PolicySpec(), guard or GuardSpec()
         self.backend_url = backend if isinstance(backend, str) else backend.url
         self.notebook, self.facts = Notebook(), Facts()
@@ -140,7 +145,7 @@ class House:
             backend=Backend(url=self.backend_url),
         )
         self.forwarder = Forwarder(env)
-        self.door = Door(env, Conductor(env), self.forwarder)
+        self.door = Door(env, Conductor(env), self.forwarder, self.routes)
         self.server = await listen(loop, self.door, "127.0.0.1", 0)
         self.port = int(self.server.sockets[0].getsockname()[1])
         self.timekeeper.start()

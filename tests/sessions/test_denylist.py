@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -29,9 +31,9 @@ class DenyListMachine(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(kind=st.sampled_from(["sid", "jti"]), issuer=MAYBE, word=FEW)
+    @rule(kind=st.sampled_from(["sid", "jti", "cookie"]), issuer=MAYBE, word=FEW)
     def deny(self, kind: str, issuer: str | None, word: str) -> None:
-        (self.list.deny_sid if kind == "sid" else self.list.deny_jti)(issuer, word, self.now)
+        getattr(self.list, f"deny_{kind}")(issuer, word, self.now)
         self.denied.append((kind, issuer, word, 0.0, self.now))
 
     @rule(issuer=MAYBE, subject=FEW, ahead=st.sampled_from([-HOUR, 0.0, 1.0]))
@@ -39,15 +41,21 @@ class DenyListMachine(RuleBasedStateMachine):
         self.list.deny_subject(issuer, subject, self.now + ahead, self.now)
         self.denied.append(("subject", issuer, subject, self.now + ahead, self.now))
 
+    @rule(ahead=st.sampled_from([-HOUR, 0.0, 1.0]))
+    def deny_everyone(self, ahead: float) -> None:
+        self.list.deny_everyone(self.now + ahead, self.now)
+        self.denied.append(("everyone", None, "", self.now + ahead, self.now))
+
     @rule(
-        words=st.tuples(FEW, FEW, MAYBE, MAYBE),
+        words=st.tuples(FEW, FEW, MAYBE, MAYBE, MAYBE),
         age=st.sampled_from([0.0, 2.0, HOUR, 20 * HOUR]),
         life=st.sampled_from([HOUR, DAY]),
     )
-    def present(self, words: tuple[str, str, str | None, str | None], age: float, life: float) -> None:
-        issuer, subject, sid, jti = words
+    def present(self, words: tuple[str, str, str | None, str | None, str | None], age: float, life: float) -> None:
+        issuer, subject, sid, jti, cookie = words
         issued_at = self.now - age
         who = identity(subject, issuer, sid=sid, jti=jti, issued_at=issued_at, expires_at=issued_at + life)
+        who = replace(who, cookie=cookie)
         denied = self.list.denies(who, self.now)
         if self.should_be_denied(who):
             assert denied or self.list.overflowed(self.now)
@@ -59,6 +67,8 @@ class DenyListMachine(RuleBasedStateMachine):
 
     def speaks_of(self, entry: tuple[str, str | None, str, float, float], who: Identity) -> bool:
         kind, issuer, word, issued_before, _ = entry
+        if kind == "everyone":
+            return is_issued_before(who, issued_before)
         if issuer not in (None, who.issuer) or getattr(who, kind) != word:
             return False
         return kind != "subject" or is_issued_before(who, issued_before)
@@ -156,3 +166,10 @@ def test_a_list_without_room_fails_closed() -> None:
     denied = DenyList(max_entries=0)
     denied.deny_jti(None, "j", NOW)
     assert denied.overflowed(NOW)
+
+
+def test_an_entry_holds_as_long_as_a_stream_is_read_back() -> None:
+    denied = DenyList(retention=7 * DAY)
+    denied.deny_subject(None, "alice", NOW, NOW)
+    late = NOW + 7 * DAY
+    assert denied.denies(token(issued_at=None, expires_at=late + HOUR), late)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.sessions.fakes import FakeLink, connection, identity, link_of
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.logout import Logout, log_out
+from wsguard.sessions.identity import cookie_digest
+from wsguard.sessions.logout import Logout, log_out, log_out_everyone
 from wsguard.sessions.registry import Registry
 
 NOW = 10_000.0
@@ -52,3 +55,23 @@ def test_an_anonymous_connection_is_nobodys() -> None:
     registry.add(one)
     assert log_out(Logout("subject", "alice", None, NOW), registry, DenyList(), NOW) == 0
     assert link_of(one).reason is None
+
+
+def test_a_cookie_is_logged_out_by_its_digest() -> None:
+    registry, denylist = Registry(), DenyList()
+    alice, bob = (replace(identity(name), cookie=cookie_digest(name)) for name in ("alice", "bob"))
+    for number, who in enumerate((alice, bob)):
+        registry.add(connection(f"{number}", who))
+    assert log_out(Logout("cookie", cookie_digest("alice"), None, 0.0), registry, denylist, NOW) == 1
+    assert denylist.denies(alice, NOW)
+    assert not denylist.denies(bob, NOW)
+
+
+def test_everyone_is_whoever_was_issued_something_before() -> None:
+    registry, denylist = Registry(), DenyList()
+    old, new = identity("alice", issued_at=NOW - 1), identity("bob", issued_at=NOW)
+    for number, who in enumerate((old, new, None)):
+        registry.add(connection(f"{number}", who))
+    assert log_out_everyone(NOW, registry, denylist, NOW) == 1
+    assert denylist.denies(old, NOW)
+    assert not denylist.denies(new, NOW)

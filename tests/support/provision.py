@@ -36,6 +36,8 @@ PROGRAMS = {
         Program("node", "nodejs", "tests with JavaScript clients and servers"),
         Program("npm", "npm", "tests with JavaScript clients and servers"),
         Program("nginx", "nginx-light", "tests behind a TLS-terminating proxy"),
+        Program("redis-server", "redis-server", "tests of session events over Redis"),
+        Program("nats-server", "nats-server", "tests of session events over NATS"),
     ),
     "bench": (
         Program("nginx", "nginx-light", "nginx in the comparison"),

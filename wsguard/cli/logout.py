@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from wsguard.cli._arguments import add_control_argument
 
@@ -15,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--subject", help="every token of this subject that was issued before now")
     which.add_argument("--sid", help="every token of this session")
     which.add_argument("--jti", help="this token")
+    which.add_argument("--cookie", choices=["-"], help="the session cookie whose value is read from standard input")
     parser.add_argument("--issuer", help="who issued it; needed where the policies trust several")
     parser.add_argument(
         "--issued-before",
@@ -33,9 +35,12 @@ def run(args: argparse.Namespace) -> int:
         "subject": args.subject,
         "sid": args.sid,
         "jti": args.jti,
+        "cookie": None if args.cookie is None else sys.stdin.readline().strip(),  # a secret: never in a command line
         "issuer": args.issuer,
         "issuedBefore": args.issued_before,
     }
-    closed = Guard(args.control).post("/v1/logout", body)["closed"]
-    print(f"closed {closed} connection{'' if closed == 1 else 's'}")
+    answer = Guard(args.control).post("/v1/logout", body)
+    closed = answer["closed"]
+    later = "" if answer.get("stored", True) else " here; the other replicas are told when the stream is back"
+    print(f"closed {closed} connection{'' if closed == 1 else 's'}{later}")
     return 0

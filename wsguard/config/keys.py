@@ -59,5 +59,7 @@ def _check(file: KeyFile, found: NamedFiles) -> None:
             raise ValueError("it is not PEM") from None
     elif file.content is Content.BEARER and len(data.split()) > 1:
         raise ValueError("a token has no white space")
+    elif file.content is Content.ADDRESS and len(data.split()) > 1:
+        raise ValueError("an address has no white space")
     elif file.content is Content.SECRET and len(data.splitlines()) > 1:
         raise ValueError("it has more than one line")

@@ -94,9 +94,10 @@ class Reloader:
 
 
 def changes_that_need_a_restart(old: GuardSpec, new: GuardSpec) -> Iterator[str]:
-    """A sentence for each setting of listener, admin and backends that differs."""
+    """A sentence for each setting of listener, admin, backends and session events that differs."""
     for part in ("listener", "admin"):
         yield from _differences(part, getattr(old, part), getattr(new, part))
+    yield from _differences("sessionEvents", old.session_events, new.session_events)
     if len(old.backends) != len(new.backends):
         yield f"spec.backends: {len(old.backends)} before and {len(new.backends)} now, which needs a restart"
     for i, (before, after) in enumerate(zip(old.backends, new.backends, strict=False)):
@@ -107,8 +108,13 @@ def _differences(path: str, old: Model, new: Model) -> Iterator[str]:
     for name, field in type(old).model_fields.items():
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            change = f"changed from {_text(before)} to {_text(after)}"
+            change = "changed" if _is_large(after) else f"changed from {_text(before)} to {_text(after)}"
             yield f"spec.{path}.{field.alias} {change}, which needs a restart"
+
+
+def _is_large(value: object) -> bool:
+    """Whether a value is more than fits into a sentence."""
+    return isinstance(value, Model) or (isinstance(value, tuple) and any(isinstance(item, Model) for item in value))
 
 
 def _text(value: object) -> str:

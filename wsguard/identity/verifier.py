@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachetools import TLRUCache
 
 from wsguard.identity.jwks import JwksCache, JwksUnavailable
-from wsguard.policy.credentials import Credential
+from wsguard.policy.credentials import Credential, Kind
 from wsguard.policy.keys import KeySet, key_file
 from wsguard.policy.model import JwtProvider, WebSocketPolicy
 from wsguard.policy.tokens import TokenFact, TokenProblem, UnverifiedToken, peek, still_valid, verify
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import Identity, cookie_digest
 
 MAX_REMEMBERED = 8 << 20
 """Characters of all tokens that are remembered: some ten thousand of the usual size."""
@@ -143,6 +143,8 @@ class TokenVerifier:
     ) -> Identity | TokenProblem:
         skew = policy.spec.session.clock_skew
         outcome = verify(token, provider, keys, self._clock.wall(), skew, source=credential.source)
+        if isinstance(outcome, Identity) and credential.kind is Kind.COOKIE:
+            outcome = replace(outcome, cookie=cookie_digest(credential.token))
         if isinstance(outcome, Identity) and outcome.expires_at is not None:
             until = outcome.expires_at + skew
             key = (_digest(credential), credential.source, id(provider))

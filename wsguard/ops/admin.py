@@ -83,6 +83,8 @@ class AdminPort:
             return _text(HTTPStatus.SERVICE_UNAVAILABLE, "starting")
         if self._drainer.is_draining:
             return _text(HTTPStatus.SERVICE_UNAVAILABLE, self._drainer.status.state.value)
+        if not self._health.has_heard():
+            return _text(HTTPStatus.SERVICE_UNAVAILABLE, "session events are not read yet")
         return _text(HTTPStatus.OK, "ready")
 
     async def _scrape(self, request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ It is served on the Unix socket, whose folder keeps others out, and on the admin
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -21,7 +21,7 @@ from wsguard.ops.views import LoadedPolicies, View, connection_view, drain_view,
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.logout import Logout, log_out
+from wsguard.sessions.logout import Logout
 from wsguard.sessions.registry import Filters, Registry
 
 PAGE = 100
@@ -35,8 +35,9 @@ _LONGEST_REASON = 200
 class Control:
     """What the handlers work on.
 
-    `policies` tells what is loaded, `issuers` which issuers the loaded policies trust, `drain_window` the
-    window (seconds) of a drain that names none.
+    `log_out` applies a logout here, has the other replicas told of it, and returns how many connections that cut and
+    whether every stream has it; it raises ProblemError. `policies` tells what is loaded, `issuers` which issuers the
+    loaded policies trust, `drain_window` the window (seconds) of a drain that names none.
     """
 
     registry: Registry
@@ -44,6 +45,7 @@ class Control:
     drainer: Drainer
     clock: Clock
     log: Log
+    log_out: Callable[[Logout], Awaitable[tuple[int, bool]]]
     policies: Callable[[], LoadedPolicies]
     issuers: Callable[[], Collection[str]]
     drain_window: Callable[[], float]
@@ -84,8 +86,10 @@ class Control:
         body = await requests.members(request, "sid", "subject", "jti", "cookie", "issuer", "issuedBefore")
         now = self.clock.wall()
         logout = requests.logout(body, now, self._is_issuer, self.issuers())
-        closed = log_out(logout, self.registry, self.denylist, now)
+        closed, is_stored = await self.log_out(logout)
         self._tell(logout, closed, now)
+        if not is_stored:  # closed here; the stream is away, and is told when it is back
+            return web.json_response({"closed": closed, "stored": False}, status=HTTPStatus.ACCEPTED)
         return web.json_response({"closed": closed})
 
     async def _drain_status(self, request: web.Request) -> web.Response:

@@ -66,6 +66,16 @@ class Metrics:
         self._asked_duration = self._histogram(
             "identity_request_duration_seconds", "From such a question to its answer.", _SHORT
         )
+        self._session_events = self._counter("session_events", "Ends of sessions that were told.", "source", "result")
+        self._session_event_sources = self._gauge(
+            "session_event_source_up", "1 while a stream answers and was read to its end.", "source"
+        )
+        self._session_events_waiting = self._gauge(
+            "session_events_waiting", "Events that a stream has yet to store.", "source"
+        )
+        self._session_event_lag = self._histogram(
+            "session_event_lag_seconds", "From the end of a session to its effect here.", _SHORT
+        )
         self._loop_lag = self._histogram(
             "event_loop_lag_seconds", "How much later than asked the event loop woke a sleeper.", _SHORT
         )
@@ -120,6 +130,22 @@ class Metrics:
         self._asked.labels(provider, result).inc()
         self._asked_duration.observe(seconds)
 
+    def session_event(self, source: str, result: str) -> None:
+        """Count a session event; both are one of a few words."""
+        self._session_events.labels(source, result).inc()
+
+    def session_event_source(self, source: str, is_up: bool) -> None:
+        """A stream came back or went away."""
+        self._session_event_sources.labels(source).set(is_up)
+
+    def session_events_waiting(self, source: str, count: int) -> None:
+        """So many events wait for a stream."""
+        self._session_events_waiting.labels(source).set(count)
+
+    def session_event_lagged(self, seconds: float) -> None:
+        """An event took effect this long after it happened."""
+        self._session_event_lag.observe(seconds)
+
     def loop_lagged(self, seconds: float) -> None:
         """Take a sample of the event loop's lag."""
         self._loop_lag.observe(seconds)
@@ -131,8 +157,8 @@ class Metrics:
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"wsguard_{name}", help_text, labels, registry=self._collected)
 
-    def _gauge(self, name: str, help_text: str) -> Gauge:
-        return Gauge(f"wsguard_{name}", help_text, registry=self._collected)
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"wsguard_{name}", help_text, labels, registry=self._collected)
 
     def _histogram(self, name: str, help_text: str, buckets: Sequence[float]) -> Histogram:
         return Histogram(f"wsguard_{name}", help_text, buckets=buckets, registry=self._collected)

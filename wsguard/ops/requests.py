@@ -13,13 +13,14 @@ from aiohttp import web
 from wsguard.ops.problem import ProblemError
 from wsguard.ops.redact import is_digest, printable
 from wsguard.policy.fields import parse_duration
+from wsguard.sessions.identity import cookie_digest
 from wsguard.sessions.logout import Logout, LogoutKind
 
 MAX_BODY = 16 * 1024
 _LONGEST_WORD = 8 * 1024  # of a sid, subject, jti or issuer: no token is longer
 _LONGEST_WINDOW = 86_400.0
 _CLOCK_ALLOWANCE = 3_600.0
-_NAMES: dict[str, LogoutKind] = {"sid": "sid", "subject": "subject", "jti": "jti"}
+_NAMES: dict[str, LogoutKind] = {"sid": "sid", "subject": "subject", "jti": "jti", "cookie": "cookie"}
 
 
 def parameters(request: web.Request, *known: str) -> dict[str, str]:
@@ -76,15 +77,16 @@ def window(body: dict[str, Any], default: float) -> float:
 
 def logout(body: dict[str, Any], now: float, is_issuer: Callable[[str], bool], issuers: Collection[str]) -> Logout:
     """What a logout's body asks for. `issuers` are those configured; raises ProblemError."""
-    if "cookie" in body:
-        _refuse("logout by cookie is not supported yet")
     given = [name for name in _NAMES if name in body]
     if len(given) != 1:
-        _refuse("give exactly one of sid, subject and jti")
+        _refuse("give exactly one of sid, subject, jti and cookie")
     kind = _NAMES[given[0]]
     word = _word(body, kind)
     if kind != "subject" and is_digest(word):
         _refuse(f"this is the digest of a {kind}, as lists show it: give the {kind} itself")
+    if kind == "cookie":  # its value says all, and is kept by nobody
+        issued_before = _issued_before(body, kind, now)
+        return Logout(kind, cookie_digest(word), _issuer(body, is_issuer, ()), issued_before)
     return Logout(kind, word, _issuer(body, is_issuer, issuers), _issued_before(body, kind, now))
 
 

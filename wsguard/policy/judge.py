@@ -220,6 +220,8 @@ def check_deny_list(case: Case) -> Passed | Refuse:
         return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "the deny-list is full: a logout may have been forgotten")
     if any(case.deny_list.denies(identity, case.now) for identity in case.identities):
         return Refuse(CloseReason.LOGGED_OUT, "the session was logged out")
+    if case.identities and case.deny_list.is_behind:
+        return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "session events are away, or not read back yet")
     return Passed("not logged out")
 
 

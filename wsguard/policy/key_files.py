@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from wsguard.policy.model import GuardConfig, JwtProvider, WebSocketPolicy
+from wsguard.policy.model import (
+    BackChannelLogout,
+    GuardConfig,
+    JwtProvider,
+    NATSJetStream,
+    RedisStream,
+    SharedSignals,
+    WebSocketPolicy,
+)
 from wsguard.policy.yaml_source import Node, Place
 
 
@@ -16,7 +24,9 @@ class Content(Enum):
     KEYS = "keys"
     CERTIFICATES = "certificates"
     BEARER = "bearer token"
+    ADDRESS = "address"
     SECRET = "secret"
+    TLS_KEY = "private key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,8 @@ def key_files(document: WebSocketPolicy | GuardConfig, node: Node) -> Iterator[K
         if document.spec.admin.token_file is not None:
             place = node.at(("spec", "admin", "tokenFile"))
             yield KeyFile(document.spec.admin.token_file, Content.BEARER, place)
+        for i, source in enumerate(document.spec.session_events.sources):
+            yield from _source_files(source, node, ("spec", "sessionEvents", "sources", i))
         return
     spec = document.spec
     for i, provider in enumerate(spec.jwt.providers if spec.jwt else ()):
@@ -59,3 +71,24 @@ def _provider_files(provider: JwtProvider, node: Node, path: tuple[str | int, ..
     if provider.remote_jwks is not None and provider.remote_jwks.ca_file is not None:
         place = node.at((*path, "remoteJWKS", "caFile"))
         yield KeyFile(provider.remote_jwks.ca_file, Content.CERTIFICATES, place)
+
+
+def _source_files(
+    source: BackChannelLogout | SharedSignals | RedisStream | NATSJetStream, node: Node, path: tuple[str | int, ...]
+) -> Iterator[KeyFile]:
+    files: list[tuple[tuple[str, ...], str | None, Content]] = []
+    if isinstance(source, (BackChannelLogout, SharedSignals)):
+        yield from _provider_files(source.provider, node, path)
+        if isinstance(source, SharedSignals):
+            files.append((("authorizationFile",), source.authorization_file, Content.SECRET))
+    else:
+        files += [
+            (("urlFile",), source.url_file, Content.ADDRESS),
+            (("passwordFile",), source.password_file, Content.SECRET),
+            (("tls", "caFile"), source.tls.ca_file, Content.CERTIFICATES),
+            (("tls", "certFile"), source.tls.cert_file, Content.CERTIFICATES),
+            (("tls", "keyFile"), source.tls.key_file, Content.TLS_KEY),
+        ]
+        if isinstance(source, NATSJetStream):
+            files.append((("tokenFile",), source.token_file, Content.SECRET))
+    yield from (KeyFile(file, content, node.at((*path, *names))) for names, file, content in files if file is not None)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
 
 import re2
 
 from wsguard.policy.hosts import ANY_HOST, HostPattern
-from wsguard.policy.model import GuardSpec, PathType, WebSocketPolicy
-from wsguard.policy.problems import Finding
+from wsguard.policy.model import GuardSpec, HostPort, NATSJetStream, PathType, RedisStream, WebSocketPolicy
+from wsguard.policy.model_events import is_encrypted
+from wsguard.policy.problems import Finding, Severity
 
 # A regular expression that matches all of these is taken for one that matches everything.
 _PROBES = ("/", "/a", "/a/b.c", "/~0/-1_Z/ é")
@@ -25,6 +27,33 @@ def lint_guard(guard: GuardSpec) -> Iterator[Finding]:
         if network.prefixlen == 0:
             path = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs", i)
             yield Finding(path, f"{network}: everyone is trusted to say which address he comes from")
+
+
+def lint_events(guard: GuardSpec, policies: Iterable[WebSocketPolicy]) -> Iterator[Finding]:
+    """Events that a guard would forget too early, or whose loss nobody has thought about."""
+    events, path = guard.session_events, ("spec", "sessionEvents")
+    if events.streams and events.on_gap is None:
+        message = '"onGap" is missing: what a lost part of the stream means, Continue or CloseAll'
+        yield Finding(path, message, Severity.ERROR)
+    for i, source in enumerate(events.sources):
+        if isinstance(source, (RedisStream, NATSJetStream)) and source.url is not None and _is_open(source.url):
+            message = "session events travel unencrypted: whoever is on the way can read, drop and make them"
+            yield Finding((*path, "sources", i, "url"), message)
+    longest = max(policies, key=lambda policy: policy.spec.session.max_connection_duration, default=None)
+    if not events.sources or longest is None:
+        return
+    lives = longest.spec.session.max_connection_duration
+    if events.replay_window < lives:
+        where = (*path, "replayWindow") if "replay_window" in events.model_fields_set else path
+        message = (
+            f"replayWindow is {events.replay_window:g}s, shorter than the maxConnectionDuration of policy "
+            f'"{longest.name}", {lives:g}s: a session that ended meanwhile would be unknown after a restart'
+        )
+        yield Finding(where, message, Severity.ERROR)
+
+
+def _is_open(url: str) -> bool:
+    return not is_encrypted(url) and not HostPort(urlsplit(url).hostname or "", 0).is_loopback
 
 
 def lint_hosts(policy: WebSocketPolicy, guard: GuardSpec) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from wsguard.policy.key_files import KeyFile, key_files
 from wsguard.policy.lint import lint_policy
-from wsguard.policy.lint_set import lint_guard, lint_hosts, lint_shadows
+from wsguard.policy.lint_set import lint_events, lint_guard, lint_hosts, lint_shadows
 from wsguard.policy.matching import conflicts
 from wsguard.policy.model import (
     DEFAULT_POLICY,
@@ -188,8 +188,10 @@ def _lint(documents: _Documents, guard: GuardSpec) -> Iterator[Problem]:
     for policy, finding in lint_shadows(policy for policy, _ in documents.policies):
         yield _at(nodes[id(policy)], finding)
     for config, node in documents.guards:
-        for finding in lint_guard(config.spec) if config else ():
-            yield _at(node, finding)
+        if config is not None:
+            policies = [policy for policy, _ in documents.policies]
+            for finding in (*lint_guard(config.spec), *lint_events(config.spec, policies)):
+                yield _at(node, finding)
 
 
 def _at(node: Node, finding: Finding) -> Problem:

@@ -24,6 +24,16 @@ from wsguard.policy.model_authorization import (
 )
 from wsguard.policy.model_base import Model, read_as, shorten, written
 from wsguard.policy.model_claims import ClaimToHeader
+from wsguard.policy.model_events import (
+    BackChannelLogout,
+    NATSJetStream,
+    OnGap,
+    OnOutage,
+    RedisStream,
+    SessionEvents,
+    SharedSignals,
+    StreamTls,
+)
 from wsguard.policy.model_extraction import (
     CookieSource,
     Encoding,
@@ -66,13 +76,14 @@ from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
 from wsguard.protocol.profiles import Profile
 
 __all__ = [
-    "Action", "Admin", "Algorithm", "Authorization", "Backend", "ClaimMatch", "ClaimToHeader",
+    "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
     "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "ForwardAuth",
-    "Framing", "GuardConfig", "GuardSpec", "HeaderSource", "HostPort", "Introspection",
-    "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat",
-    "LogLevel", "Logging", "Match", "Metadata", "MissingOrigin", "NonWebSocket", "OnReload",
-    "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal",
-    "Profile", "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "Shutdown", "SubjectFrom",
+    "Framing", "GuardConfig", "GuardSpec", "HeaderSource", "HostPort", "Introspection", "IntrospectionProvider",
+    "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging", "Match",
+    "Metadata", "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern",
+    "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream",
+    "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown",
+    "StreamTls", "SubjectFrom",
     "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 

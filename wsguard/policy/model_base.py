@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-_ACRONYMS = {"jwks": "JWKS", "cidrs": "CIDRs", "id": "ID", "ip": "IP"}
+_ACRONYMS = {"jwks": "JWKS", "cidrs": "CIDRs", "id": "ID", "ids": "IDs", "ip": "IP"}
 
 
 def camel_case(name: str) -> str:

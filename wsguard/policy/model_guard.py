@@ -21,6 +21,7 @@ from wsguard.policy.fields import (
     duration,
 )
 from wsguard.policy.model_base import Model, one_of, read_as, shorten, written
+from wsguard.policy.model_events import SessionEvents
 from wsguard.policy.model_session import sendable
 from wsguard.protocol.authority import DEFAULT_PORTS, parse_authority
 from wsguard.protocol.reasons import CloseReason
@@ -152,8 +153,6 @@ class Logging(Model):
 class GuardSpec(Model):
     """Everything that a GuardConfig says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"sessionEvents"})
-
     listener: Listener = Listener()
     """The public port."""
     client_ip_detection: ClientIPDetection | None = None
@@ -162,6 +161,8 @@ class GuardSpec(Model):
     """The application behind the guard."""
     non_web_socket: NonWebSocket = NonWebSocket.FORWARD
     """What becomes of requests that are no WebSocket handshake."""
+    session_events: SessionEvents = SessionEvents()
+    """From where the guard hears that a session has ended."""
     shutdown: Shutdown = Shutdown()
     """How the guard ends."""
     admin: Admin = Admin()
@@ -178,7 +179,7 @@ class GuardSpec(Model):
 
 
 class GuardConfig(Model):
-    """What belongs to the process: ports, the backend, proxies in front, shutdown, logging. At most one."""
+    """What belongs to the process: ports, the backend, proxies in front, session events, logging. At most one."""
 
     api_version: Literal["wsguard.dev/v1"] = "wsguard.dev/v1"
     """The version of the policy language."""

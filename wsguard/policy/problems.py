@@ -95,6 +95,10 @@ def _sentence(detail: ErrorDetails, model: type[Model]) -> str:
             return _unknown(str(detail["loc"][-1]), _model_at(model, detail["loc"][:-1]))
         case "value_error":
             return str(context["error"])
+        case "union_tag_not_found":
+            return '"type" is missing'
+        case "union_tag_invalid":
+            return _none_of(context["tag"], context["expected_tags"])
         case "enum" | "literal_error":
             return _none_of(value, context["expected"])
         case "too_short":
@@ -136,15 +140,24 @@ def _none_of(value: object, expected: str) -> str:
 
 
 def _model_at(model: type[Model], path: Sequence[str | int]) -> type[Model]:
-    """The model of the mapping that `path` leads to."""
+    """The model of the mapping that `path` leads to; of several in one place the word of its `type` picks one."""
+    choice = [model]
     for step in path:
         field = next((field for field in model.model_fields.values() if field.alias == step), None)
         if field is not None:
-            model = _model_in(field.annotation) or model
+            choice = list(_models_in(field.annotation)) or choice
+        model = next((each for each in choice if step in _types(each)), model if model in choice else choice[0])
     return model
 
 
-def _model_in(annotation: Any) -> type[Model] | None:
+def _models_in(annotation: Any) -> Iterator[type[Model]]:
     if isinstance(annotation, type) and issubclass(annotation, Model):
-        return annotation
-    return next((model for part in get_args(annotation) if (model := _model_in(part))), None)
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def _types(model: type[Model]) -> tuple[Any, ...]:
+    """The words by which a mapping says, under `type`, that it is one of this model."""
+    field = model.model_fields.get("type")
+    return get_args(field.annotation) if field is not None else ()

@@ -8,7 +8,7 @@ Details may quote header parameters, the issuer and the audience; never the toke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from wsguard.policy import members
@@ -55,10 +55,11 @@ class TokenFact:
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedToken:
-    """A well-formed token that nobody has vouched for yet."""
+    """A well-formed token that nobody has vouched for yet. `kind` is its `typ`, in short and lower case."""
 
     algorithm: str
     key_id: str | None
+    kind: str | None
     claims: Mapping[str, Any] = field(repr=False)
     signed: bytes = field(repr=False)
     signature: bytes = field(repr=False)
@@ -85,6 +86,25 @@ def peek(token: str) -> UnverifiedToken | TokenProblem:
         return _parse(token)
     except _Refused as refused:
         return refused.problem
+
+
+def peek_event(token: str) -> UnverifiedToken | TokenProblem:
+    """The same of a token that tells of an event (RFC 8417), which `peek` refuses."""
+    try:
+        return _parse(token, is_event=True)
+    except _Refused as refused:
+        return refused.problem
+
+
+def check_event(token: UnverifiedToken, provider: JwtProvider, keys: KeySet) -> TokenProblem | None:
+    """What is wrong with the signature, the issuer or the audience of an event token; None: nothing."""
+    try:
+        _check_signature(token, provider, keys)
+        _check_issuer(token.claims, provider)
+        _check_audience(token.claims, provider)
+    except _Refused as refused:
+        return refused.problem
+    return None
 
 
 def verify(
@@ -119,7 +139,7 @@ def accept_again(identity: Identity, provider: JwtProvider) -> Identity | TokenP
         _check_audience(identity.claims, provider)
     except _Refused as refused:
         return refused.problem
-    return again
+    return replace(again, cookie=identity.cookie)  # no claim: it is still to be found by its cookie
 
 
 def still_valid(identity: Identity, now: float, clock_skew: float) -> bool:
@@ -131,17 +151,19 @@ def still_valid(identity: Identity, now: float, clock_skew: float) -> bool:
     return True
 
 
-def _parse(token: str) -> UnverifiedToken:
+def _parse(token: str, *, is_event: bool = False) -> UnverifiedToken:
     if len(token) > MAX_TOKEN:
         raise _Refused(f"the token has more than {MAX_TOKEN} characters")
     parts = token.split(".")
     if len(parts) != 3 or not all(parts):
         raise _Refused("the token is not three parts joined by dots")
     header = _object(parts[0], "header")
-    algorithm, key_id = _check_header(header)
+    algorithm, key_id, kind = _check_header(header)
+    if kind in _EVENT_TYPES and not is_event:
+        raise _Refused(f"a token of type {kind} tells of an event, it is no credential")
     claims = _object(parts[1], "payload")
     signed = token.rpartition(".")[0].encode("ascii")
-    return UnverifiedToken(algorithm, key_id, claims, signed, _decode(parts[2], "signature"))
+    return UnverifiedToken(algorithm, key_id, kind, claims, signed, _decode(parts[2], "signature"))
 
 
 def _decode(part: str, name: str) -> bytes:
@@ -158,7 +180,7 @@ def _object(part: str, name: str) -> dict[str, Any]:
         raise _Refused(f"the token's {name} is {error}") from None
 
 
-def _check_header(header: Mapping[str, Any]) -> tuple[str, str | None]:
+def _check_header(header: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
     algorithm = _text(header, "alg")
     if algorithm is None:
         raise _Refused("the token has no alg")
@@ -167,9 +189,9 @@ def _check_header(header: Mapping[str, Any]) -> tuple[str, str | None]:
         if name in header:
             raise _Refused(f"the token's header has {name}, which is not supported")
     kind = _text(header, "typ")
-    if kind is not None and kind.lower().removeprefix("application/") in _EVENT_TYPES:
-        raise _Refused(f"a token of type {kind} tells of an event, it is no credential")
-    return algorithm, _text(header, "kid")
+    if kind is not None:
+        kind = kind.lower().removeprefix("application/")  # RFC 7515 §4.1.9
+    return algorithm, _text(header, "kid"), kind
 
 
 def _check_signature(token: UnverifiedToken, provider: JwtProvider, keys: KeySet) -> None:
@@ -188,10 +210,7 @@ def _check_signature(token: UnverifiedToken, provider: JwtProvider, keys: KeySet
 def _identity(claims: Mapping[str, Any], provider: JwtProvider, source: str) -> Identity:
     if isinstance(claims.get("events"), dict):  # an event token (RFC 8417 §2.2) whose typ does not say so
         raise _Refused("a token with events tells of an event, it is no credential")
-    issuer = _text(claims, "iss")
-    if provider.issuer is not None and issuer != provider.issuer:
-        found = "missing" if issuer is None else _shown(issuer)
-        raise _Refused(f"iss is {found}, provider {provider.name} expects {_shown(provider.issuer)}")
+    _check_issuer(claims, provider)
     subject = _text(claims, "sub")
     if subject is None:
         raise _Refused("the token has no sub")
@@ -206,6 +225,13 @@ def _identity(claims: Mapping[str, Any], provider: JwtProvider, source: str) -> 
         expires_at=_time(claims, "exp"),
         claims=claims,
     )
+
+
+def _check_issuer(claims: Mapping[str, Any], provider: JwtProvider) -> None:
+    issuer = _text(claims, "iss")
+    if provider.issuer is not None and issuer != provider.issuer:
+        found = "missing" if issuer is None else _shown(issuer)
+        raise _Refused(f"iss is {found}, provider {provider.name} expects {_shown(provider.issuer)}")
 
 
 def _check_audience(claims: Mapping[str, Any], provider: JwtProvider) -> None:

@@ -90,7 +90,7 @@ class Node:
             elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
                 node = node.value[step]
                 place = node.place
-            else:
+            elif not (isinstance(node.value, dict) and node.get("type") == step):  # which of several models it is
                 break
         return place
 

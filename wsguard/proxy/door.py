@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from aiohttp import web
@@ -25,6 +26,9 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.refusal import SERVER
 from wsguard.proxy.takeover import end_unreadable_body
+
+Route = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
+"""Answers a request for one of the guard's own paths; the text is the client's address."""
 
 _MUTE = logging.getLogger("wsguard.aiohttp")
 _MUTE.disabled = True  # aiohttp's own lines quote raw header lines, cookies among them; ours do not
@@ -66,9 +70,11 @@ class _Connection(web.RequestHandler):
 
 
 class Door(web.Server):
-    """Makes a protocol for each client and takes its requests."""
+    """Makes a protocol for each client and takes its requests. `routes` are the guard's own paths, exactly spelt."""
 
-    def __init__(self, env: Environment, conductor: Conductor, forwarder: Forwarder) -> None:
+    def __init__(
+        self, env: Environment, conductor: Conductor, forwarder: Forwarder, routes: Mapping[str, Route] | None = None
+    ) -> None:
         timeout = env.policies().guard.listener.handshake_timeout
         super().__init__(
             self._handle,
@@ -84,6 +90,7 @@ class Door(web.Server):
         self._env = env
         self._conductor = conductor
         self._forwarder = forwarder
+        self._routes = routes or {}
 
     def __call__(self) -> web.RequestHandler:
         connection = _Connection(self, loop=self._env.loop, **self._kwargs)
@@ -107,6 +114,9 @@ class Door(web.Server):
         except ValueError as error:
             return self._turn_away(request, HttpRefusal(400, f"unreadable host: {error}"))
         if is_reserved(head.target):
+            route = self._routes.get(head.target)
+            if route is not None and not is_attempt(head):
+                return await route(request, str(effective.client_ip or "unknown"))
             return self._turn_away(request, HttpRefusal(404, "nothing is here"))
         if not is_attempt(head):
             return await self._plain(request, head, effective, tls)

@@ -19,22 +19,26 @@ SHORTEST_RETENTION = 86_400.0
 CLOCK_ALLOWANCE = 3_600.0
 """Seconds an entry holds beyond the longest token life: clocks differ, and `clockSkew` prolongs a token."""
 
-_Kind = Literal["sid", "jti", "subject"]
+_Kind = Literal["sid", "jti", "subject", "cookie", "everyone"]
 _Key = tuple[_Kind, str | None, str]
+_EVERYONE: _Key = ("everyone", None, "")
 
 
 class DenyList:
-    """Sessions, tokens and subjects that were logged out. Times are seconds since the epoch.
+    """Sessions, tokens, subjects and session cookies that were logged out. Times are seconds since the epoch.
 
-    An `issuer` of None speaks of every issuer. At most `max_entries` are kept.
+    An `issuer` of None speaks of every issuer. At most `max_entries` are kept, each for `retention` seconds at
+    least. `is_behind` is set while logouts may have happened elsewhere that are not in here and no credential is to
+    be cleared without them; the judge then refuses as it does when the list has overflowed.
     """
 
-    def __init__(self, max_entries: int = 100_000) -> None:
+    def __init__(self, max_entries: int = 100_000, retention: float = SHORTEST_RETENTION) -> None:
+        self.is_behind = False
         self._max_entries = max_entries
         # The first moment of issue that is not denied (subjects only), and when it was denied. In order of
         # denial; an OrderedDict, because a dict that loses its head again and again is slow to find the next.
         self._entries: OrderedDict[_Key, tuple[float, float]] = OrderedDict()
-        self._retention = SHORTEST_RETENTION + CLOCK_ALLOWANCE
+        self._retention = max(retention, SHORTEST_RETENTION) + CLOCK_ALLOWANCE
         self._overflowed_at: float | None = None
         self.changes = 0
         """How many denials there were: what was learned before the last one may be outdated by it."""
@@ -54,13 +58,25 @@ class DenyList:
         """Refuse every token of `subject` issued before `issued_before`, and those that do not say when."""
         self._deny(("subject", issuer, subject), issued_before, now)
 
+    def deny_cookie(self, issuer: str | None, digest: str, now: float) -> None:
+        """Refuse the session cookie whose value has this `cookie_digest`."""
+        self._deny(("cookie", issuer, digest), 0.0, now)
+
+    def deny_everyone(self, issued_before: float, now: float) -> None:
+        """Refuse every token issued before `issued_before`, and those that do not say when."""
+        self._deny(_EVERYONE, issued_before, now)
+
     def denies(self, identity: Identity, now: float) -> bool:
         """True where the token behind `identity` was logged out. Its own life is taken into account first."""
         self.observe(identity, now)
+        if self._holds(_EVERYONE, now) and is_issued_before(identity, self._entries[_EVERYONE][0]):
+            return True
         for issuer in (identity.issuer, None):
             if identity.sid is not None and self._holds(("sid", issuer, identity.sid), now):
                 return True
             if identity.jti is not None and self._holds(("jti", issuer, identity.jti), now):
+                return True
+            if identity.cookie is not None and self._holds(("cookie", issuer, identity.cookie), now):
                 return True
             key: _Key = ("subject", issuer, identity.subject)
             if self._holds(key, now) and is_issued_before(identity, self._entries[key][0]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,8 @@ class Identity:
 
     `issued_at` and `expires_at` are seconds since the epoch. `claims` is the verified payload, read-only by
     convention; `provider` names the policy's provider that vouched; `source` says where the credential was found
-    (`cookie:session`, `header:authorization`, `param:access_token`, `subprotocol:bearer.`).
+    (`cookie:session`, `header:authorization`, `param:access_token`, `subprotocol:bearer.`). `cookie` is the digest of
+    the cookie value that was the credential, as `cookie_digest` makes it; None where it was no cookie.
     """
 
     provider: str
@@ -25,3 +27,9 @@ class Identity:
     issued_at: float | None = None
     expires_at: float | None = None
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    cookie: str | None = None
+
+
+def cookie_digest(value: str) -> str:
+    """What stands for a session cookie where its value must not: `sha256:` and 64 hex digits."""
+    return "sha256:" + hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()

@@ -10,15 +10,16 @@ from wsguard.sessions.connection import Connection
 from wsguard.sessions.denylist import DenyList, is_issued_before
 from wsguard.sessions.registry import Registry
 
-LogoutKind = Literal["sid", "subject", "jti"]
+LogoutKind = Literal["sid", "subject", "jti", "cookie"]
 
 
 @dataclass(frozen=True, slots=True)
 class Logout:
-    """A session, a subject or a token that is logged out.
+    """A session, a subject, a token or a session cookie that is logged out.
 
-    `issuer` is None where every issuer is meant. `issued_before` (seconds since the epoch) bounds a subject's
-    logout to the tokens issued before it; a session and a token are logged out outright.
+    `word` names it; of a cookie it is the digest. `issuer` is None where every issuer is meant. `issued_before`
+    (seconds since the epoch) bounds a subject's logout to the tokens issued before it; the others are logged out
+    outright.
     """
 
     kind: LogoutKind
@@ -34,7 +35,19 @@ def log_out(logout: Logout, registry: Registry, denylist: DenyList, now: float) 
     Raises ExceptionGroup where cutting failed, after every connection was tried.
     """
     _remember(logout, denylist, now)
-    connections = _find(logout, registry)
+    return _cut_all(_find(logout, registry))
+
+
+def log_out_everyone(issued_before: float, registry: Registry, denylist: DenyList, now: float) -> int:
+    """Log out whoever holds a credential issued before `issued_before`; who has none has no session to end.
+
+    Returns how many connections that cut, and raises as `log_out` does.
+    """
+    denylist.deny_everyone(issued_before, now)
+    return _cut_all([c for c in registry if c.identity and is_issued_before(c.identity, issued_before)])
+
+
+def _cut_all(connections: list[Connection]) -> int:
     failures = [error for error in map(_cut, connections) if error is not None]
     if failures:
         raise ExceptionGroup("connections could not be cut", failures)
@@ -55,6 +68,8 @@ def _remember(logout: Logout, denylist: DenyList, now: float) -> None:
             denylist.deny_sid(logout.issuer, logout.word, now)
         case "jti":
             denylist.deny_jti(logout.issuer, logout.word, now)
+        case "cookie":
+            denylist.deny_cookie(logout.issuer, logout.word, now)
         case "subject":
             denylist.deny_subject(logout.issuer, logout.word, logout.issued_before, now)
 
@@ -65,6 +80,8 @@ def _find(logout: Logout, registry: Registry) -> list[Connection]:
             return registry.find(issuer=logout.issuer, sid=logout.word)
         case "jti":
             return registry.find(issuer=logout.issuer, jti=logout.word)
+        case "cookie":
+            return registry.find(issuer=logout.issuer, cookie=logout.word)
         case "subject":
             return [
                 connection

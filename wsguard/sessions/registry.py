@@ -21,16 +21,17 @@ class Filters:
     sid: str | None = None
     jti: str | None = None
     policy: str | None = None
+    cookie: str | None = None
 
     def accept(self, connection: Connection) -> bool:
         """True where `connection` has all that is asked for."""
         if self.policy not in (None, connection.policy):
             return False
-        wanted = (self.issuer, self.subject, self.sid, self.jti)
+        wanted = (self.issuer, self.subject, self.sid, self.jti, self.cookie)
         identity = connection.identity
         if identity is None:
-            return wanted == (None, None, None, None)
-        has = (identity.issuer, identity.subject, identity.sid, identity.jti)
+            return not any(want is not None for want in wanted)
+        has = (identity.issuer, identity.subject, identity.sid, identity.jti, identity.cookie)
         return all(want is None or want == value for want, value in zip(wanted, has, strict=True))
 
 
@@ -51,7 +52,8 @@ class Registry:
         self._by_subject = _Index(lambda c: c.identity.subject if c.identity else None)
         self._by_sid = _Index(lambda c: c.identity.sid if c.identity else None)
         self._by_jti = _Index(lambda c: c.identity.jti if c.identity else None)
-        self._indexes = (self._by_policy, self._by_subject, self._by_sid, self._by_jti)
+        self._by_cookie = _Index(lambda c: c.identity.cookie if c.identity else None)
+        self._indexes = (self._by_policy, self._by_subject, self._by_sid, self._by_jti, self._by_cookie)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -88,9 +90,10 @@ class Registry:
         sid: str | None = None,
         jti: str | None = None,
         policy: str | None = None,
+        cookie: str | None = None,
     ) -> list[Connection]:
         """Every connection that has all that is given, in no particular order."""
-        return list(self._matching(Filters(issuer, subject, sid, jti, policy)))
+        return list(self._matching(Filters(issuer, subject, sid, jti, policy, cookie)))
 
     def page(self, filters: Filters, limit: int, cursor: str | None = None) -> Page:
         """At most `limit` (≥ 1) connections in the order of their ids, from the first id after `cursor`.
@@ -114,6 +117,7 @@ class Registry:
             (self._by_subject, filters.subject),
             (self._by_sid, filters.sid),
             (self._by_jti, filters.jti),
+            (self._by_cookie, filters.cookie),
         ):
             if value is not None:
                 narrowest = index.get(value)
@@ -123,7 +127,7 @@ class Registry:
 class _Index:
     """Connections by one of their words.
 
-    Most words have a single connection, and there are four indexes: a bucket becomes a set only for its
+    Most words have a single connection, and there are five indexes: a bucket becomes a set only for its
     second connection, which saves two thirds of a kilobyte a connection.
     """
 

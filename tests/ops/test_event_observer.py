@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from tests.ops.rig import Rig
+from tests.ops.test_metrics import Scraped
+from wsguard.ops.event_observer import EventObserver
+from wsguard.ops.redact import digest
+from wsguard.sessions.events import SessionEnd
+from wsguard.sessions.logout import Logout
+
+
+async def test_an_event_is_a_count_and_a_line_without_the_session(rig: Rig) -> None:
+    observer = EventObserver(rig.log, rig.metrics)
+    observer.event("RedisStream", "applied")
+    observer.applied("RedisStream", SessionEnd("7-0", Logout("sid", "s1", None, 5.0), 1_000.0), 2, 0.25)
+    scraped = Scraped(rig.metrics)
+    assert scraped("session_events_total", source="RedisStream", result="applied") == 1
+    assert scraped("session_event_lag_seconds_count") == 1
+    (event,) = rig.events("session_ended")
+    assert event["sid"] == digest("s1")
+    assert event["closed"] == 2
+    assert "issued_before" not in event
+
+
+async def test_what_is_read_back_has_no_lag_and_no_line_of_its_own(rig: Rig) -> None:
+    observer = EventObserver(rig.log, rig.metrics)
+    observer.applied("RedisStream", SessionEnd("7-0", Logout("subject", "alice", None, 5.0), 1_000.0), 0, None)
+    assert Scraped(rig.metrics)("session_event_lag_seconds_count") == 0
+    (event,) = rig.events("session_ended")
+    assert event["level"] == "debug"
+    assert event["subject"] == "alice"
+
+
+async def test_a_stream_that_goes_is_a_warning_and_a_gap_an_error(rig: Rig) -> None:
+    observer = EventObserver(rig.log, rig.metrics)
+    observer.source_up("NATSJetStream", False, "ConnectionRefusedError")
+    observer.waiting("NATSJetStream", 3)
+    observer.gap("NATSJetStream", "gone", 5)
+    observer.skipped("NATSJetStream", "7", "it is not JSON")
+    observer.lost("NATSJetStream", 2)
+    scraped = Scraped(rig.metrics)
+    assert scraped("session_event_source_up", source="NATSJetStream") == 0
+    assert scraped("session_events_waiting", source="NATSJetStream") == 3
+    levels = {event["event"]: event["level"] for event in rig.lines.events()}
+    assert levels == {
+        "session_event_source": "warning",
+        "session_event_gap": "error",
+        "session_event_skipped": "warning",
+        "session_events_lost": "error",
+    }

@@ -1,0 +1,45 @@
+"""What the events tell the operator: a Protocol, whose real thing is in wsguard.ops."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from wsguard.sessions.events import SessionEnd
+
+Result = Literal["applied", "skipped", "gap", "published", "refused"]
+
+
+class Observer(Protocol):
+    """Who is told (wsguard.ops)."""
+
+    def event(self, source: str, result: Result) -> None:
+        """Count an event of `source`."""
+        ...
+
+    def applied(self, source: str, event: SessionEnd, closed: int, lag: float | None) -> None:
+        """An event took effect `lag` seconds after it happened (None: it was read back, lag says nothing)."""
+        ...
+
+    def skipped(self, source: str, entry: str, why: str) -> None:
+        """An entry is no event that can be applied."""
+        ...
+
+    def gap(self, source: str, why: str, closed: int | None) -> None:
+        """A part of a stream was lost; `closed` connections were cut for it (None: onGap is Continue)."""
+        ...
+
+    def source_up(self, source: str, is_up: bool, why: str) -> None:
+        """A stream came back, or went away and why."""
+        ...
+
+    def waiting(self, source: str, count: int) -> None:
+        """So many events wait to be stored now."""
+        ...
+
+    def lost(self, source: str, count: int) -> None:
+        """So many events were never stored."""
+        ...
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """A bug, or something outside that nobody expected."""
+        ...

@@ -1,0 +1,82 @@
+"""Everything in this package, put together for one guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from random import Random
+
+from wsguard.events import backchannel, shared_signals
+from wsguard.events.assemble import Files, open_streams
+from wsguard.events.backchannel import BackChannelEndpoint
+from wsguard.events.bus import Bus
+from wsguard.events.follower import Follower
+from wsguard.events.observer import Observer
+from wsguard.events.pushed import Intake, Keys, Route, Source
+from wsguard.events.shared_signals import SharedSignalsEndpoint
+from wsguard.policy.event_tokens import read_logout_token, read_security_event
+from wsguard.policy.model import BackChannelLogout, SessionEvents, SharedSignals
+from wsguard.sessions.clock import Clock
+from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.registry import Registry
+
+
+class SessionEventsRoom:
+    """The sources of `spec` at work. `files` gives what the named files hold now; `issuers` whom the policies trust.
+
+    Raises MissingExtra where the library of a stream is not installed.
+    """
+
+    def __init__(
+        self,
+        spec: SessionEvents,
+        files: Files,
+        keys: Keys,
+        registry: Registry,
+        deny_list: DenyList,
+        clock: Clock,
+        observer: Observer,
+        issuers: Callable[[], Collection[str]],
+        rng: Random,
+    ) -> None:
+        self._spec = spec
+        self._files = files
+        self._keys = keys
+        self._clock = clock
+        self.bus = Bus(registry, deny_list, clock, observer, issuers, spec.on_gap)
+        self.bus.followers = [
+            Follower(stream, self.bus, observer, spec.on_outage, rng)
+            for stream in open_streams(spec, files, clock.wall())
+        ]
+        self.bus.look_again()
+
+    def start(self) -> None:
+        """Follow the streams, on the running loop."""
+        for follower in self.bus.followers:
+            follower.start()
+
+    async def close(self) -> None:
+        """Leave the streams."""
+        for follower in self.bus.followers:
+            await follower.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """False while handshakes must wait for a stream."""
+        return self.bus.is_ready
+
+    def routes(self) -> Mapping[str, Route]:
+        """The handlers of the public port, by path."""
+        routes: dict[str, Route] = {}
+        logouts = [spec for spec in self._spec.sources if isinstance(spec, BackChannelLogout)]
+        signals = [spec for spec in self._spec.sources if isinstance(spec, SharedSignals)]
+        if logouts:
+            intake = Intake([Source.of(spec) for spec in logouts], read_logout_token, self.bus, self._keys, self._clock)
+            routes[backchannel.PATH] = BackChannelEndpoint(intake)
+        if signals:
+            named = [Source.of(spec) for spec in signals]
+            intake = Intake(named, read_security_event, self.bus, self._keys, self._clock)
+            files = [spec.authorization_file for spec in signals if spec.authorization_file is not None]
+            routes[shared_signals.PATH] = SharedSignalsEndpoint(
+                intake, lambda: tuple(self._files()[file].strip() for file in files)
+            )
+        return routes
