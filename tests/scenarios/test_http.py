@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 
@@ -12,11 +11,10 @@ import pytest
 from tests.scenarios import servers
 from tests.support import backend as answers
 from tests.support import wire
-from tests.support.backend import Conversation, RecordingBackend
-from tests.support.client import connect
+from tests.support.backend import RecordingBackend
+from tests.support.client import connect, fetch
 from tests.support.guard import Guard, policy
 from tests.support.waiting import eventually
-from tests.support.wire import Head
 
 TRUSTING = """
 apiVersion: wsguard.dev/v1
@@ -25,13 +23,6 @@ spec:
   clientIPDetection: {xForwardedFor: {trustedCIDRs: [127.0.0.0/8]}}
 """
 HOST = ("Host", "localhost")
-
-
-async def _get(guard: Guard, target: str, *fields: tuple[str, str], method: str = "GET") -> tuple[Head, bytes]:
-    async with connect(guard.port) as client:
-        await client.send(wire.request(method, target, [HOST, *fields]))
-        head = await client.head()
-        return head, b"" if method == "HEAD" else await client.body(head)
 
 
 async def test_a_fastapi_app_is_served_whole() -> None:
@@ -58,39 +49,6 @@ async def _pieces(body: bytes):  # type: ignore[no-untyped-def]
         yield body[at : at + 100_000]
 
 
-async def test_a_request_body_streams(backend: RecordingBackend) -> None:
-    """The backend has the first piece while the client still holds the second."""
-    async with Guard(backend) as guard, connect(guard.port) as client:
-        await client.send(wire.request("POST", "/up", [HOST, ("Transfer-Encoding", "chunked")], b"5\r\nfirst\r\n"))
-        conversation = await backend.conversation()
-        await eventually(lambda: b"first" in conversation.received)
-        await client.send(b"6\r\nsecond\r\n0\r\n\r\n")
-        head = await client.head()
-        assert (head.status, await client.body(head)) == (200, b"ok")
-        assert b"second" in conversation.received
-
-
-async def test_a_response_body_streams(backend: RecordingBackend) -> None:
-    """The client has the first piece while the backend still holds the second; trailers are dropped."""
-    go = asyncio.Event()
-
-    async def respond(conversation: Conversation, head: Head) -> None:
-        await conversation.send(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nfirst\r\n"
-        )
-        await go.wait()
-        await conversation.send(b"6\r\nsecond\r\n0\r\nX-Sum: 11\r\n\r\n")
-
-    backend.respond = respond
-    async with Guard(backend) as guard, connect(guard.port) as client:
-        await client.send(wire.request("GET", "/down", [HOST]))
-        head = await client.head()
-        assert (head.get("transfer-encoding"), head.get("trailer")) == ("chunked", None)
-        assert await client.reader.readuntil(b"first\r\n") == b"5\r\nfirst\r\n"
-        go.set()
-        assert b"second" in await client.reader.readuntil(b"0\r\n\r\n")
-
-
 async def test_head_has_a_length_and_no_body(backend: RecordingBackend) -> None:
     """And the connection goes on."""
     backend.respond = answers.reply(200, b"twelve bytes")
@@ -101,19 +59,6 @@ async def test_head_has_a_length_and_no_body(backend: RecordingBackend) -> None:
             assert head.get("content-length") == "12"
             assert (await client.body(head) if method == "GET" else b"") == body
     assert [head.start.split()[0] for head in backend.requests] == ["HEAD", "GET"]
-
-
-@pytest.mark.parametrize("knows", [True, False])
-async def test_100_continue(backend: RecordingBackend, knows: bool) -> None:
-    """A client that waits for it gets it, and then sends, whether or not the backend knows of such a thing."""
-    backend.says_continue = knows
-    async with Guard(backend) as guard, connect(guard.port) as client:
-        await client.send(wire.request("POST", "/up", [HOST, ("Content-Length", "5"), ("Expect", "100-continue")]))
-        assert (await client.head()).status == 100
-        await client.send(b"hello")
-        head = await client.head()
-        assert (head.status, await client.body(head)) == (200, b"ok")
-    assert b"hello" in backend.conversations[0].received
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -143,7 +88,7 @@ async def test_hop_by_hop_fields_stay_here(backend: RecordingBackend) -> None:
         ("X_Wsguard_Subject", "root"),
     ]
     async with Guard(backend) as guard:
-        await _get(guard, "/page", *fields)
+        await fetch(guard.port, "/page", *fields)
     (head,) = backend.requests
     for name in ("keep-alive", "proxy-authorization", "te", "upgrade", "http2-settings", "x-drop"):
         assert head.get(name) is None, name
@@ -162,7 +107,7 @@ async def test_response_fields_pass_but_for_hop_by_hop(backend: RecordingBackend
     ]
     backend.respond = answers.reply(418, b"tea", fields)
     async with Guard(backend) as guard:
-        head, body = await _get(guard, "/page")
+        head, body = await fetch(guard.port, "/page")
     assert (head.status, body) == (418, b"tea")
     assert head.all("set-cookie") == ["a=1", "b=2"]
     assert head.get("upgrade") is None
@@ -176,7 +121,7 @@ async def test_forwarded_fields(backend: RecordingBackend, trusting: bool) -> No
     config = {"guard.yaml": TRUSTING} if trusting else {}
     spec = "match: {hostnames: [localhost, app.example.com]}"
     async with Guard(backend, {**config, "policy.yaml": policy(spec)}) as guard:
-        await _get(guard, "/page", *sent)
+        await fetch(guard.port, "/page", *sent)
         async with connect(guard.port) as client:
             await client.open(wire.upgrade("/page", fields=sent))
     for head in backend.requests:
@@ -193,7 +138,7 @@ async def test_forwarded_fields(backend: RecordingBackend, trusting: bool) -> No
 async def test_targets_pass_byte_for_byte(backend: RecordingBackend, target: str) -> None:
     """A page that is not judged may have any path that HTTP allows."""
     async with Guard(backend) as guard:
-        await _get(guard, target)
+        await fetch(guard.port, target)
     assert [head.target for head in backend.requests] == [target]
 
 
@@ -213,89 +158,17 @@ async def test_targets_pass_byte_for_byte(backend: RecordingBackend, target: str
 async def test_the_guards_own_paths_are_never_forwarded(backend: RecordingBackend, target: str) -> None:
     """In no encoding."""
     async with Guard(backend) as guard:
-        head, _ = await _get(guard, target)
+        head, _ = await fetch(guard.port, target)
         if target != "/.WSGUARD/x":  # paths are case-sensitive: this one is the app's
             assert head.status in (400, 404)
             assert not backend.requests
-
-
-BROKEN = {
-    "garbage": (answers.raw(b"\x00\xffgarbage\r\n\r\n"), 502),
-    "closes at once": (answers.raw(b""), 502),
-    "an unasked 101": (answers.raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", close=False), 502),
-    "two lengths": (answers.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), 502),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-async def test_a_backend_that_answers_nonsense_is_a_502(backend: RecordingBackend, name: str) -> None:
-    """And none of it reaches the client."""
-    backend.respond, status = BROKEN[name]
-    async with Guard(backend) as guard:
-        head, body = await _get(guard, "/page")
-        assert head.status == status
-        assert b"garbage" not in body
-
-
-async def test_a_backend_that_dies_in_its_body_is_no_clean_end(backend: RecordingBackend) -> None:
-    """A client must not take half a page for a whole one."""
-    backend.respond = answers.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-    async with Guard(backend) as guard, aiohttp.ClientSession() as session:
-        with pytest.raises(aiohttp.ClientError):
-            async with session.get(f"{guard.url}/page") as response:
-                await response.read()
-
-
-async def test_nobody_listens_is_a_502(backend: RecordingBackend) -> None:
-    """Soon, and the guard stays ready."""
-    async with Guard("http://127.0.0.1:9") as guard:
-        head, _ = await _get(guard, "/page")
-        assert head.status == 502
-
-
-async def test_a_client_that_leaves_frees_the_backend(backend: RecordingBackend) -> None:
-    """In the middle of a download."""
-
-    async def respond(conversation: Conversation, head: Head) -> None:
-        await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 100_000)
-        while await conversation.receive():
-            pass
-
-    backend.respond = respond
-    async with Guard(backend) as guard:
-        async with connect(guard.port) as client:
-            await client.send(wire.request("GET", "/down", [HOST]))
-            await client.head()
-            client.reset()
-        await (await backend.conversation()).until_ended()
-
-
-async def test_a_slow_reader_holds_the_backend_back(backend: RecordingBackend) -> None:
-    """A download of 200 MB to a client that reads nothing stays with the backend."""
-    sent = 0
-
-    async def respond(conversation: Conversation, head: Head) -> None:
-        nonlocal sent
-        await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n")
-        for _ in range(2000):
-            await conversation.send(b"x" * 100_000)
-            sent += 100_000
-
-    backend.respond = respond
-    async with Guard(backend) as guard, connect(guard.port, receive_buffer=4096) as client:
-        await client.send(wire.request("GET", "/down", [HOST]))
-        before = -1
-        while sent != before:
-            before = sent
-            await asyncio.sleep(0.5)
-        assert sent < 30_000_000  # what the kernel's buffers take, and little of our own
 
 
 async def test_deny(backend: RecordingBackend) -> None:
     """`nonWebSocket: Deny` serves WebSockets only."""
     config = "apiVersion: wsguard.dev/v1\nkind: GuardConfig\nspec: {nonWebSocket: Deny}\n"
     async with Guard(backend, {"guard.yaml": config, "policy.yaml": policy()}) as guard:
-        head, _ = await _get(guard, "/page")
+        head, _ = await fetch(guard.port, "/page")
         assert head.status == 403
         assert not backend.requests
         async with connect(guard.port) as client:

@@ -124,3 +124,11 @@ async def connect(port: int, *, receive_buffer: int | None = None) -> AsyncItera
         yield client
     finally:
         await client.close()
+
+
+async def fetch(port: int, target: str, *fields: tuple[str, str], method: str = "GET") -> tuple[Head, bytes]:
+    """The answer to one plain request to `localhost`, on a connection of its own."""
+    async with connect(port) as client:
+        await client.send(wire.request(method, target, [("Host", "localhost"), *fields]))
+        head = await client.head()
+        return head, b"" if method == "HEAD" else await client.body(head)
