@@ -23,26 +23,28 @@ PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"  # where Debian k
 
 
 class Program(NamedTuple):
-    """`command` is what must be found, `package` the Debian package that brings it."""
+    """`command` is what must be found, `packages` the Debian packages that bring it, with a space between."""
 
     command: str
-    package: str
+    packages: str
     why: str
 
 
+_BENCH = (
+    Program("nginx", "nginx-light", "nginx in the comparison"),
+    Program("haproxy", "haproxy", "HAProxy in the comparison"),
+    Program("gcc", "gcc libc6-dev", "the comparison's load generator"),
+)
 PROGRAMS = {
     "test": (
         Program("chromium", "chromium", "browser tests"),
         Program("node", "nodejs", "tests with JavaScript clients and servers"),
         Program("npm", "npm", "tests with JavaScript clients and servers"),
-        Program("nginx", "nginx-light", "tests behind a TLS-terminating proxy"),
         Program("redis-server", "redis-server", "tests of session events over Redis"),
         Program("nats-server", "nats-server", "tests of session events over NATS"),
+        *_BENCH,
     ),
-    "bench": (
-        Program("nginx", "nginx-light", "nginx in the comparison"),
-        Program("haproxy", "haproxy", "HAProxy in the comparison"),
-    ),
+    "bench": _BENCH,
 }
 
 
@@ -62,7 +64,7 @@ def main(purpose: str) -> int:
 def _programs(programs: Sequence[Program]) -> list[str]:
     """Install the programs that are missing; a line for each that stays missing."""
     missing = [program for program in programs if not shutil.which(program.command, path=PATH)]
-    packages = sorted({program.package for program in missing})
+    packages = sorted({package for program in missing for package in program.packages.split()})
     if importlib.util.find_spec("ensurepip") is None:
         packages.append("python3-venv")
     if not packages:
@@ -74,7 +76,7 @@ def _programs(programs: Sequence[Program]) -> list[str]:
     install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages]
     status = subprocess.run(install, check=False, env=quiet).returncode
     return [
-        f"{program.why}: apt-get ended with status {status} and brought no {program.package}"
+        f"{program.why}: apt-get ended with status {status} and brought no {program.command}"
         for program in missing
         if not shutil.which(program.command, path=PATH)
     ]
