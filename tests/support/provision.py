@@ -31,7 +31,7 @@ class Program(NamedTuple):
 
 
 _BENCH = (
-    Program("nginx", "nginx-light", "nginx in the comparison"),
+    Program("nginx", "nginx-light", "nginx before the guard, and beside it in the comparison"),
     Program("haproxy", "haproxy", "HAProxy in the comparison"),
     Program("gcc", "gcc libc6-dev", "the comparison's load generator"),
 )
