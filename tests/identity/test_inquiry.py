@@ -22,7 +22,7 @@ from wsguard.policy.model import Algorithm, ExtractFrom, Introspection, Jwt, Jwt
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenProblem
 from wsguard.protocol.reasons import CloseReason
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import Identity, cookie_digest
 
 BOTH = ("corp", "opaque")
 
@@ -157,3 +157,11 @@ async def test_a_policy_that_a_reload_took_away_admits_nobody(world: World, serv
     answer = await asks.ask(gone)
     assert isinstance(answer, Refuse)
     assert answer.reason is CloseReason.IDENTITY_UNAVAILABLE
+
+
+async def test_whoever_vouches_a_cookie_can_be_logged_out_by_it(world: World, service: AskedService) -> None:
+    """An opaque cookie too, which has no claim to find its connections by."""
+    for token in ("opaque-cookie", mint("HS256")):
+        who = await outcome(world, under(service), token)
+        assert isinstance(who, Identity)
+        assert who.cookie == cookie_digest(token)

@@ -17,14 +17,14 @@ import aiohttp
 
 from wsguard.identity.asking import Asker, Known
 from wsguard.identity.exchange import AskResult, Line, Unanswered, trusting
-from wsguard.policy.credentials import Credential
+from wsguard.policy.credentials import Credential, Kind
 from wsguard.policy.introspection import MAX_ANSWER, askable, read_answer
 from wsguard.policy.model import IntrospectionProvider, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenProblem, still_valid
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import Identity, cookie_digest
 
 MAX_CONCURRENT = 64
 """Questions to one server at once."""
@@ -143,7 +143,10 @@ def digest_of(credential: Credential) -> bytes:
 
 
 def _found_at(identity: Identity, credential: Credential) -> Identity:
-    return identity if identity.source == credential.source else replace(identity, source=credential.source)
+    cookie = cookie_digest(credential.token) if credential.kind is Kind.COOKIE else None
+    if (identity.source, identity.cookie) == (credential.source, cookie):
+        return identity
+    return replace(identity, source=credential.source, cookie=cookie)
 
 
 def _result(outcome: _Outcome) -> AskResult:
