@@ -482,3 +482,22 @@ async def test_audit_is_no_way_around_a_drain(backend: RecordingBackend) -> None
     async with House(backend, spec(**AUDIT)) as house:
         house.draining = True
         assert await refused(house, wire.upgrade()) == (1012, "draining")
+
+
+async def test_a_client_whose_connection_is_just_ending_is_no_fault(backend: RecordingBackend) -> None:
+    """It left between the verdict and the answer: nobody failed."""
+    async with House(backend, spec()) as house, connect(house.port) as client:
+
+        async def gather(policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
+            transport = house.door.connections[0].transport
+            assert transport is not None
+            transport.close()
+            return await _problem(policy, credentials)
+
+        house.facts.gather = gather  # type: ignore[method-assign]
+        await client.send(BEARER)
+        assert await client.rest() == b""
+        await eventually(lambda: not house.door.connections)
+        assert [decided.reason for decided in house.notebook.decisions] == [CloseReason.CLIENT_LOST]
+        assert house.notebook.turned == []
+        assert house.notebook.faults == []

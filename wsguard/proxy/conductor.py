@@ -48,6 +48,8 @@ _NEVER_AUDITED = frozenset((CloseReason.DRAINING, CloseReason.GUARD_FAULT))
 
 _NOBODY = Admit()
 
+_LEFT = Refuse(CloseReason.CLIENT_LOST, "the client left during its handshake")
+
 
 @dataclass(slots=True)
 class _Attempt:
@@ -92,8 +94,11 @@ class Conductor:
         attempt = _Attempt(secrets.token_hex(8), request, case, env.clock.monotonic(), tls)
         try:
             return await self._run(attempt)
-        except (ConnectionResetError, asyncio.CancelledError):
-            self._record(attempt, "refused", Refuse(CloseReason.CLIENT_LOST, "the client left during its handshake"))
+        except ConnectionResetError:
+            self._record(attempt, "refused", _LEFT)
+            return HANDED_OVER  # there is nobody to answer
+        except asyncio.CancelledError:
+            self._record(attempt, "refused", _LEFT)
             raise
 
     async def _run(self, attempt: _Attempt) -> web.StreamResponse:
