@@ -40,6 +40,10 @@ class Log:
         """How many lines were lost because the reader stalled or left."""
         return self._writer.dropped
 
+    def tells(self, level: int) -> bool:
+        """Whether an event of `level` is logged: asked first where its fields cost something to make."""
+        return level >= self._level
+
     def event(self, name: str, level: int = logging.INFO, /, **fields: object) -> None:
         """Log one event. `fields` are JSON values; one that is None says nothing and is left out."""
         if level >= self._level:

@@ -22,6 +22,8 @@ class Observer:
     def decided(self, record: Decided) -> None:
         """A handshake was admitted or refused."""
         self._metrics.decided(record)
+        if not self._log.tells(_severity(record.reason)):
+            return
         self._log.event(
             "handshake",
             _severity(record.reason),
@@ -42,6 +44,8 @@ class Observer:
     def ended(self, record: Ended) -> None:
         """An admitted connection ended, and leaves the registry in the same step."""
         self._metrics.ended(record)
+        if not self._log.tells(_severity(record.reason)):
+            return
         self._log.event(
             "connection_closed",
             _severity(record.reason),

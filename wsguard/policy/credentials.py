@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from wsguard.policy.model_extraction import Encoding
 from wsguard.protocol import base64url, cookies, query
 from wsguard.protocol.handshake import Handshake
-from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.http import Headers, RequestHead, folded
 
 if TYPE_CHECKING:
     from wsguard.policy.model import IntrospectionProvider, JwtProvider, WebSocketPolicy
@@ -118,8 +118,8 @@ def erase(head: RequestHead, credentials: Iterable[Credential]) -> RequestHead:
     if names := _names(hidden, Kind.PARAM):
         target = query.erase(target, names)
     if names := _names(hidden, Kind.HEADER):
-        folded = {_folded(name.encode("ascii")) for name in names}
-        headers = Headers(tuple((key, value) for key, value in headers.raw if _folded(key) not in folded))
+        gone = {folded(name.encode("ascii")) for name in names}
+        headers = Headers(tuple((key, value) for key, value in headers.raw if folded(key) not in gone))
     if offered := {item.offered.encode("latin-1") for item in hidden if item.offered is not None}:
         headers = Headers(tuple(_without_offers(headers, offered)))
     return replace(head, target=target, headers=headers)
@@ -214,8 +214,8 @@ def _read_param(handshake: Handshake, place: _Place) -> str | None:
 
 def _read_header(handshake: Handshake, place: _Place) -> str | None:
     # CGI and WSGI backends read X_Token as X-Token: to them the two spellings are one field.
-    name = _folded(place.name.encode("ascii"))
-    values = [value.decode("latin-1") for key, value in handshake.head.headers.raw if _folded(key) == name]
+    name = folded(place.name.encode("ascii"))
+    values = [value.decode("latin-1") for key, value in handshake.head.headers.raw if folded(key) == name]
     value = _only(values, place)
     return value if value and _has_prefix(value, place.prefix) else None
 
@@ -248,7 +248,3 @@ def _has_prefix(value: str, prefix: str) -> bool:
     if value[: len(scheme)].lower() != scheme.lower():
         return False
     return scheme == prefix or value[len(scheme) : len(scheme) + 1] not in _TOKEN_CHARACTERS
-
-
-def _folded(name: bytes) -> bytes:
-    return name.lower().replace(b"_", b"-")

@@ -19,7 +19,7 @@ from wsguard.policy.effective import Effective
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.members import MAX_TEXT
 from wsguard.protocol.handshake import Handshake
-from wsguard.protocol.http import Headers
+from wsguard.protocol.http import Headers, folded
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.strict_json import parse_object
 from wsguard.sessions.identity import Identity
@@ -87,9 +87,9 @@ def question_for(
     sent = strip(handshake.head.headers, reserved)
     fields: list[tuple[str, str]] = []
     for name in spec.headers_to_ext_auth:
-        folded = _folded(name.encode("ascii"))
-        values = [value for key, value in sent.raw if _folded(key) == folded]
-        if folded != b"cookie" and len(set(values)) > 1:
+        wanted = folded(name.encode("ascii"))
+        values = [value for key, value in sent.raw if folded(key) == wanted]
+        if wanted != b"cookie" and len(set(values)) > 1:
             return Refuse(CloseReason.CREDENTIAL_INVALID, f"header:{name.lower()} occurs with different values")
         try:
             fields += [(name.lower(), value.decode("utf-8")) for value in dict.fromkeys(values)]
@@ -176,7 +176,3 @@ def _lasts(spec: ForwardAuth, headers: Headers) -> float:
             number = value.strip(b'" ')
             seconds = min(seconds, float(number[:9])) if number.isdigit() else 0.0
     return seconds
-
-
-def _folded(name: bytes) -> bytes:
-    return name.lower().replace(b"_", b"-")

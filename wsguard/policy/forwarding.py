@@ -1,15 +1,13 @@
 """What the backend is told of the client, and what a client may not tell it.
 
-X-Forwarded-For, -Proto and -Host are the guard's to set; only a trusted peer's own are kept and added to. A backend
-behind CGI or WSGI reads `X_Forwarded_For` as `X-Forwarded-For`, so `_` counts as `-`.
+X-Forwarded-For, -Proto and -Host are the guard's to set; only a trusted peer's own are kept and added to.
 """
 
 from __future__ import annotations
 
 from wsguard.policy.effective import Effective, IPAddress
-from wsguard.protocol.http import Headers
+from wsguard.protocol.http import Headers, folded
 
-Fields = tuple[tuple[bytes, bytes], ...]
 _OURS = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"))
 
 
@@ -17,19 +15,14 @@ def with_forwarded(headers: Headers, effective: Effective, peer_ip: IPAddress | 
     """`headers` with X-Forwarded-For, -Proto and -Host as the backend may believe them."""
     peer = str(peer_ip) if peer_ip else "unknown"
     scheme = effective.scheme or ("https" if tls else "http")
-    kept, hops = headers, [peer]
+    hops = [peer]
     if effective.trusted_peer:
         hops = [*(value.decode("latin-1") for value in headers.all(b"x-forwarded-for")), peer]
-    kept = Headers(tuple((name, value) for name, value in kept.raw if _folded(name) not in _OURS))
     return Headers(
         (
-            *kept.raw,
+            *(field for field in headers.raw if folded(field[0]) not in _OURS),
             (b"X-Forwarded-For", ", ".join(hops).encode("latin-1")),
             (b"X-Forwarded-Proto", scheme.encode("ascii")),
             (b"X-Forwarded-Host", str(effective.authority).encode("ascii")),
         )
     )
-
-
-def _folded(name: bytes) -> bytes:
-    return name.lower().replace(b"_", b"-")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from wsguard.policy.claims import lookup, texts
-from wsguard.protocol.http import Headers
+from wsguard.protocol.http import Headers, folded
 from wsguard.sessions.identity import Identity
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def identity_headers(
 
 def strip_names(specs: Iterable[PolicySpec]) -> frozenset[bytes]:
     """The fields, besides the guard's own, that no client may send: any `claimToHeaders` and `headersToBackend`."""
-    return frozenset(_folded(header.encode("ascii")) for spec in specs for header in _told(spec))
+    return frozenset(folded(header.encode("ascii")) for spec in specs for header in _told(spec))
 
 
 def _told(spec: PolicySpec) -> Iterator[str]:
@@ -57,20 +57,13 @@ def _told(spec: PolicySpec) -> Iterator[str]:
 
 
 def strip(headers: Headers, names: frozenset[bytes]) -> Headers:
-    """`headers` less what only the guard may say: `names` (from `strip_names`) and every X-Wsguard-*.
-
-    CGI and WSGI backends read X_Wsguard_Subject as X-Wsguard-Subject, so `_` counts as `-`.
-    """
-    kept = tuple((key, value) for key, value in headers.raw if not _is_reserved(_folded(key), names))
+    """`headers` less what only the guard may say: `names` (from `strip_names`) and every X-Wsguard-*, however spelt."""
+    kept = tuple((key, value) for key, value in headers.raw if not _is_reserved(folded(key), names))
     return headers if len(kept) == len(headers.raw) else Headers(kept)
 
 
-def _is_reserved(folded: bytes, names: frozenset[bytes]) -> bool:
-    return folded in names or folded.startswith(OWN_PREFIX)
-
-
-def _folded(name: bytes) -> bytes:
-    return name.lower().replace(b"_", b"-")
+def _is_reserved(name: bytes, names: frozenset[bytes]) -> bool:
+    return name in names or name.startswith(OWN_PREFIX)
 
 
 def _escape(found: re.Match[bytes]) -> bytes:

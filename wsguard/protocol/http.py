@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
+
+
+@lru_cache(maxsize=1024)  # the same few names on every request
+def folded(name: bytes) -> bytes:
+    """A field's name as the loosest backend reads it: to CGI and WSGI X_Token is X-Token, so `_` counts as `-`."""
+    return name.lower().replace(b"_", b"-")
 
 
 class Headers:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
@@ -14,8 +13,7 @@ Initiator = Literal["client", "backend", "guard"]
 Delivery = Literal["acknowledged", "sent", "undelivered", "none"]
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """A handshake's outcome. `audited`: refused by policy, but let through because the policy only audits.
 
     `code` is the close code sent with a refusal (0: none was). `duration` is seconds from the request's arrival to the
@@ -36,8 +34,7 @@ class Decided:
     duration: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How an admitted connection ended: who began it, why, and in which phase it struck first.
 
     `code` is the close code on the wire (the peer's own where it closed; 0: none). `delivery` says what became of the
