@@ -159,7 +159,6 @@ class Splice:
 
     def eof(self, half: Half) -> None:
         """The peer of `half` sent its FIN."""
-        self._give_up_boundary(half)
         self._blame_loss(half, "sent a FIN and no Close")
         self._on(Event.CLIENT_EOF if half.is_client else Event.BACKEND_EOF)
 
