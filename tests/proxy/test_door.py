@@ -148,6 +148,34 @@ async def test_pages_and_then_a_socket_on_one_connection(backend: RecordingBacke
         (await backend.conversation()).close()
 
 
+@pytest.mark.parametrize("way", ["whole", "byte by byte"])
+async def test_a_page_a_socket_and_a_frame_in_one_go(backend: RecordingBackend, way: str) -> None:
+    """Pipelined: each is what it would have been alone, and the frame waits for the 101."""
+    frame = wire.frame(wire.TEXT, b"hello")
+    sent = wire.request("GET", "/page", [HOST]) + wire.upgrade() + frame
+    async with House(backend, PolicySpec(rejection=QUICK)) as house, connect(house.port) as client:
+        sending = asyncio.create_task(client.send(sent) if way == "whole" else client.drip(sent))
+        assert await client.body(await client.head()) == b"ok"
+        assert (await client.head()).status == 101
+        await sending
+        await eventually(lambda: backend.upgrades)
+        conversation = backend.conversations[-1]
+        assert (await conversation.frame()).payload == b"hello"
+        conversation.close()
+
+
+async def test_two_handshakes_in_one_go_are_one(backend: RecordingBackend) -> None:
+    """What stands behind a handshake is frames, and a second handshake is none."""
+    async with House(backend, PolicySpec(rejection=QUICK)) as house, connect(house.port) as client:
+        await client.send(wire.upgrade() * 2)
+        assert (await client.head()).status == 101
+        assert (await client.frame()).close == (1002, "protocol-error")
+        conversation = await backend.conversation()
+        assert (await conversation.frame()).close == (1001, "protocol-error")
+        assert len(backend.upgrades) == 1
+        conversation.close()
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /ws HTT", wire.upgrade()[:-2]])
 async def test_a_head_that_never_ends_is_ended(backend: RecordingBackend, sent: bytes) -> None:
     """And written down as what it is."""
