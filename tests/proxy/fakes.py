@@ -106,6 +106,7 @@ class FakeTransport:
         if not self.gone:
             self.gone = self.closing = True
             self.queued = 0
+            self.over_high_water = False
             self.half.connection_lost(error)
 
 

@@ -564,6 +564,21 @@ def test_a_stalled_client_is_given_the_rest_of_a_frame_up_to_64_kib(left: int) -
     assert bench.end[1] == "undelivered"
 
 
+def test_a_stalled_client_that_is_lost_while_its_close_waits_frees_the_backend() -> None:
+    """Its Close was far from a boundary, and the backend has a reply to give."""
+    bench = Bench()
+    bench.client.stalled = True
+    bench.backend.arrive(wire.frame(wire.BINARY, declared=2**30, masked=False) + bytes(100_000))
+    bench.splice.cut(CloseReason.SESSION_EXPIRED)
+    assert not bench.backend.reading
+    bench.client.lose(ConnectionResetError())
+    assert bench.backend.reading
+    written = bench.to_client
+    bench.backend.arrive(bytes(100_000))
+    assert bench.to_client == written
+    assert bench.backend.eof_written
+
+
 def test_a_message_that_takes_long_is_not_idle() -> None:
     """Its bytes count, as those of data; a Ping's do not."""
     bench = Bench()

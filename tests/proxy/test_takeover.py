@@ -6,6 +6,7 @@ import asyncio
 import gc
 import hashlib
 import os
+import socket
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -262,15 +263,22 @@ async def test_a_flood_during_a_slow_dial_arrives_whole(backend: RecordingBacken
 
 async def test_a_flood_towards_a_backend_that_then_stalls_is_held_back(backend: RecordingBackend) -> None:
     """What came early fills the buffer at once: the pause that it causes must outlive the start."""
+    go = asyncio.Event()
 
     async def answer(conversation: Conversation, head: Head) -> None:
         conversation.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await go.wait()
         await conversation.send(answers.switching(head))
 
     backend.answer = answer
+    assert backend._server is not None
+    for listening in backend._server.sockets:  # the kernel is to take less than came early
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     frame = wire.frame(wire.BINARY, os.urandom(2 * FLOOD))
     async with House(backend) as house, connect(house.port) as client:
         sending = asyncio.create_task(client.send(wire.upgrade() + frame))
+        await eventually(lambda: [c for c in house.door.connections if len(c._message_tail) >= 65_536])
+        go.set()
         await client.head()
         (connection,) = house.registry
         towards = connection.link._backend.transport  # type: ignore[attr-defined]
