@@ -78,3 +78,14 @@ async def tunnel(
             opened.far.close()
         await house.empty()
         assert len(house.notebook.ends) == 1
+
+
+def text(payload: bytes, *, masked: bool = False) -> bytes:
+    """A whole message; masked where the client sends it."""
+    return wire.frame(wire.TEXT, payload, masked=masked)
+
+
+async def record(opened: Tunnel) -> tuple[str, str, int, str, str]:
+    """Initiator, reason, code, phase and delivery of the end."""
+    ended = await opened.house.end()
+    return ended.initiator, ended.reason.token, ended.code, ended.phase, ended.delivery
