@@ -45,12 +45,6 @@ class Deadlines:
                 due.append(connection_id)
         return due
 
-    def next(self) -> float | None:
-        """The earliest deadline, or None where none is armed."""
-        while self._heap and self._when.get(self._heap[0][1]) != self._heap[0][0]:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
-
     def _compact(self) -> None:
         if len(self._heap) > 2 * len(self._when) + _SLACK:
             self._heap = [(when, connection_id) for connection_id, when in self._when.items()]
