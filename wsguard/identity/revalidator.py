@@ -9,38 +9,22 @@ goes with the last connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from random import Random
+from weakref import WeakValueDictionary
 
+from wsguard.identity.again import Again, CannotTell, questions
 from wsguard.identity.exchange import TIMEOUT
-from wsguard.identity.forward_auth import ForwardAuthService
 from wsguard.identity.inquiry import Inquiry
-from wsguard.identity.introspection import IntrospectionService, digest_of
-from wsguard.policy.decision import Refuse
 from wsguard.policy.evidence import Evidence
-from wsguard.policy.forward_auth import Approval, Question
-from wsguard.policy.tokens import TokenFact, TokenProblem
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.deadlines import Deadlines
-from wsguard.sessions.identity import Identity
 
 TICK = 0.25
 """Seconds between two looks at the clock."""
-
-MAX_ASKING = 32
-"""Questions at once: what is asked again must not crowd out what handshakes ask."""
-
-_Key = tuple[str, ...]
-_Objection = str | None
-"""Why the answer is a no; None: it is a yes."""
-
-
-class _CannotTell(Exception):
-    """No answer, or none that says yes or no."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,8 +35,8 @@ class _Watch:
     """
 
     id: str
-    key: _Key
-    ask: Callable[[], Awaitable[_Objection]] = field(repr=False)
+    again: Again
+    slots: asyncio.Semaphore = field(repr=False)
     every: float
     grace: float
     doubted_at: float | None = None
@@ -74,11 +58,12 @@ class Revalidator:
         self._on_fault = on_fault
         self._clock = clock
         self._rng = rng
-        self._watches: dict[_Key, _Watch] = {}
+        self._watches: dict[tuple[str, ...], _Watch] = {}
         self._by_id: dict[str, _Watch] = {}
         self._by_connection: dict[str, list[_Watch]] = {}
         self._due, self._last = Deadlines(), Deadlines()
-        self._slots = asyncio.Semaphore(MAX_ASKING)
+        # Of each service, that one which hangs holds up no other; kept by the watches.
+        self._slots: WeakValueDictionary[tuple[tuple[str, str], int], asyncio.Semaphore] = WeakValueDictionary()
         self._asking: set[asyncio.Task[None]] = set()
         self._numbers = 0
 
@@ -90,7 +75,7 @@ class Revalidator:
         every = evidence.policy.spec.session.revalidate_every
         if every is None:
             return
-        watches = [self._join(key, ask, evidence, every) for key, ask in self._questions(evidence)]
+        watches = [self._join(again, evidence, every) for again in questions(evidence, self._inquiry)]
         for watch in watches:
             watch.links[connection_id] = link
         if watches:
@@ -131,76 +116,34 @@ class Revalidator:
                 self._asking.add(task)
                 task.add_done_callback(self._asking.discard)
 
-    def _questions(self, evidence: Evidence) -> Iterator[tuple[_Key, Callable[[], Awaitable[_Objection]]]]:
-        policy, inquiry, introspection = evidence.policy.name, self._inquiry(), evidence.policy.spec.introspection
-        asked = {provider.name for provider in introspection.providers} if introspection is not None else ()
-        for fact in evidence.facts:
-            who = fact.outcome
-            if isinstance(who, Identity) and who.provider in asked:
-                service = inquiry.introspector.service(policy, who.provider)
-                key = (policy, who.provider, digest_of(fact.credential).hex(), who.issuer, who.subject)
-                yield key, partial(self._ask_token, policy, fact, who, service)
-        question, approval = evidence.question, evidence.approval
-        if question is not None and approval is not None:
-            approver = inquiry.authorizer.service(policy)
-            whom = (policy, question.digest.hex(), _subject(approval) or "")
-            yield whom, partial(self._ask_service, question, approval, approver)
-
-    async def _ask_token(
-        self, policy: str, fact: TokenFact, who: Identity, before: IntrospectionService | None
-    ) -> _Objection:
-        service = self._inquiry().introspector.service(policy, who.provider) or before
-        if service is None:  # a reload took the policy away while its handshake was judged
-            raise _CannotTell("nobody is left to ask")
-        outcome = await service.ask(fact.credential)
-        if isinstance(outcome, TokenProblem):
-            if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
-                raise _CannotTell(outcome.detail)
-            return outcome.detail
-        is_same = (outcome.issuer, outcome.subject, outcome.sid) == (who.issuer, who.subject, who.sid)
-        return None if is_same else "the token speaks for somebody else now"
-
-    async def _ask_service(
-        self, question: Question, approval: Approval, before: ForwardAuthService | None
-    ) -> _Objection:
-        service = self._inquiry().authorizer.service(question.policy.name) or before
-        if service is None:
-            raise _CannotTell("nobody is left to ask")
-        outcome = await service.ask(question)
-        if isinstance(outcome, Refuse):
-            if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
-                raise _CannotTell(outcome.detail)
-            return outcome.detail
-        is_same = _subject(outcome) == _subject(approval)
-        return None if is_same else "the service names somebody else now"
-
-    def _join(self, key: _Key, ask: Callable[[], Awaitable[_Objection]], evidence: Evidence, every: float) -> _Watch:
-        watch = self._watches.get(key)
+    def _join(self, again: Again, evidence: Evidence, every: float) -> _Watch:
+        watch = self._watches.get(again.key)
         if watch is None:
             self._numbers += 1
             grace = evidence.policy.spec.session.revalidate_grace
+            slots = self._slots.setdefault((again.service, again.most), asyncio.Semaphore(again.most))
+            watch = _Watch(str(self._numbers), again, slots, every, every if grace is None else grace)
+            self._watches[again.key] = self._by_id[watch.id] = watch
             # Whoever came at once, after a restart, is not asked about at once ever after.
-            watch = _Watch(str(self._numbers), key, ask, every, every if grace is None else grace)
-            self._watches[key] = self._by_id[watch.id] = watch
             self._due.set(watch.id, self._clock.monotonic() + every * (1.0 - self._rng.random()))
         return watch
 
     def _forget(self, watch: _Watch) -> None:
-        if self._watches.get(watch.key) is watch:
-            del self._watches[watch.key]
+        if self._watches.get(watch.again.key) is watch:
+            del self._watches[watch.again.key]
         if self._by_id.pop(watch.id, None) is not None:
             self._due.discard(watch.id)
             self._last.discard(watch.id)
 
     async def _ask(self, watch: _Watch) -> None:
-        async with self._slots:
+        async with watch.slots:
             shown = dict(watch.links)  # who comes while the question is under way was judged by a later answer
             if not shown:
                 return
             try:
-                objection = await watch.ask()
+                objection = await watch.again.ask()
             except Exception as error:  # a bug cannot tell either
-                if not isinstance(error, _CannotTell):
+                if not isinstance(error, CannotTell):
                     self._on_fault("asking again", error)
                 self._doubt(watch, str(error))
                 return
@@ -250,7 +193,3 @@ class Revalidator:
             self._vouch(watch)
         else:
             self._forget(watch)
-
-
-def _subject(approval: Approval) -> str | None:
-    return approval.identity.subject if approval.identity else None
