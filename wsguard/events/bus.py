@@ -25,6 +25,9 @@ from wsguard.sessions.registry import Registry
 STORE_PATIENCE = 2.0
 """Seconds that who tells of an event waits for it to be stored."""
 
+Storing = Sequence[asyncio.Future[None]]
+"""One for each stream, done once it has the event."""
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -64,22 +67,31 @@ class Bus:
 
         Not stored within `patience` seconds, or by a stream that is away, it waits in this process until it can be.
         """
+        closed, storing = self.tell(source, logout, event_id)
+        return Published(closed, await self.stored(source, storing))
+
+    def tell(self, source: str, logout: Logout, event_id: str) -> tuple[int, Storing]:
+        """The first half of `publish`, which waits for nothing: how many connections were cut, and what to wait for."""
         now = self._clock.wall()
         event = SessionEnd(event_id, logout, now)
         try:
             closed = self._apply(source, event, now, 0.0)
         finally:  # a connection that cannot be cut here is no reason to leave those elsewhere alive
-            stored = self._enqueue(serialize(event))
-        if len(stored) < len(self.followers):
+            storing = self._enqueue(serialize(event))
+        if len(storing) < len(self.followers):
             raise OutboxFull
-        if not stored:
-            return Published(closed, stored=True)
+        return closed, storing
+
+    async def stored(self, source: str, storing: Storing) -> bool:
+        """The second half: whether every stream has it, once they have, or it took `patience` seconds."""
+        if not storing:
+            return True
         if not all(follower.is_up for follower in self.followers):
-            return Published(closed, stored=False)
-        _, late = await asyncio.wait(stored, timeout=self._patience)
+            return False
+        _, late = await asyncio.wait(storing, timeout=self._patience)
         if not late:
             self._observer.event(source, "published")
-        return Published(closed, stored=not late)
+        return not late
 
     def _enqueue(self, document: bytes) -> list[asyncio.Future[None]]:
         """Have every stream that has room for it store `document`."""
