@@ -206,3 +206,16 @@ async def test_on_outage_says_whether_handshakes_wait_for_a_stream_that_is_away(
         await eventually(lambda replica=replica: not replica.bus.followers[0].is_up)  # type: ignore[misc,arg-type]
         assert replica.deny_list.is_behind is waits
         await replica.close()
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_an_entry_from_the_far_future_denies_nobody_for_ever(is_live: bool) -> None:
+    """In Redis whoever adds an entry may choose its number, and every later number is higher still."""
+    replica = Replica()
+    far = Entry("99999999999999-0", json.dumps({"subject": "alice"}).encode(), 99_999_999_999.999)
+    replica.bus.take("RedisStream", far, is_live=is_live)
+    assert replica.deny_list.denies(identity("alice", issued_at=NOW), NOW)
+    assert not replica.deny_list.denies(identity("alice", issued_at=NOW + 1), NOW + 1), "a new login holds"
+    milliseconds = Entry("99999999999999-1", json.dumps({"subject": "bob", "issuedBefore": NOW * 1000}).encode(), 1e11)
+    replica.bus.take("RedisStream", milliseconds, is_live=is_live)
+    assert "milliseconds" in replica.notebook.skips[0]

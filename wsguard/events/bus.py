@@ -18,7 +18,7 @@ from wsguard.events.source import Entry
 from wsguard.policy.model import OnGap
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.events import BadEvent, SessionEnd, next_second, parse, serialize
+from wsguard.sessions.events import CLOCK_ALLOWANCE, BadEvent, SessionEnd, next_second, parse, serialize
 from wsguard.sessions.logout import Logout, log_out, log_out_everyone
 from wsguard.sessions.registry import Registry
 
@@ -104,8 +104,10 @@ class Bus:
     def take(self, source: str, entry: Entry, is_live: bool) -> None:
         """Apply what a stream brought. `is_live`: it came now, and was not read back."""
         now = self._clock.wall()
+        # Who writes to a stream in Redis may choose an entry's number, and with it the time of all that come after.
+        stored_at = entry.stored_at if entry.stored_at <= now + CLOCK_ALLOWANCE else now
         try:
-            event = parse(entry.document, entry.id, entry.stored_at)
+            event = parse(entry.document, entry.id, stored_at)
             if event.logout.issuer is None and event.logout.kind != "cookie" and len(self._issuers()) > 1:
                 raise BadEvent("it has no issuer, and the policies trust several")
         except BadEvent as error:
@@ -113,7 +115,7 @@ class Bus:
             self._observer.skipped(source, entry.id, str(error))
             return
         # An entry holds from when it was stored: read back, it lapses when it would have lapsed before the restart.
-        denied_at = now if is_live else min(entry.stored_at, now)
+        denied_at = now if is_live else min(stored_at, now)
         try:
             self._apply(source, event, denied_at, max(now - event.at, 0.0) if is_live else None)
         except ExceptionGroup as error:  # the others were cut, and the next event must not wait for this one's fault
