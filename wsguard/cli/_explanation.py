@@ -5,7 +5,7 @@ Nothing here decides: each step is the function that the guard itself calls, in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from random import SystemRandom
@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
+from wsguard.policy.forward_auth import Approval
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
 from wsguard.policy.model import Rejection, RejectionMode
 from wsguard.policy.policy_set import PolicySet
@@ -51,7 +52,8 @@ class Admission:
     """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
 
     `asked_again` is how often others are asked about the connection while it lives, in seconds. `erased` are the
-    sources of credentials that the backend does not get; `added` are the identity headers.
+    sources of credentials that the backend does not get; `added` are the identity headers, of `forwardAuth` the names
+    alone: a service may hand the backend a token of its own.
     """
 
     issuer: str | None = None
@@ -177,5 +179,12 @@ def _admission(case: Case, admit: Admit) -> Admission:
         expires_at=None if admit.expires_at is None else admit.expires_at + case.clock_skew,
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
         erased=tuple(credential.source for credential in credentials if not credential.forward),
-        added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
+        added=tuple(_added(case, admit)),
     )
+
+
+def _added(case: Case, admit: Admit) -> Iterator[str]:
+    approved = case.approval.backend_headers if isinstance(case.approval, Approval) else ()
+    for header in admit.identity_headers:
+        name, value = (part.decode("latin-1") for part in header)
+        yield f"{name}, as forwardAuth says" if header in approved else f"{name}: {value}"
