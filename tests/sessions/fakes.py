@@ -62,7 +62,7 @@ def connection(
     path: str = "/ws",
     origin: str | None = "https://app.test",
     link: FakeLink | None = None,
-    also: tuple[Identity, ...] = (),
+    others: tuple[Identity, ...] = (),
 ) -> Connection:
     return Connection(
         id=connection_id,
@@ -75,7 +75,7 @@ def connection(
         opened_at=1_000.0,
         expires_at=who.expires_at if who else None,
         link=link or FakeLink(),
-        also=also,
+        others=others,
     )
 
 

@@ -89,7 +89,7 @@ def test_each_session_that_a_connection_was_admitted_by_ends_it() -> None:
         Logout("subject", "alice", "https://idp.test", 301.0),
     ):
         registry, denylist = Registry(), DenyList()
-        one = connection("c1", first, also=(second,))
+        one = connection("c1", first, others=(second,))
         registry.add(one)
         assert log_out(logout, registry, denylist, NOW) == 1, logout
         assert link_of(one).reason is CloseReason.LOGGED_OUT
@@ -98,7 +98,7 @@ def test_each_session_that_a_connection_was_admitted_by_ends_it() -> None:
         assert not registry.find(sid="s1")
         assert not registry.find(sid="s2")
     registry = Registry()
-    registry.add(connection("c1", first, also=(second,)))
+    registry.add(connection("c1", first, others=(second,)))
     assert log_out(Logout("subject", "alice", "https://idp.test", 200.0), registry, DenyList(), NOW) == 0, (
         "300 is later"
     )

@@ -41,7 +41,7 @@ class RegistryMachine(RuleBasedStateMachine):
     )
     def add(self, number: int, policy: str, words: list[tuple[str, str, str | None, str | None]]) -> str:
         people = [identity(subject, issuer, sid=sid, jti=jti) for subject, issuer, sid, jti in words]
-        new = connection(f"{number:03}", people[0] if people else None, policy=policy, also=tuple(people[1:]))
+        new = connection(f"{number:03}", people[0] if people else None, policy=policy, others=tuple(people[1:]))
         if new.id in self.model:
             with pytest.raises(ValueError, match=new.id):
                 self.registry.add(new)

@@ -9,22 +9,37 @@ goes with the last connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from weakref import WeakValueDictionary
 
-from wsguard.identity.again import Again, CannotTell, questions
 from wsguard.identity.exchange import TIMEOUT
+from wsguard.identity.forward_auth import ForwardAuthService
 from wsguard.identity.inquiry import Inquiry
+from wsguard.identity.introspection import MAX_CONCURRENT, IntrospectionService, digest_of
+from wsguard.policy.decision import Refuse
 from wsguard.policy.evidence import Evidence
+from wsguard.policy.forward_auth import PROVIDER, Approval, Question
+from wsguard.policy.tokens import TokenFact, TokenProblem
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.deadlines import Deadlines
+from wsguard.sessions.identity import Identity
 
 TICK = 0.25
 """Seconds between two looks at the clock."""
+
+_Key = tuple[str, ...]
+"""Policy and provider, by which a service is named, then what is asked about."""
+_Objection = str | None
+"""Why the answer is a no; None: it is a yes."""
+
+
+class _CannotTell(Exception):
+    """No answer, or none that says yes or no."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,8 +50,9 @@ class _Watch:
     """
 
     id: str
-    again: Again
+    key: _Key
     slots: asyncio.Semaphore = field(repr=False)
+    ask: Callable[[], Awaitable[_Objection]] = field(repr=False)
     every: float
     grace: float
     doubted_at: float | None = None
@@ -58,12 +74,12 @@ class Revalidator:
         self._on_fault = on_fault
         self._clock = clock
         self._rng = rng
-        self._watches: dict[tuple[str, ...], _Watch] = {}
+        self._watches: dict[_Key, _Watch] = {}
         self._by_id: dict[str, _Watch] = {}
         self._by_connection: dict[str, list[_Watch]] = {}
         self._due, self._last = Deadlines(), Deadlines()
-        # Of each service, that one which hangs holds up no other; kept by the watches.
-        self._slots: WeakValueDictionary[tuple[tuple[str, str], int], asyncio.Semaphore] = WeakValueDictionary()
+        # One for each service, kept by its watches: one that hangs holds up no other.
+        self._slots: WeakValueDictionary[_Key, asyncio.Semaphore] = WeakValueDictionary()
         self._asking: set[asyncio.Task[None]] = set()
         self._numbers = 0
 
@@ -75,7 +91,7 @@ class Revalidator:
         every = evidence.policy.spec.session.revalidate_every
         if every is None:
             return
-        watches = [self._join(again, evidence, every) for again in questions(evidence, self._inquiry)]
+        watches = [self._join(key, ask, evidence, every) for key, ask in self._questions(evidence)]
         for watch in watches:
             watch.links[connection_id] = link
         if watches:
@@ -116,21 +132,64 @@ class Revalidator:
                 self._asking.add(task)
                 task.add_done_callback(self._asking.discard)
 
-    def _join(self, again: Again, evidence: Evidence, every: float) -> _Watch:
-        watch = self._watches.get(again.key)
+    def _questions(self, evidence: Evidence) -> Iterator[tuple[_Key, Callable[[], Awaitable[_Objection]]]]:
+        policy, inquiry, introspection = evidence.policy.name, self._inquiry(), evidence.policy.spec.introspection
+        asked = {provider.name for provider in introspection.providers} if introspection is not None else ()
+        for fact in evidence.facts:
+            who = fact.outcome
+            if isinstance(who, Identity) and who.provider in asked:
+                service = inquiry.introspector.service(policy, who.provider)
+                key = (policy, who.provider, digest_of(fact.credential).hex(), who.issuer, who.subject)
+                yield key, partial(self._ask_token, policy, fact, who, service)
+        question, approval = evidence.question, evidence.approval
+        if question is not None and approval is not None:
+            approver = inquiry.authorizer.service(policy)
+            whom = (policy, PROVIDER, question.digest.hex(), _subject(approval) or "")
+            yield whom, partial(self._ask_service, question, approval, approver)
+
+    async def _ask_token(
+        self, policy: str, fact: TokenFact, who: Identity, before: IntrospectionService | None
+    ) -> _Objection:
+        service = self._inquiry().introspector.service(policy, who.provider) or before
+        if service is None:  # a reload took the policy away while its handshake was judged
+            raise _CannotTell("nobody is left to ask")
+        outcome = await service.ask(fact.credential)
+        if isinstance(outcome, TokenProblem):
+            if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
+                raise _CannotTell(outcome.detail)
+            return outcome.detail
+        is_same = (outcome.issuer, outcome.subject, outcome.sid) == (who.issuer, who.subject, who.sid)
+        return None if is_same else "the token speaks for somebody else now"
+
+    async def _ask_service(
+        self, question: Question, approval: Approval, before: ForwardAuthService | None
+    ) -> _Objection:
+        service = self._inquiry().authorizer.service(question.policy.name) or before
+        if service is None:
+            raise _CannotTell("nobody is left to ask")
+        outcome = await service.ask(question)
+        if isinstance(outcome, Refuse):
+            if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
+                raise _CannotTell(outcome.detail)
+            return outcome.detail
+        is_same = _subject(outcome) == _subject(approval)
+        return None if is_same else "the service names somebody else now"
+
+    def _join(self, key: _Key, ask: Callable[[], Awaitable[_Objection]], evidence: Evidence, every: float) -> _Watch:
+        watch = self._watches.get(key)
         if watch is None:
             self._numbers += 1
             grace = evidence.policy.spec.session.revalidate_grace
-            slots = self._slots.setdefault((again.service, again.most), asyncio.Semaphore(again.most))
-            watch = _Watch(str(self._numbers), again, slots, every, every if grace is None else grace)
-            self._watches[again.key] = self._by_id[watch.id] = watch
             # Whoever came at once, after a restart, is not asked about at once ever after.
+            slots = self._slots.setdefault(key[:2], asyncio.Semaphore(_most_at_once(evidence, key)))
+            watch = _Watch(str(self._numbers), key, slots, ask, every, every if grace is None else grace)
+            self._watches[key] = self._by_id[watch.id] = watch
             self._due.set(watch.id, self._clock.monotonic() + every * (1.0 - self._rng.random()))
         return watch
 
     def _forget(self, watch: _Watch) -> None:
-        if self._watches.get(watch.again.key) is watch:
-            del self._watches[watch.again.key]
+        if self._watches.get(watch.key) is watch:
+            del self._watches[watch.key]
         if self._by_id.pop(watch.id, None) is not None:
             self._due.discard(watch.id)
             self._last.discard(watch.id)
@@ -141,9 +200,9 @@ class Revalidator:
             if not shown:
                 return
             try:
-                objection = await watch.again.ask()
+                objection = await watch.ask()
             except Exception as error:  # a bug cannot tell either
-                if not isinstance(error, CannotTell):
+                if not isinstance(error, _CannotTell):
                     self._on_fault("asking again", error)
                 self._doubt(watch, str(error))
                 return
@@ -193,3 +252,13 @@ class Revalidator:
             self._vouch(watch)
         else:
             self._forget(watch)
+
+
+def _most_at_once(evidence: Evidence, key: _Key) -> int:
+    """Half of what a service is asked in all: the other half is for handshakes."""
+    spec = evidence.policy.spec.forward_auth
+    return max((spec.max_concurrent if spec is not None and key[1] == PROVIDER else MAX_CONCURRENT) // 2, 1)
+
+
+def _subject(approval: Approval) -> str | None:
+    return approval.identity.subject if approval.identity else None

@@ -65,7 +65,7 @@ class Admission:
         self._env.registry.remove(connection.id)  # it is found there by policy and identity
         self.policy, connection.policy = policy, policy.name
         if admit.identity is not None:
-            connection.identity, connection.also = admit.identity, admit.also
+            connection.identity, connection.others = admit.identity, admit.others
         connection.expires_at = None if expires_at is None else expires_at + policy.spec.session.clock_skew
         self._env.registry.add(connection)
         self._env.timekeeper.forget(connection.id)
