@@ -154,6 +154,8 @@ def test_copies_the_fields_that_the_backend_gets() -> None:
     told = approval(204, None, *fields, headers_to_backend=("x-user", "X-Role", "X-Absent")).backend_headers
     assert told == ((b"x-user", b"Ann"), (b"X-Role", b"a"), (b"X-Role", b"b"))
     assert refusal(200, None, ("X-User", "a\x00b"), headers_to_backend=("x-user",)) is CloseReason.IDENTITY_UNAVAILABLE
+    flood = [("X-User", "a" * 8000)] * 9
+    assert refusal(200, None, *flood, headers_to_backend=("x-user",)) is CloseReason.IDENTITY_UNAVAILABLE
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,7 @@ SPEC_ERRORS += [
     ("forwardAuth: {url: 'http://127.0.0.1:3000/me'}", '"headersToExtAuth" is missing'),
     ("forwardAuth: {url: 'http://127.0.0.1:3000/me', headersToExtAuth: []}", "expected at least one item"),
     (f"forwardAuth: {{{ASKED.replace('cookie', 'host')}}}", 'the header "host" belongs to the protocol'),
+    (f"forwardAuth: {{{ASKED.replace('cookie', 'X_Forwarded_Uri')}}}", 'the header "X_Forwarded_Uri" belongs to'),
     (f"forwardAuth: {{{ASKED.replace('cookie', 'X-A, x_a')}}}", '2 header fields have the name "x-a"'),
     (f"forwardAuth: {{{ASKED}, headersToBackend: [cookie]}}", 'the header "cookie" belongs to the protocol'),
     (f"forwardAuth: {{{ASKED}, maxConcurrent: 0}}", "expected a number of at least 1"),
