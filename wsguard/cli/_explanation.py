@@ -5,7 +5,7 @@ Nothing here decides: each step is the function that the guard itself calls, in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from random import SystemRandom
@@ -52,8 +52,8 @@ class Admission:
     """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
 
     `asked_again` is how often others are asked about the connection while it lives, in seconds. `erased` are the
-    sources of credentials that the backend does not get; `added` are the identity headers, of `forwardAuth` the names
-    alone: a service may hand the backend a token of its own.
+    sources of credentials that the backend does not get; `added` are the identity headers, of which the last
+    `answered` are of the answer of `forwardAuth`.
     """
 
     issuer: str | None = None
@@ -62,6 +62,7 @@ class Admission:
     asked_again: float | None = None
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    answered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,17 @@ class Explanation:
     steps: tuple[Step, ...]
     refusal: Refusal | None = None
     admission: Admission | None = None
+
+    @property
+    def shown(self) -> Explanation:
+        """The same for a terminal: a service may hand the backend a token of its own."""
+        admission = self.admission
+        if admission is None:
+            return self
+        own = len(admission.added) - admission.answered
+        names = (header.partition(":")[0] for header in admission.added[own:])
+        added = (*admission.added[:own], *(f"{name}, as forwardAuth says" for name in names))
+        return replace(self, admission=replace(admission, added=added))
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,18 +185,13 @@ def _read(head: RequestHead) -> Handshake | HttpRefusal:
 
 def _admission(case: Case, admit: Admit) -> Admission:
     credentials = () if isinstance(case.credentials, CredentialConflict) else case.credentials
+    answered = case.approval.backend_headers if isinstance(case.approval, Approval) else ()
     return Admission(
         issuer=admit.identity.issuer if admit.identity else None,
         subject=admit.identity.subject if admit.identity else None,
         expires_at=None if admit.expires_at is None else admit.expires_at + case.clock_skew,
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
         erased=tuple(credential.source for credential in credentials if not credential.forward),
-        added=tuple(_added(case, admit)),
+        added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
+        answered=len(answered) if admit.identity_headers else 0,
     )
-
-
-def _added(case: Case, admit: Admit) -> Iterator[str]:
-    approved = case.approval.backend_headers if isinstance(case.approval, Approval) else ()
-    for header in admit.identity_headers:
-        name, value = (part.decode("latin-1") for part in header)
-        yield f"{name}, as forwardAuth says" if header in approved else f"{name}: {value}"

@@ -105,7 +105,7 @@ async def _explain(args: argparse.Namespace) -> Explanation:
         under = (snapshot.policy_set, snapshot.key_files, lines(asking), moment, lambda: 0, lambda *_: None)
         tokens = TokenVerifier(jwks, snapshot.local_keys, moment)
         walk = Walk(snapshot.policy_set, Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under)), moment.now)
-        return await walk.explain(head, peer, tls=url.tls)
+        return (await walk.explain(head, peer, tls=url.tls)).shown
 
 
 def _fields(args: argparse.Namespace) -> list[tuple[str, str]]:
