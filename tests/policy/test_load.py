@@ -372,6 +372,23 @@ def test_events_are_read_back_as_far_as_a_connection_may_live() -> None:
     assert not errors(f"{short}\n---\n{policy('session: {maxConnectionDuration: 1h}')}")
 
 
+@pytest.mark.parametrize(
+    ("spec", "warns"),
+    [
+        (f"jwt: {{providers: [{PROVIDER}}}]}}", True),
+        (f"jwt: {{providers: [{PROVIDER}, issuer: 'https://op.test'}}]}}", False),
+        (f"introspection: {{providers: [{{{OPAQUE}}}]}}", False),
+        (f"introspection: {{providers: [{{{OPAQUE}, issuer: 'https://op.test/'}}]}}", True),
+        (f"forwardAuth: {{{ASKED}, subjectFrom: {{jsonPath: id}}}}", True),
+    ],
+)
+def test_a_provider_that_posts_is_one_whose_sessions_the_policies_know(spec: str, warns: bool) -> None:
+    source = "{type: BackChannelLogout, issuer: 'https://op.test', clientIDs: [web], algorithms: [RS256],"
+    text = guard(f"sessionEvents: {{sources: [{source} remoteJWKS: {{uri: 'https://op.test/jwks'}}}}]}}")
+    found = [str(problem) for problem in loaded(f"{text}\n---\n{policy(spec)}").problems]
+    assert any('no policy has credentials of the issuer "https://op.test"' in each for each in found) == warns, found
+
+
 DOCUMENT_ERRORS = [
     ("[]", "a.yaml:1:1: error: expected a mapping with apiVersion, kind and spec, found a list"),
     ("hello", 'a.yaml:1:1: error: expected a mapping with apiVersion, kind and spec, found "hello"'),
