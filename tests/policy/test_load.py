@@ -376,7 +376,7 @@ def test_events_are_read_back_as_far_as_a_connection_may_live() -> None:
     ("spec", "warns"),
     [
         (f"jwt: {{providers: [{PROVIDER}}}]}}", True),
-        (f"jwt: {{providers: [{PROVIDER}, issuer: 'https://op.test'}}]}}", False),
+        (f"jwt: {{providers: [{PROVIDER.replace('issuer: i', 'issuer: https://op.test')}}}]}}", False),
         (f"introspection: {{providers: [{{{OPAQUE}}}]}}", False),
         (f"introspection: {{providers: [{{{OPAQUE}, issuer: 'https://op.test/'}}]}}", True),
         (f"forwardAuth: {{{ASKED}, subjectFrom: {{jsonPath: id}}}}", True),

@@ -12,6 +12,7 @@ from wsguard.policy.model import (
     BackChannelLogout,
     GuardSpec,
     HostPort,
+    IntrospectionProvider,
     NATSJetStream,
     PathType,
     RedisStream,
@@ -68,18 +69,15 @@ def lint_events(guard: GuardSpec, policies: Iterable[WebSocketPolicy]) -> Iterat
 def _lint_issuers(events: SessionEvents, policies: tuple[WebSocketPolicy, ...]) -> Iterator[Finding]:
     """A provider that posts ends sessions of its own issuer, by exactly the name that the policies know them by."""
     specs = [policy.spec for policy in policies]
-    if any(
-        provider.issuer is None for spec in specs if spec.introspection for provider in spec.introspection.providers
-    ):
-        return  # the server's answer may name any
-    known = {provider.issuer for spec in specs for provider in spec.providers}
+    providers = [provider for spec in specs for provider in spec.providers]
+    if any(isinstance(provider, IntrospectionProvider) and provider.issuer is None for provider in providers):
+        return  # its answers may name any
+    known = {provider.issuer for provider in providers}
     known |= {spec.forward_auth.issuer for spec in specs if spec.forward_auth is not None}
     for i, source in enumerate(events.sources):
         if isinstance(source, (BackChannelLogout, SharedSignals)) and source.issuer not in known:
-            message = (
-                f'no policy has credentials of the issuer "{shorten(source.issuer, 200)}": what it tells ends nothing'
-            )
-            yield Finding(("spec", "sessionEvents", "sources", i, "issuer"), message)
+            message = f'no policy has credentials of the issuer "{shorten(source.issuer, 200)}"'
+            yield Finding(("spec", "sessionEvents", "sources", i, "issuer"), f"{message}: what it tells ends nothing")
 
 
 def _is_open(url: str) -> bool:
