@@ -15,6 +15,7 @@ from wsguard.events.outbox import Outbox, OutboxFull
 from wsguard.events.source import Entry
 from wsguard.policy.model import OnGap, OnOutage
 from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.denylist import CLOCK_ALLOWANCE, SHORTEST_RETENTION
 from wsguard.sessions.logout import Logout
 
 ALICE = Logout("subject", "alice", "https://idp.test", NOW)
@@ -219,3 +220,12 @@ def test_an_entry_from_the_far_future_denies_nobody_for_ever(is_live: bool) -> N
     milliseconds = Entry("99999999999999-1", json.dumps({"subject": "bob", "issuedBefore": NOW * 1000}).encode(), 1e11)
     replica.bus.take("RedisStream", milliseconds, is_live=is_live)
     assert "milliseconds" in replica.notebook.skips[0]
+
+
+def test_what_is_read_back_lapses_when_it_would_have_without_the_restart() -> None:
+    replica, gone = Replica(), SHORTEST_RETENTION + CLOCK_ALLOWANCE + 1
+    for sid, age in (("old", gone), ("young", gone - 100)):
+        stored = Entry("1-0", json.dumps({"sid": sid}).encode(), NOW - age)
+        replica.bus.take("RedisStream", stored, is_live=False)
+    assert not replica.deny_list.denies(identity(sid="old"), NOW)
+    assert replica.deny_list.denies(identity(sid="young"), NOW)

@@ -169,6 +169,20 @@ async def test_what_is_no_event_is_refused(
     assert not ends.replica.notebook.applied_events
 
 
+async def test_a_good_token_under_another_content_type_is_none(ends: Ends) -> None:
+    for content_type in ("application/jwt", "application/json", FORM):
+        assert (await ends.post(SIGNALS, ends.token(), content_type))[0] == 400
+    assert (await ends.post(SIGNALS, ends.token(), f"{SET.upper()}; charset=utf-8"))[0] == 202
+
+
+async def test_two_issuers_may_number_their_tokens_alike(ends: Ends) -> None:
+    ends.secret["second"] = ends.secret["authorization"]
+    for issuer in (ISSUER, "https://second.test"):
+        ends.replica.connect(issuer, identity("ann", issuer, issued_at=NOW - 60))
+        assert (await ends.signal(iss=issuer, jti="1"))[0] == 202
+    assert all(link_of(one).reason is CloseReason.LOGGED_OUT for one in ends.replica.registry)
+
+
 async def test_only_a_post_to_the_very_path_is_answered(ends: Ends) -> None:
     status, _, headers = await ends.post(SIGNALS, "", SET, method="GET")
     assert (status, headers["Allow"]) == (405, "POST")

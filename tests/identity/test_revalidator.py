@@ -405,3 +405,12 @@ async def test_a_service_that_hangs_holds_up_no_other(world: World) -> None:
         await eventually(lambda: hanging.under_way == 32, what="half of the questions that may be under way")
         assert (hanging.most_at_once, well.most_at_once) == (32, 1), "the other half is for handshakes"
         assert not any(link.cuts for link in links)
+
+
+async def test_a_token_that_is_of_another_session_now_cuts(world: World) -> None:
+    async with AskedService(reply({"active": True, "sub": "ann", "sid": "s1"})) as service:
+        ward = Ward(world, introspected(service.url, Session(revalidate_every=EVERY)))
+        link = await ward.admit()
+        service.reply = reply({"active": True, "sub": "ann", "sid": "s2"})
+        await ward.pass_by(EVERY)
+        assert [reason for reason, _ in link.cuts] == [CloseReason.SESSION_INVALID]

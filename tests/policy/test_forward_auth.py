@@ -189,3 +189,11 @@ def test_nothing_but_a_2xx_that_names_somebody_is_a_yes(status: int, body: bytes
         assert all(b"\n" not in told and b"\r" not in told for _, told in outcome.backend_headers)
     else:
         assert outcome.reason.advice.value
+
+
+def test_no_value_reads_as_another_field() -> None:
+    """Else whoever knows a cookie could make one that is taken for it and a field that was not sent."""
+    policy = approved(URL, headers_to_ext_auth=("cookie", "x-tenant"))
+    both = question(policy, ("Cookie", "a=b"), ("X-Tenant", "7"))
+    assert both.digest != question(policy, ("Cookie", "a=bx-tenant7")).digest
+    assert both.digest == question(policy, ("Cookie", "a=b"), ("x_tenant", "7")).digest
