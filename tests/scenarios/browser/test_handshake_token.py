@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -31,6 +33,7 @@ FETCH = """async ([url, mode]) => {
   return { type: answer.type, status: answer.status, text: await answer.text() };
 }"""
 TOKEN = """async (url) => (await (await fetch(url, { method: "POST" })).json()).token"""
+POLICIES = Path(__file__).parents[3] / "docs/policies.md"
 INVALID = (4403, "handshake-token-invalid", True, True)
 
 
@@ -94,6 +97,15 @@ async def test_a_page_of_the_app_opens_its_socket_with_a_token(stage: Stage, way
     asked = stage.app.upgrades[-1]
     assert asked.target == ("/ws?room=1" if way == "query" else "/ws")
     assert token not in asked.raw.decode()
+    await page.context.close()
+
+
+async def test_the_script_in_the_documents_works(stage: Stage) -> None:
+    (example,) = re.findall(r"^```js\n(.*?)^```$", POLICIES.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    page = await stage.visitor()
+    script = example.replace("wss:", "ws:")  # no TLS here
+    outcome = "new Promise((done) => { socket.onopen = () => done('open'); socket.onclose = (e) => done(e.reason); })"
+    assert await page.evaluate(f"async () => {{ {script}\nreturn {outcome}; }}") == "open"
     await page.context.close()
 
 
