@@ -186,8 +186,17 @@ async def test_two_issuers_may_number_their_tokens_alike(ends: Ends) -> None:
 async def test_only_a_post_to_the_very_path_is_answered(ends: Ends) -> None:
     status, _, headers = await ends.post(SIGNALS, "", SET, method="GET")
     assert (status, headers["Allow"]) == (405, "POST")
-    for path in ("/.wsguard/events/", "/.wsguard/Events", "/.wsguard/%65vents", "/.wsguard/renew", SIGNALS + "?a=b"):
+    for path in ("/.wsguard/events/", "/.wsguard/Events", "/.wsguard/%65vents", "/.wsguard/renew"):
         assert (await ends.post(path, "", SET))[0] == 404, path
+    assert (await ends.post(SIGNALS + "?a=b", "", SET))[
+        0
+    ] == 400  # a query is kept by who posts (BCL §2.2) and means nothing
+
+
+async def test_a_host_that_the_guard_does_not_answer_to_is_turned_away(ends: Ends) -> None:
+    async with connect(ends.house.port) as client:
+        await client.send(wire.request("POST", SIGNALS, [("Host", "rebound.test"), ("Content-Type", SET)]))
+        assert (await client.head()).status == 421
 
 
 async def test_nothing_is_there_unless_configured(backend: RecordingBackend) -> None:
