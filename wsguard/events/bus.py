@@ -84,12 +84,12 @@ class Bus:
 
     async def stored(self, source: str, storing: Storing) -> bool:
         """The second half: whether every stream has it, once they have, or it took `patience` seconds."""
-        if not storing:
-            return True
-        if not all(follower.is_up for follower in self.followers):
+        late = {one for one in storing if not one.done()}
+        if late and not all(follower.is_up for follower in self.followers):
             return False
-        _, late = await asyncio.wait(storing, timeout=self._patience)
-        if not late:
+        if late:
+            _, late = await asyncio.wait(late, timeout=self._patience)
+        if storing and not late:
             self._observer.event(source, "published")
         return not late
 
