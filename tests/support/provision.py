@@ -1,6 +1,6 @@
 """Installs what tests and benchmarks need beyond Python: programs from Debian, packages from npm.
 
-    python3 tests/support/provision.py test|bench
+    python3 tests/support/provision.py test|extended|bench
 
 As root on Debian it installs what is missing. Elsewhere it says what is left out and why: the tests that
 need it skip themselves. With CI=true anything left out is a failure. It runs before there is a virtual
@@ -43,6 +43,10 @@ PROGRAMS = {
         Program("redis-server", "redis-server", "tests of session events over Redis"),
         Program("nats-server", "nats-server", "tests of session events over NATS"),
         *_BENCH,
+    ),
+    "extended": (
+        Program("buildah", "buildah", "the image"),
+        Program("mmdebstrap", "mmdebstrap", "the image's base"),
     ),
     "bench": _BENCH,
 }
