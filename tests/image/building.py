@@ -75,7 +75,7 @@ class Builder:
 
 
 def inside(root: Path, config: dict[str, Any], *arguments: str) -> list[str]:
-    """The command line that runs the image's entry point with `arguments`, as its user, and with its environment alone."""
+    """The command line that runs the image's entry point, as its user and with its environment alone."""
     program = ["chroot", f"--userspec={USER}:{USER}", str(root), "/usr/bin/env", "-i", *config["Env"]]
     return [*program, *config["Entrypoint"], *arguments]
 

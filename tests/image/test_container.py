@@ -77,8 +77,7 @@ async def test_it_is_healthy_on_a_read_only_root_and_not_root(
 
         await eventually(ready, 30.0, "the guard in the image is ready")
         assert [await guard.probe(path) for path in ("/startupz", "/livez", "/metrics")] == [200, 200, 200]
-        (uids,) = [line for line in Path(f"/proc/{guard.program.pid}/status").read_text().split("\n") if "Uid" in line]
-        assert set(uids.split()[1:]) == {str(USER)}
+        assert users(guard.program.pid) == {str(USER)}
         async with aiohttp.ClientSession() as session, session.ws_connect(f"http://127.0.0.1:{guard.port}/ws"):
             listed = Program(*inside(root, config, "connections"))
             async with listed:
@@ -116,6 +115,12 @@ def test_it_adds_less_than_80_mb_to_its_base(builder: Builder, root: Path, recor
     record_property("bytes_over_base", added)
     print(f"the image adds {added / 1e6:.1f} MB to its base")
     assert 10_000_000 < added < MOST
+
+
+def users(pid: int) -> set[str]:
+    """Real, effective, saved and file system user of a process."""
+    (line,) = [each for each in Path(f"/proc/{pid}/status").read_text().splitlines() if each.startswith("Uid:")]
+    return set(line.split()[1:])
 
 
 def size(folder: Path) -> int:

@@ -19,7 +19,7 @@ args:
 ports:
 - {name: wsguard, containerPort: {{ $guard.ports.public }}, protocol: TCP}
 - {name: wsguard-admin, containerPort: {{ $guard.ports.admin }}, protocol: TCP}
-startupProbe:  # holds the application back until policies are loaded and the port is open
+startupProbe:  # until policies are loaded and the port is open; so long a sidecar holds the application back
   httpGet: {path: /startupz, port: {{ $guard.ports.admin }}}
   periodSeconds: 1
   failureThreshold: 60

@@ -13,6 +13,11 @@ app.kubernetes.io/version: {{ .Subcharts.wsguard.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
+{{/* The label of every pod with a guard of this release. Takes the root. */}}
+{{- define "wsguard.podLabels" -}}
+wsguard.dev/guard: {{ .Release.Name }}
+{{- end }}
+
 {{/* The image. Takes the root. */}}
 {{- define "wsguard.image" -}}
 {{- $image := .Values.wsguard.image -}}

@@ -18,10 +18,10 @@ A workload with the guard in it. Takes a list: the root, and the name of the tem
 {{- $_ := set $pod "initContainers" (append ($pod.initContainers | default list) (include "wsguard.sidecar" $root | fromYaml)) -}}
 {{- $_ := set $pod "volumes" (concat ($pod.volumes | default list) (include "wsguard.volumes" $root | fromYamlArray)) -}}
 {{- include "wsguard._grace" (list $root $pod) -}}
+{{- $metadata := $template.metadata -}}
+{{- $_ := set $metadata "labels" (merge (include "wsguard.podLabels" $root | fromYaml) $metadata.labels) -}}
 {{- with include "wsguard.podAnnotations" $root | fromYaml }}
-{{- $metadata := $template.metadata | default dict -}}
 {{- $_ := set $metadata "annotations" (merge . ($metadata.annotations | default dict)) -}}
-{{- $_ := set $template "metadata" $metadata -}}
 {{- end -}}
 {{- toYaml $workload -}}
 {{- end }}
