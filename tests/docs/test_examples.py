@@ -35,6 +35,8 @@ class Example(NamedTuple):
 def examples() -> Iterator[Example]:
     """Every fenced block of every document."""
     for path in DOCUMENTS:
+        if path.name == "kubernetes.md":  # manifests, not policies: tests/helm/test_docs.py renders them
+            continue
         text = path.read_text("utf-8")
         for found in _FENCE.finditer(text):
             line = text.count("\n", 0, found.start()) + 1

@@ -9,6 +9,9 @@ import socket
 import sys
 
 _LONGEST = 65_536
+_FOREIGN = ("origin-denied", "host-denied", "forbidden")  # the last where rejection.detail is Coarse
+_BY_STATUS = ("403", "421")  # where rejection.mode is HTTPStatus
+_PATIENCE = 2.0  # seconds after a 101: a guard sends the Close along with it
 _REQUEST = (
     "GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: https://foreign-page.invalid\r\n"
     "Upgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -26,11 +29,13 @@ def knock(host: str, port: int, path: str) -> str | None:
         head, _, frames = answer.partition(b"\r\n\r\n")
         status = head.split(b" ", 2)[1].decode("ascii", "replace") if head.startswith(b"HTTP/1.1 ") else "no HTTP"
         if status != "101":
-            return None if status.startswith("4") else f"the answer was {status}, a refusal was expected"
+            return None if status in _BY_STATUS else f"the answer was {status}, a refusal was expected"
         frames += _first_frame(connection, frames)
-    if frames[:1] != b"\x88":  # RFC 6455, section 5.5.1: a whole Close frame
+    if len(frames) < 4 or frames[0] != 0x88:  # RFC 6455, section 5.5.1: a whole Close frame
         return "a foreign page was let in: look at origin.allowOrigins of the policy for this path"
-    code, reason = int.from_bytes(frames[2:4], "big"), frames[4 : 2 + frames[1]].decode("utf-8", "replace")
+    code, reason = int.from_bytes(frames[2:4], "big"), frames[4:].decode("utf-8", "replace")
+    if reason not in _FOREIGN:
+        return f"the handshake was refused, but not as a foreign one: {code} {reason}"
     print(f"refused, as it should be: {code} {reason}")
     return None
 
@@ -38,6 +43,7 @@ def knock(host: str, port: int, path: str) -> str | None:
 def _first_frame(connection: socket.socket, begun: bytes) -> bytes:
     """What comes until a Close frame with a code could be read; less where a backend sits and waits for us."""
     received = b""
+    connection.settimeout(_PATIENCE)
     try:
         while len(begun + received) < 4 and (data := connection.recv(4096)):
             received += data

@@ -1,8 +1,8 @@
-{{/* What everything of this release is called: the release's name, which says wsguard. Takes the root. */}}
+{{/* What everything of this release is called, short enough for what some names end in. Takes the root. */}}
 {{- define "wsguard.name" -}}
 {{- $name := .Release.Name -}}
-{{- if not (contains "wsguard" $name) }}{{ $name = printf "%s-wsguard" ($name | trunc 55 | trimSuffix "-") }}{{ end -}}
-{{- $name | trunc 63 | trimSuffix "-" -}}
+{{- if not (contains "wsguard" $name) }}{{ $name = printf "%s-wsguard" ($name | trunc 45 | trimSuffix "-") }}{{ end -}}
+{{- $name | trunc 53 | trimSuffix "-" -}}
 {{- end }}
 
 {{/* Labels of everything the library makes. Takes the root. */}}
