@@ -12,6 +12,7 @@ import yaml
 
 from tests.helm.charts import guard, helm, one, pod, template
 from tests.support.programs import ROOT
+from wsguard.cli import main
 from wsguard.config.files import policy_files
 
 TEXT = (ROOT / "docs/kubernetes.md").read_text("utf-8")
@@ -57,9 +58,20 @@ def test_commands_work(clone: Path, words: list[str]) -> None:
             assert f"ARG {name}=" in (ROOT / "Dockerfile").read_text("utf-8")
             assert (ROOT / lock).exists()
         case ["docker", "push", image]:
-            assert image == guard(block("name: wsguard\n") and {"containers": [block("name: wsguard\n")]})["image"]
+            assert image == block("name: wsguard\n")["image"]
         case _:
             raise AssertionError(f"no test knows how to run {words}")
+
+
+def test_the_policies_can_be_used(clone: Path) -> None:
+    assert main(["check", str(clone / "guard.yaml"), str(ROOT / "policies/cookie-app.yaml")]) == 0
+
+
+def test_the_gateway_says_nothing_is_missing(clone: Path) -> None:
+    (command,) = [words for words in COMMANDS if "wsguard/helm/wsguard-gateway" in words and "upgrade" in words]
+    text = helm("install", "--dry-run=client", *command[3:-1], cwd=clone)
+    assert "3 guards stand before http://my-app.default.svc:3000" in text
+    assert not re.search("^[A-Z]{2}", text.partition("NOTES:")[2], re.MULTILINE)
 
 
 def test_every_block_is_of_a_kind_that_is_checked() -> None:

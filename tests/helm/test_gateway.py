@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.helm.charts import GIVEN, HelmError, Manifest, guard, helm, one, pod, template
+from tests.support.programs import ROOT
+from wsguard import __version__
 from wsguard.cli import _parser
 from wsguard.ops.drainer import STRAGGLERS
 
@@ -32,6 +35,8 @@ ALL_OF_IT = {
     "pod": {"nodeSelector": {"disk": "fast"}, "imagePullSecrets": [{"name": "registry"}]},
 }
 """Everything that the chart can make."""
+
+MONITORED = {"monitoring": {"podMonitor": {"enabled": True}}}
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +70,16 @@ def test_what_a_bare_release_consists_of(rendered: list[Manifest]) -> None:
     ]
 
 
+@pytest.mark.parametrize("chart", ["wsguard", "wsguard-gateway"])
+def test_charts_have_the_version_of_what_they_run(chart: str) -> None:
+    about = yaml.safe_load((ROOT / "helm" / chart / "Chart.yaml").read_text("utf-8"))
+    versions = [about["version"], about["appVersion"], *(each["version"] for each in about.get("dependencies", ()))]
+    assert set(versions) == {__version__}
+
+
 def test_it_packs(gateway: Path, tmp_path: Path) -> None:
     helm("package", gateway, "--destination", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["wsguard-gateway-0.1.0.tgz"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"wsguard-gateway-{__version__}.tgz"]
 
 
 def test_it_is_several_and_never_fewer_while_it_is_replaced(rendered: list[Manifest]) -> None:
@@ -142,7 +154,7 @@ def test_only_the_gateway_reaches_the_backend(whole: list[Manifest]) -> None:
 
 def test_what_is_said_of_the_pods_arrives(whole: list[Manifest]) -> None:
     template = one(whole, "Deployment")["spec"]["template"]
-    assert template["metadata"]["annotations"].keys() == {"team", "wsguard.dev/policies"}
+    assert template["metadata"]["annotations"].keys() == {"team", "checksum/wsguard-policies"}
     assert template["spec"]["nodeSelector"] == {"disk": "fast"}
     assert template["spec"]["topologySpreadConstraints"]
     assert one(whole, "Pod")["spec"]["imagePullSecrets"] == [{"name": "registry"}]
@@ -178,10 +190,14 @@ def test_kubernetes_without_sidecars_is_refused(gateway: Path) -> None:
         ({}, {"NO POLICIES", "NO STREAM", "AROUND THE GUARD"}),
         ({"replicas": 1}, {"NO POLICIES", "AROUND THE GUARD"}),
         ({"backendNetworkPolicy": {"podSelector": {"app": "x"}}}, {"NO POLICIES", "NO STREAM"}),
+        ({**ALL_OF_IT, "wsguard": MONITORED}, {"NO POLICIES", "NO STREAM", "PROMETHEUS IS KEPT OUT"}),
     ],
 )
 def test_notes_say_what_is_missing(gateway: Path, values: dict[str, Any], said: set[str]) -> None:
-    assert {word for word in ("NO POLICIES", "NO STREAM", "AROUND THE GUARD") if word in notes(gateway, values)} == said
+    text = notes(gateway, values)
+    assert {
+        word for word in ("NO POLICIES", "NO STREAM", "AROUND THE GUARD", "PROMETHEUS IS KEPT OUT") if word in text
+    } == said
 
 
 def test_notes_are_content_where_nothing_is(gateway: Path) -> None:

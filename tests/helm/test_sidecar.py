@@ -184,7 +184,7 @@ def test_a_rollout_follows_the_policies_and_a_reload_does_not(app: Path, tmp_pat
         return found
 
     first, second = (annotations(i, text, onPolicyChange="Rollout") for i, text in enumerate((POLICY, POLICY + "#")))
-    assert first.keys() == second.keys() == {"wsguard.dev/policies"}
+    assert first.keys() == second.keys() == {"checksum/wsguard-policies"}
     assert first != second
     assert annotations(2, POLICY, onPolicyChange="Reload") == {}
 

@@ -109,6 +109,12 @@ def test_it_brings_neither_pip_nor_tests_nor_extras(root: Path) -> None:
     assert {path.name for path in (root / "opt/wsguard/bin").iterdir()} & {"pip", "pip3"} == set()
 
 
+def test_its_code_is_compiled_since_nothing_can_be_written_later(root: Path) -> None:
+    (package,) = root.glob("opt/wsguard/lib/python3*/site-packages/wsguard")
+    sources = list(package.rglob("*.py"))
+    assert len(list(package.rglob("__pycache__/*.pyc"))) == len(sources) > 100
+
+
 def test_it_adds_less_than_80_mb_to_its_base(builder: Builder, root: Path, record_property: Any) -> None:
     with builder.root(BASE) as base:
         added = size(root) - size(base)

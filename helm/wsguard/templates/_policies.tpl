@@ -29,6 +29,6 @@ data:
 {{- if $guard.existingConfigMap }}
 {{- fail "wsguard.onPolicyChange: Rollout needs wsguard.policies, for a ConfigMap from elsewhere changes unseen" }}
 {{- end -}}
-wsguard.dev/policies: {{ toJson $guard.policies | sha256sum }}
+checksum/wsguard-policies: {{ toJson $guard.policies | sha256sum }}
 {{- end }}
 {{- end }}
