@@ -40,10 +40,10 @@ class Builder:
         self("bud", "--tag", BASE, str(self._folder))
         archive.unlink()
 
-    def build(self, *arguments: str) -> None:
-        """The guard's image, from the Dockerfile as it is."""
+    def build(self, image: str = IMAGE, *arguments: str) -> None:
+        """The guard's image, from the Dockerfile as it is, with further arguments of the build."""
         mounts = [f"--volume={path}:{path}:ro" for path in _OF_PIP if os.path.exists(path)]
-        self("bud", "--pull-never", f"--build-arg=PYTHON={BASE}", *arguments, *mounts, "--tag", IMAGE, str(ROOT))
+        self("bud", "--pull-never", f"--build-arg=PYTHON={BASE}", *arguments, *mounts, "--tag", image, str(ROOT))
 
     def config(self) -> dict[str, Any]:
         """What the image says of itself: User, Entrypoint, Env…"""

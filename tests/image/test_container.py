@@ -140,3 +140,12 @@ async def test_a_policy_that_cannot_be_used_is_said_and_ends_it(root: Path, conf
     async with program:
         assert await asyncio.wait_for(program.wait(), 30) == 2
     assert "there is no such file or folder" in "".join(program.errors)
+
+
+async def test_the_extras_can_be_built_in(builder: Builder, config: dict[str, Any]) -> None:
+    image = "localhost/wsguard-extras"
+    builder.build(image, "--build-arg=LOCK=requirements-extras.lock")
+    python = {**config, "Entrypoint": ["/opt/wsguard/bin/python3", "-c"]}
+    with builder.root(image) as root:
+        async with Program(*inside(root, python, "import redis.asyncio, nats, cel_expr_python")) as program:
+            assert await program.wait() == 0, program.errors
