@@ -132,6 +132,7 @@ class Guard:
             clock=clock,
             observer=EventObserver(self._log, self._metrics),
             issuers=self._issuers,
+            policies=self._policies,
             rng=rng,
         )
         self._health = Health(has_heard=lambda: self._events.is_ready)
@@ -152,6 +153,7 @@ class Guard:
             backend=guard.backends[0],
             approver=self._inquiry,
             revalidator=self._revalidator,
+            session_watch=self._events.detector,
         )
         self._control = Control(
             registry=self._registry,

@@ -14,7 +14,7 @@ from yarl import URL
 from tests.events.fakes import NOW, FakeStream, Replica
 from tests.policy.minting import ISSUER, jwks, mint, public_jwk
 from tests.policy.test_event_tokens import LOGOUT, REVOKED
-from tests.proxy.house import House
+from tests.proxy.house import House, policy_set
 from tests.sessions.fakes import identity, link_of
 from tests.support.backend import RecordingBackend
 from tests.support.waiting import eventually
@@ -62,6 +62,7 @@ class Ends:
             clock=replica.clock,
             observer=replica.notebook,
             issuers=lambda: [ISSUER],
+            policies=policy_set,
             rng=Random(1),
         )
         self.room.bus = replica.bus

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wsguard.events.follower import Follower
 from wsguard.events.observer import Observer
@@ -19,7 +19,7 @@ from wsguard.policy.model import OnGap
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.events import BadEvent, SessionEnd, next_second, parse, serialize
-from wsguard.sessions.logout import Logout, log_out, log_out_everyone
+from wsguard.sessions.logout import Logout, log_out, log_out_everyone, spelt_out
 from wsguard.sessions.registry import Registry
 
 STORE_PATIENCE = 2.0
@@ -66,11 +66,12 @@ class Bus:
         """
         now = self._clock.wall()
         event = SessionEnd(event_id, logout, now)
+        meant = self._spelt_out(event)
         try:
             closed = self._apply(source, event, now, 0.0)
         finally:  # a connection that cannot be cut here is no reason to leave those elsewhere alive
-            stored = self._enqueue(serialize(event))
-        if len(stored) < len(self.followers):
+            stored = self._enqueue(meant)
+        if len(stored) < len(self.followers) * len(meant):
             raise OutboxFull
         if not stored:
             return Published(closed, stored=True)
@@ -81,12 +82,21 @@ class Bus:
             self._observer.event(source, "published")
         return Published(closed, stored=not late)
 
-    def _enqueue(self, document: bytes) -> list[asyncio.Future[None]]:
-        """Have every stream that has room for it store `document`."""
+    def inquire(self, logout: Logout, event_id: str) -> bool:
+        """Have the others apply the log-out of a cookie where they know it; False: nobody hears of it."""
+        return bool(self._enqueue([SessionEnd(event_id, logout, self._clock.wall(), if_admitted=True)]))
+
+    def _spelt_out(self, event: SessionEnd) -> list[SessionEnd]:
+        """For the others, who may not know which values the cookie had before."""
+        return [replace(event, logout=each, if_admitted=False) for each in spelt_out(event.logout, self._registry)]
+
+    def _enqueue(self, events: Sequence[SessionEnd]) -> list[asyncio.Future[None]]:
+        """Have every stream that has room for them store `events`."""
         stored = []
         for follower in self.followers:
-            with suppress(OutboxFull):
-                stored.append(follower.outbox.put(document))
+            for event in events:
+                with suppress(OutboxFull):
+                    stored.append(follower.outbox.put(serialize(event)))
         return stored
 
     def take(self, source: str, entry: Entry, is_live: bool) -> None:
@@ -100,12 +110,21 @@ class Bus:
             self._observer.event(source, "skipped")
             self._observer.skipped(source, entry.id, str(error))
             return
+        if event.if_admitted and not (is_live and self._vouches_for(event.logout.word, now)):
+            self._observer.event(source, "ignored")
+            return
         # An entry holds from when it was stored: read back, it lapses when it would have lapsed before the restart.
         denied_at = now if is_live else min(entry.stored_at, now)
         try:
             self._apply(source, event, denied_at, max(now - event.at, 0.0) if is_live else None)
         except ExceptionGroup as error:  # the others were cut, and the next event must not wait for this one's fault
             self._observer.fault("applying a session event", error)
+        if event.if_admitted:  # nobody else could know it to be true, and all are to keep the cookie out
+            self._enqueue(self._spelt_out(event))
+
+    def _vouches_for(self, cookie: str, now: float) -> bool:
+        """Whether a log-out of this cookie means a session of this replica, which is not over yet."""
+        return self._registry.successions.knows(cookie) and not self._deny_list.denies_cookie(cookie, (), now)
 
     def lose(self, source: str, why: str) -> None:
         """A part of the stream was lost: do what onGap says, for what was issued up to now."""

@@ -17,7 +17,7 @@ from cachetools import TTLCache
 
 from wsguard.events.bus import Bus
 from wsguard.events.outbox import OutboxFull
-from wsguard.events.rate import Rate
+from wsguard.events.rate import Allowance, Rate
 from wsguard.policy.event_tokens import CLOCK_SKEW, MAX_AGE, BadToken, Told
 from wsguard.policy.keys import KeySet
 from wsguard.policy.model import BackChannelLogout, JwtProvider, SharedSignals
@@ -28,6 +28,9 @@ MAX_BODY = 16 * 1024
 """Bytes of a body."""
 
 _REMEMBERED = 100_000
+
+# Events that are looked at. Many: a provider that ends a thousand sessions at once may ask for each only once.
+PER_CLIENT, IN_ALL = Allowance(200.0, 1_000.0), Allowance(500.0, 2_000.0)
 
 Route = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
 """Answers a request of the client with the given address."""
@@ -76,7 +79,7 @@ class Intake:
         self._bus = bus
         self._keys = keys
         self._clock = clock
-        self._rate = Rate()
+        self._rate = Rate(PER_CLIENT, IN_ALL)
         self._seen: TTLCache[bytes, None] = TTLCache(_REMEMBERED, MAX_AGE + 2 * CLOCK_SKEW, timer=clock.monotonic)
 
     async def body(self, request: web.BaseRequest, client_ip: str, content_type: str) -> bytes:

@@ -91,6 +91,8 @@ def read_credentials(handshake: Handshake, policy: WebSocketPolicy) -> tuple[Cre
                 token = _token(place, value)
                 offered = value if place.kind is Kind.SUBPROTOCOL else None
                 found.append(Credential(place.kind, place.name, providers, forward, token, offered))
+        for name in policy.spec.session.watched_cookies:  # no credential of ours, but the application's
+            _read_cookie(handshake, _Place(Kind.COOKIE, name))
     except _Conflict as conflict:
         return CredentialConflict(str(conflict))
     return tuple(found)

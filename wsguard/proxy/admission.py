@@ -49,9 +49,9 @@ class Admission:
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
         identity, now = connection.identity, env.clock.wall()
-        if identity is not None and env.deny_list.denies(identity, now):
+        if self._is_logged_out(now):
             link.cut(CloseReason.LOGGED_OUT)
-        if identity is not None and env.deny_list.overflowed(now):
+        if (identity is not None or connection.watched) and env.deny_list.overflowed(now):
             link.cut(CloseReason.IDENTITY_UNAVAILABLE)
         if (reason := bounds.expired(now)) is not None:
             link.cut(reason)
@@ -91,6 +91,14 @@ class Admission:
             return None
         guard = env.policies().guard
         return word(reason, spec.rejection, guard, env.rng, population=len(env.registry))
+
+    def _is_logged_out(self, now: float) -> bool:
+        connection, deny_list = self.connection, self._env.deny_list
+        identity = connection.identity
+        if identity is not None and deny_list.denies(identity, now):
+            return True
+        issuers = () if identity is None else (identity.issuer,)
+        return any(deny_list.denies_cookie(digest, issuers, now) for digest in connection.watched)
 
     def _watch(self) -> Bounds:
         connection, session = self.connection, self.policy.spec.session

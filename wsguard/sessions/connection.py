@@ -45,7 +45,8 @@ class Connection:
     """What is known of one admitted connection. `opened_at` and `expires_at` are seconds since the epoch.
 
     `path` is the request path without its query. `origin` is the Origin field as sent. `expires_at` is None where no
-    credential bounds the connection's life; it includes the policy's clock skew.
+    credential bounds the connection's life; it includes the policy's clock skew. `watched` are the digests of the
+    cookies that the handshake carried and the policy's `logoutDetection` names.
     """
 
     id: str
@@ -58,3 +59,10 @@ class Connection:
     opened_at: float
     expires_at: float | None
     link: Link
+    watched: tuple[str, ...] = ()
+
+    @property
+    def cookies(self) -> tuple[str, ...]:
+        """The digest of every session cookie by which the connection is found."""
+        credential = self.identity.cookie if self.identity else None
+        return self.watched if credential is None or credential in self.watched else (credential, *self.watched)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from wsguard.protocol.reasons import CloseReason
@@ -34,17 +34,32 @@ def log_out(logout: Logout, registry: Registry, denylist: DenyList, now: float) 
     In this order: a client that comes back at once, and a handshake that registers right now, find the entry.
     Raises ExceptionGroup where cutting failed, after every connection was tried.
     """
-    _remember(logout, denylist, now)
-    return _cut_all(_find(logout, registry))
+    meant = spelt_out(logout, registry)
+    for each in meant:
+        _remember(each, denylist, now)
+    return _cut_all(list(dict.fromkeys(connection for each in meant for connection in _find(each, registry))))
+
+
+def spelt_out(logout: Logout, registry: Registry) -> list[Logout]:
+    """`logout`, and with a session cookie the same of the values that it replaced: they are of one session."""
+    if logout.kind != "cookie":
+        return [logout]
+    return [replace(logout, word=digest) for digest in registry.successions.session_of(logout.word)]
 
 
 def log_out_everyone(issued_before: float, registry: Registry, denylist: DenyList, now: float) -> int:
     """Log out whoever holds a credential issued before `issued_before`; who has none has no session to end.
 
+    A session cookie that somebody else has vouched for says nothing of its age: it is taken to be old.
+
     Returns how many connections that cut, and raises as `log_out` does.
     """
     denylist.deny_everyone(issued_before, now)
-    return _cut_all([c for c in registry if c.identity and is_issued_before(c.identity, issued_before)])
+    return _cut_all([c for c in registry if _is_of_before(c, issued_before)])
+
+
+def _is_of_before(connection: Connection, moment: float) -> bool:
+    return is_issued_before(connection.identity, moment) if connection.identity else bool(connection.watched)
 
 
 def _cut_all(connections: list[Connection]) -> int:

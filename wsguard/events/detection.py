@@ -1,0 +1,111 @@
+"""Log-outs that the application's own answers show, as the proxy saw them pass (`session.logoutDetection`).
+
+Law: only a cookie that a handshake was admitted with counts, so nobody fills the deny-list with invented ones. Where
+it was another replica that admitted it, that one is asked through the stream, so often and no oftener.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from secrets import token_hex
+from typing import Any
+
+from wsguard.events.bus import Bus
+from wsguard.events.observer import Observer
+from wsguard.events.outbox import OutboxFull
+from wsguard.events.rate import Allowance, Rate
+from wsguard.policy.logout_detection import Exchange, LoggedOut, Replaced, Sign, signs
+from wsguard.policy.policy_set import PolicySet
+from wsguard.sessions.clock import Clock
+from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.logout import Logout
+from wsguard.sessions.registry import Registry
+
+SOURCE = "LogoutDetection"
+"""What such events are called in log and metrics."""
+
+_PER_CLIENT, _IN_ALL = Allowance(10.0, 200.0), Allowance(20.0, 1_000.0)
+"""Questions to the other replicas: each stays in the stream for days."""
+
+
+class LogoutDetector:
+    """Acts on what exchanges with the backend say about sessions. `policies` gives the set that is in force."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        registry: Registry,
+        deny_list: DenyList,
+        clock: Clock,
+        observer: Observer,
+        policies: Callable[[], PolicySet],
+    ) -> None:
+        self._bus = bus
+        self._registry = registry
+        self._deny_list = deny_list
+        self._clock = clock
+        self._observer = observer
+        self._policies = policies
+        self._rate = Rate(_PER_CLIENT, _IN_ALL)
+        self._publishing: set[asyncio.Task[None]] = set()
+
+    def notice(self, exchange: Exchange) -> asyncio.Future[Any] | None:
+        """Act on `exchange`: at the next turn of the loop here, and on the other replicas once the future is done.
+
+        None where there is nothing to wait for. Raises nothing: the application's answer is to go on.
+        """
+        watching = self._policies().watching
+        if not watching:
+            return None
+        try:
+            begun = self._act(exchange, signs(exchange, watching, self._clock.wall()))
+        except Exception as error:
+            self._observer.fault("looking for a log-out in an answer", error)
+            return None
+        return asyncio.gather(*begun, return_exceptions=True) if begun else None
+
+    async def close(self) -> None:
+        """Wait no longer for what was begun; what is not stored yet is in the outbox."""
+        for task in self._publishing:
+            task.cancel()
+        await asyncio.gather(*self._publishing, return_exceptions=True)
+
+    def _act(self, exchange: Exchange, found: list[Sign]) -> list[asyncio.Task[None]]:
+        begun = []
+        for sign in found:
+            if self._deny_list.denies_cookie(sign.cookie, (), self._clock.wall()):
+                continue  # it is over already; and what comes after it is of another login
+            if isinstance(sign, Replaced):
+                self._registry.successions.replace(sign.cookie, sign.successor)
+            elif self._registry.successions.knows(sign.cookie):
+                begun.append(self._end(sign))
+            else:
+                self._ask_others(sign, str(exchange.effective.client_ip or "unknown"))
+        return begun
+
+    def _end(self, sign: LoggedOut) -> asyncio.Task[None]:
+        self._observer.detected(sign.policy, sign.cookie, sign.why)
+        task = asyncio.create_task(self._publish(_logout(sign)))
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
+        return task
+
+    async def _publish(self, logout: Logout) -> None:
+        try:
+            await self._bus.publish(SOURCE, logout, token_hex(8))
+        except OutboxFull:
+            self._observer.lost(SOURCE, 1)
+        except Exception as error:  # of the connections that could not be cut; the others were
+            self._observer.fault("ending a session", error)
+
+    def _ask_others(self, sign: LoggedOut, client: str) -> None:
+        is_asked = self._bus.followers and self._rate.allows(client, self._clock.monotonic())
+        if is_asked and self._bus.inquire(_logout(sign), token_hex(8)):
+            self._observer.event(SOURCE, "asked")
+        else:
+            self._observer.event(SOURCE, "ignored")
+
+
+def _logout(sign: LoggedOut) -> Logout:
+    return Logout("cookie", sign.cookie, None, 0.0)
