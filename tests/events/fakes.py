@@ -140,6 +140,12 @@ class Replica:
         for follower in self.bus.followers:
             await follower.close()
 
+    def admit(self, connection_id: str, *cookies: str) -> Connection:
+        """A connection that came with these session cookies."""
+        one = connection(connection_id, watched=cookies)
+        self.registry.add(one)
+        return one
+
     def connect(self, connection_id: str, who: Identity | None) -> Connection:
         one = connection(connection_id, who)
         self.registry.add(one)

@@ -22,8 +22,8 @@ def check_logout_detection(policy: WebSocketPolicy) -> Iterator[Finding]:
         if name not in vouched and "*" not in vouched:
             yield Finding(
                 (*_HERE, "cookies", i),
-                "nobody vouches for this cookie: no provider reads it, and no forwardAuth is sent `cookie`; who gets in "
-                "with an invented value can have it remembered as logged out, until the deny-list is full",
+                "nobody vouches for this cookie: no provider reads it, and no forwardAuth is sent `cookie`; who gets "
+                "in with an invented value can have it remembered as logged out, until the deny-list is full",
             )
     for i, request in enumerate(detection.requests):
         if request.method in SAFE_METHODS:

@@ -53,8 +53,9 @@ class SetCookie:
     def could_replace_one_sent_to(self, host: str, path: str) -> bool:
         """Whether a cookie that came with a request to `host` and `path` can be meant.
 
-        `host` is spelt as `Authority.host`, `path` as in the request target. A field with another Domain is thrown away (§5.3 step 6), and a cookie with another Path would not have been
-        sent (§5.4): this field would clear or set some other cookie of the same name.
+        `host` is spelt as `Authority.host`, `path` as in the request target. A field with another Domain is thrown
+        away (§5.3 step 6), and a cookie with another Path would not have been sent (§5.4): this field would clear or
+        set some other cookie of the same name.
         """
         return _domain_matches(host, self.domain or host) and _path_matches(path, self.path or "/")
 

@@ -1,0 +1,103 @@
+"""Which cookies were admitted and what they replaced: found backwards, never forwards, and bounded."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsguard.sessions.successions import MOST_BEFORE, MOST_LIVE_BEFORE, Successions
+
+
+def successions(*live: str, most: int = 100) -> Successions:
+    return Successions(lambda digest: digest in live, most)
+
+
+def test_only_what_was_admitted_is_known() -> None:
+    one = successions("live")
+    one.admit("a")
+    assert [one.knows(digest) for digest in ("a", "live", "invented")] == [True, True, False]
+    one.replace("invented", "b")
+    assert not one.knows("b")
+    assert len(one) == 1
+
+
+def test_a_new_value_is_found_with_those_before_it_and_not_the_other_way_round() -> None:
+    """What came later may be of the login after the log-out."""
+    one = successions()
+    one.admit("a")
+    one.replace("a", "b")
+    one.replace("b", "c")
+    assert one.session_of("c") == ("c", "b", "a")
+    assert one.session_of("b") == ("b", "a")
+    assert one.session_of("a") == ("a",)
+    assert one.session_of("x") == ("x",)
+
+
+def test_two_answers_to_one_value_are_two_lines() -> None:
+    one = successions()
+    one.admit("a")
+    one.replace("a", "b1")
+    one.replace("a", "b2")
+    assert one.session_of("b2") == ("b2", "a")
+    one.replace("b2", "b1")
+    assert one.session_of("b1") == ("b1", "b2", "a")
+
+
+def test_back_and_forth_is_no_loop() -> None:
+    one = successions()
+    one.admit("a")
+    for _ in range(3):
+        one.replace("a", "b")
+        one.replace("b", "a")
+    assert set(one.session_of("a")) == {"a", "b"}
+
+
+def test_a_cookie_that_is_new_in_every_answer_takes_little_room() -> None:
+    one = successions("0", most=1000)
+    one.admit("0")
+    for number in range(500):
+        one.replace(str(number), str(number + 1))
+    assert one.session_of("500")[-1] == "0", "a connection lives by it"
+    assert len(one) <= MOST_BEFORE + 2
+
+
+def test_the_eldest_is_forgotten_but_none_that_a_connection_lives_by() -> None:
+    one = successions("live", most=10)
+    one.admit("live")
+    one.replace("live", "next")
+    for number in range(50):
+        one.admit(str(number))
+    assert len(one) == 10
+    assert one.session_of("next") == ("next", "live")
+    assert one.knows("49")
+    assert not one.knows("0")
+
+
+def test_an_application_that_gives_everyone_one_value_is_bounded_too() -> None:
+    live = [str(number) for number in range(300)]
+    one = successions(*live, most=1000)
+    for digest in live:
+        one.admit(digest)
+        one.replace(digest, "guest")
+    assert len(one.session_of("guest")) == MOST_LIVE_BEFORE + 1
+
+
+STEPS = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("abcdef") | st.none()), max_size=40)
+
+
+@given(STEPS, st.sets(st.sampled_from("abcdef")), st.integers(1, 4))
+def test_whatever_happens_it_is_bounded_and_what_is_live_is_known(
+    steps: list[tuple[str, str | None]], live: set[str], most: int
+) -> None:
+    one = successions(*live, most=most)
+    for old, new in steps:
+        if new is None:
+            one.admit(old)
+        else:
+            one.replace(old, new)
+        assert len(one) <= 6
+        assert all(map(one.knows, live))
+        for digest in "abcdef":
+            line = one.session_of(digest)
+            assert line[0] == digest
+            assert len(set(line)) == len(line)
