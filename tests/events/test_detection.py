@@ -8,16 +8,19 @@ import json
 import pytest
 
 from tests.events.fakes import FakeStream, Replica
+from tests.policy.minting import provider
 from tests.policy.test_logout_detection import CLEARED, LISTED, exchange, policy
-from tests.sessions.fakes import FakeLink, link_of
+from tests.sessions.fakes import FakeLink, identity, link_of
 from tests.support.waiting import eventually
 from wsguard.events.detection import LogoutDetector
 from wsguard.events.outbox import CAPACITY
-from wsguard.policy.logout_detection import Exchange
+from wsguard.policy.credentials import Credential
+from wsguard.policy.logout_detection import Exchange, signs
+from wsguard.policy.model import Jwt, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.http import Headers
 from wsguard.protocol.reasons import CloseReason
-from wsguard.sessions.identity import cookie_digest
+from wsguard.sessions.identity import Identity, cookie_digest
 
 A, B, C = (cookie_digest(value) for value in "abc")
 OUT = exchange(CLEARED)
@@ -30,8 +33,12 @@ class Guarded(Replica):
         super().__init__(stream)
         self.policies = PolicySet((LISTED,))
         self.detector = LogoutDetector(
-            self.bus, self.registry, self.deny_list, self.clock, self.notebook, lambda: self.policies
+            self.bus, self.registry, self.deny_list, self.clock, self.notebook, lambda: self.policies, self.vouch
         )
+
+    def vouch(self, policy: WebSocketPolicy, credential: Credential) -> Identity | None:
+        """Only a cookie that a provider reads and that says so is good."""
+        return identity(expires_at=1e6) if credential.token == "good" else None
 
     async def see(self, *exchanges: Exchange) -> None:
         """Let the detector see these, each to its end."""
@@ -79,6 +86,20 @@ async def test_a_logout_counts_after_the_last_socket_is_gone() -> None:
     guarded.registry.remove("1")
     await guarded.see(OUT)
     assert guarded.deny_list.denies_cookie(A, (), guarded.clock.now)
+
+
+async def test_a_cookie_that_is_good_by_itself_counts_unseen_and_for_as_long_as_it_lives() -> None:
+    """A signed token that nobody has opened a socket with is as good as ever, to a thief."""
+    guarded = Guarded()
+    jwt = Jwt(providers=(provider("HS256", extract_from={"cookies": ["session"]}),))
+    reading = LISTED.model_copy(update={"spec": LISTED.spec.model_copy(update={"jwt": jwt})})
+    for policies, entries in ((LISTED, 0), (reading, 1)):
+        guarded.policies = PolicySet((policies,))
+        await guarded.see(*(exchange(CLEARED, cookie=f"session={value}") for value in ("good", "bad")))
+        assert len(guarded.deny_list) == entries
+    good = cookie_digest("good")
+    assert guarded.deny_list.denies_cookie(good, (), guarded.clock.now + 900_000)
+    assert "good" not in repr(signs(exchange(cookie="session=good"), [reading], guarded.clock.now))
 
 
 async def test_once_is_enough() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from tests.events.fakes import Notebook
+from tests.policy.minting import provider
 from tests.proxy.house import House
+from tests.proxy.test_conductor import ANN
 from tests.proxy.tunnel import QUICK
 from tests.support import backend as answers
 from tests.support import wire
@@ -18,8 +20,10 @@ from tests.support.waiting import eventually, stays
 from tests.support.wire import Head
 from wsguard.events.bus import Bus
 from wsguard.events.detection import LogoutDetector
+from wsguard.policy.credentials import Credential
 from wsguard.policy.logout_detection import Exchange
-from wsguard.policy.model import Enforcement, MissingOrigin, OriginSpec, PolicySpec, Session
+from wsguard.policy.model import Enforcement, Jwt, MissingOrigin, OriginSpec, PolicySpec, Session, WebSocketPolicy
+from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import cookie_digest
 from wsguard.sessions.logout import Logout, log_out
@@ -33,13 +37,17 @@ CLEARED, REPLACED = ("Set-Cookie", "session=; Max-Age=0; Path=/"), ("Set-Cookie"
 LOGGED_OUT = (4441, "logged-out")
 
 
+def nobody(policy: WebSocketPolicy, credential: Credential) -> None:
+    """No cookie here is good by itself."""
+
+
 @asynccontextmanager
 async def watched(backend: RecordingBackend, spec: PolicySpec = SPEC) -> AsyncIterator[House]:
     """A house with a detector that has no replicas."""
     async with House(backend, spec) as house:
         bus = Bus(house.registry, house.deny_list, house.clock, Notebook(), list)
         house.env.session_watch = LogoutDetector(
-            bus, house.registry, house.deny_list, house.clock, Notebook(), lambda: house.policies
+            bus, house.registry, house.deny_list, house.clock, Notebook(), lambda: house.policies, nobody
         )
         yield house
 
@@ -180,6 +188,38 @@ async def test_a_logout_between_the_verdict_and_the_registry_is_seen(backend: Re
         backend.answer = accept
         async with socket(house) as client:
             assert await client.close_frame() == LOGGED_OUT
+
+
+async def test_a_logout_while_a_handshake_is_judged_is_held_against_it(backend: RecordingBackend) -> None:
+    """Nobody knows the cookie yet, and the word that it is good was given before."""
+    jwt = Jwt(providers=(provider("HS256", extract_from={"cookies": ["session"]}),))
+    async with watched(backend, SPEC.model_copy(update={"jwt": jwt})) as house, connect(house.port) as client:
+        asked, may_answer = asyncio.Event(), asyncio.Event()
+
+        async def gather(_: object, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
+            asked.set()
+            await may_answer.wait()
+            return tuple(TokenFact(credential, ANN) for credential in credentials)
+
+        house.facts.gather = gather  # type: ignore[method-assign, assignment]
+        await client.send(wire.upgrade("/ws", fields=[("Cookie", "session=old")]))
+        await asked.wait()
+        backend.respond = answers.reply(200, b"", [CLEARED])
+        await ask(house)
+        assert len(house.deny_list) == 0, "it may be invented"
+        may_answer.set()
+        assert (await client.head()).status == 101
+        assert await client.close_frame() == LOGGED_OUT
+
+
+async def test_a_good_cookie_is_known_though_the_backend_refused_the_socket(backend: RecordingBackend) -> None:
+    async with watched(backend) as house:
+        backend.answer = answers.reply(503)
+        async with socket(house) as client:
+            assert (await client.close_frame())[0] == 4503
+        backend.respond = answers.reply(200, b"", [CLEARED])
+        await ask(house)
+        assert house.deny_list.denies_cookie(cookie_digest("old"), (), house.clock.wall())
 
 
 class Stuck:

@@ -145,14 +145,17 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
 WATCHED = JWT + "session: {logoutDetection: {cookies: [session], requests: [{method: POST, path: /logout}]}}\n"
 
 
-def replica(backend: RecordingBackend, engine: Engine) -> Guard:
-    return Guard(backend, {"policy.yaml": policy(WATCHED), "guard.yaml": events(engine.spec())})
+def replica(backend: RecordingBackend, engine: Engine, spec: str) -> Guard:
+    return Guard(backend, {"policy.yaml": policy(spec), "guard.yaml": events(engine.spec())})
 
 
-async def test_a_logout_seen_by_one_replica_closes_on_the_other(engine: Engine, backend: RecordingBackend) -> None:
+@pytest.mark.parametrize("spec", [WATCHED, WATCHED.removeprefix(JWT)], ids=["signed", "opaque"])
+async def test_a_logout_seen_by_one_replica_closes_on_the_other(
+    engine: Engine, backend: RecordingBackend, spec: str
+) -> None:
     """Also where the one that sees it has never seen the cookie: a balancer sends the button's request anywhere."""
     backend.respond = answers.reply(303, b"", [("Set-Cookie", "session=; Max-Age=0; Path=/")])
-    async with replica(backend, engine) as first, replica(backend, engine) as second:
+    async with replica(backend, engine, spec) as first, replica(backend, engine, spec) as second:
         alice, bob, carol = (token_of(name) for name in ("alice", "bob", "carol"))
         here, there = await Socket(first, alice).open(), await Socket(second, alice).open()
         other, unseen = await Socket(first, bob).open(), await Socket(second, carol).open()

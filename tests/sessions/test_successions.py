@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsguard.sessions.successions import MOST_BEFORE, MOST_LIVE_BEFORE, Successions
+from wsguard.sessions.successions import DOUBT, MOST_BEFORE, MOST_DOUBTED, MOST_LIVE_BEFORE, Successions
 
 
 def successions(*live: str, most: int = 100) -> Successions:
@@ -80,6 +80,19 @@ def test_an_application_that_gives_everyone_one_value_is_bounded_too() -> None:
         one.admit(digest)
         one.replace(digest, "guest")
     assert len(one.session_of("guest")) == MOST_LIVE_BEFORE + 1
+
+
+def test_a_logout_of_a_stranger_is_held_against_him_for_a_moment() -> None:
+    one = successions()
+    one.doubt("a", 100.0)
+    assert one.is_doubted("a", 100.0)
+    assert one.is_doubted("a", 99.0), "a clock that is read a moment later"
+    assert not one.is_doubted("a", 100.0 + DOUBT)
+    assert not one.is_doubted("b", 100.0)
+    for number in range(MOST_DOUBTED):
+        one.doubt(str(number), 101.0)
+    assert not one.is_doubted("a", 101.0)
+    assert one.is_doubted("0", 101.0)
 
 
 STEPS = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("abcdef") | st.none()), max_size=40)

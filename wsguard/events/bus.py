@@ -111,6 +111,8 @@ class Bus:
             self._observer.skipped(source, entry.id, str(error))
             return
         if event.if_admitted and not (is_live and self._vouches_for(event.logout.word, now)):
+            if is_live:
+                self._registry.successions.doubt(event.logout.word, self._clock.monotonic())
             self._observer.event(source, "ignored")
             return
         # An entry holds from when it was stored: read back, it lapses when it would have lapsed before the restart.

@@ -1,7 +1,8 @@
 """Log-outs that the application's own answers show, as the proxy saw them pass (`session.logoutDetection`).
 
-Law: only a cookie that a handshake was admitted with counts, so nobody fills the deny-list with invented ones. Where
-it was another replica that admitted it, that one is asked through the stream, so often and no oftener.
+Law: only a cookie that is verified now, or that a handshake was admitted with, counts, so that nobody fills the
+deny-list with invented ones. Another replica may have admitted it: they are asked through the stream, so often and no
+oftener.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ from wsguard.events.bus import Bus
 from wsguard.events.observer import Observer
 from wsguard.events.outbox import OutboxFull
 from wsguard.events.rate import Allowance, Rate
+from wsguard.policy.credentials import Credential
 from wsguard.policy.logout_detection import Exchange, LoggedOut, Replaced, Sign, signs
+from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.identity import Identity
 from wsguard.sessions.logout import Logout
 from wsguard.sessions.registry import Registry
 
 SOURCE = "LogoutDetection"
 """What such events are called in log and metrics."""
+
+Voucher = Callable[[WebSocketPolicy, Credential], Identity | None]
+"""Whom a cookie speaks for that can be verified without asking anybody, such as a signed token."""
 
 _PER_CLIENT, _IN_ALL = Allowance(10.0, 200.0), Allowance(20.0, 1_000.0)
 """Questions to the other replicas: each stays in the stream for days."""
@@ -40,6 +47,7 @@ class LogoutDetector:
         clock: Clock,
         observer: Observer,
         policies: Callable[[], PolicySet],
+        vouch: Voucher,
     ) -> None:
         self._bus = bus
         self._registry = registry
@@ -47,6 +55,7 @@ class LogoutDetector:
         self._clock = clock
         self._observer = observer
         self._policies = policies
+        self._vouch = vouch
         self._rate = Rate(_PER_CLIENT, _IN_ALL)
         self._publishing: set[asyncio.Task[None]] = set()
 
@@ -78,14 +87,21 @@ class LogoutDetector:
                 continue  # it is over already; and what comes after it is of another login
             if isinstance(sign, Replaced):
                 self._registry.successions.replace(sign.cookie, sign.successor)
-            elif self._registry.successions.knows(sign.cookie):
+            elif self._registry.successions.knows(sign.cookie) or self._is_good(sign):
                 begun.append(self._end(sign))
             else:
                 self._ask_others(sign, str(exchange.effective.client_ip or "unknown"))
         return begun
 
+    def _is_good(self, sign: LoggedOut) -> bool:
+        """Whether the cookie is good by itself; then it is to be kept out for as long as it would be."""
+        who = None if sign.credential is None else self._vouch(sign.policy, sign.credential)
+        if who is not None:
+            self._deny_list.observe(who, self._clock.wall())
+        return who is not None
+
     def _end(self, sign: LoggedOut) -> asyncio.Task[None]:
-        self._observer.detected(sign.policy, sign.cookie, sign.why)
+        self._observer.detected(sign.policy.name, sign.cookie, sign.why)
         task = asyncio.create_task(self._publish(_logout(sign)))
         self._publishing.add(task)
         task.add_done_callback(self._publishing.discard)
@@ -100,7 +116,9 @@ class LogoutDetector:
             self._observer.fault("ending a session", error)
 
     def _ask_others(self, sign: LoggedOut, client: str) -> None:
-        is_asked = self._bus.followers and self._rate.allows(client, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._registry.successions.doubt(sign.cookie, now)
+        is_asked = self._bus.followers and self._rate.allows(client, now)
         if is_asked and self._bus.inquire(_logout(sign), token_hex(8)):
             self._observer.event(SOURCE, "asked")
         else:

@@ -9,7 +9,7 @@ from wsguard.events import backchannel, shared_signals
 from wsguard.events.assemble import Files, open_streams
 from wsguard.events.backchannel import BackChannelEndpoint
 from wsguard.events.bus import Bus
-from wsguard.events.detection import LogoutDetector
+from wsguard.events.detection import LogoutDetector, Voucher
 from wsguard.events.follower import Follower
 from wsguard.events.observer import Observer
 from wsguard.events.pushed import Intake, Keys, Route, Source
@@ -39,6 +39,7 @@ class SessionEventsRoom:
         observer: Observer,
         issuers: Callable[[], Collection[str]],
         policies: Callable[[], PolicySet],
+        vouch: Voucher,
         rng: Random,
     ) -> None:
         self._spec = spec
@@ -51,7 +52,7 @@ class SessionEventsRoom:
             for stream in open_streams(spec, files, clock.wall())
         ]
         self.bus.look_again()
-        self.detector = LogoutDetector(self.bus, registry, deny_list, clock, observer, policies)
+        self.detector = LogoutDetector(self.bus, registry, deny_list, clock, observer, policies, vouch)
 
     def start(self) -> None:
         """Follow the streams, on the running loop."""

@@ -109,6 +109,14 @@ def readers(policy: WebSocketPolicy, credential: Credential) -> tuple[JwtProvide
     return tuple(provider for provider in policy.spec.providers if provider.name in names)
 
 
+def cookie_credential(policy: WebSocketPolicy, name: str, value: str) -> Credential | None:
+    """The cookie `name` as `read_credentials` would find it with this value; None where no provider reads it."""
+    for place, providers, forward in _places(policy):
+        if (place.kind, place.name) == (Kind.COOKIE, name):
+            return Credential(place.kind, name, providers, forward, value)
+    return None
+
+
 def erase(head: RequestHead, credentials: Iterable[Credential]) -> RequestHead:
     """`head` less the credentials that are not to be forwarded; whatever else it says keeps every byte."""
     hidden = [credential for credential in credentials if not credential.forward]

@@ -1,15 +1,16 @@
 """What a request and its answer say about a session (`session.logoutDetection`). Nothing here acts on it.
 
 Law: the application's word ends a session, never the client's. Who only sends a request proves nothing, so a request
-counts by the answer it got; and whether the cookie is one that was ever admitted is asked by whoever acts.
+counts by the answer it got; and whether the cookie is one that was ever good is asked by whoever acts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from wsguard.policy.credentials import Credential, cookie_credential
 from wsguard.policy.effective import Effective
 from wsguard.policy.origin import SAME_HOST, Origin, PatternKind, allows
 from wsguard.protocol import cookies, set_cookie
@@ -38,18 +39,22 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class LoggedOut:
-    """The session of the cookie with this digest is over. `policy` is whose detection says so, and `why` a sentence."""
+    """The session of the cookie with this digest is over. `policy` is whose detection says so, and `why` a sentence.
 
-    policy: str
+    `credential` is the cookie where a provider of `policy` reads it, so that it can be verified.
+    """
+
+    policy: WebSocketPolicy
     cookie: str
     why: str
+    credential: Credential | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
     """The same session goes on under another value of its cookie; both are digests."""
 
-    policy: str
+    policy: WebSocketPolicy
     cookie: str
     successor: str
 
@@ -59,8 +64,13 @@ Sign = LoggedOut | Replaced
 
 def session_cookies(headers: Headers, names: Iterable[str]) -> tuple[str, ...]:
     """The digests of the cookies `names` that `headers` carry; an empty one is none."""
-    digests = (_digest(value) for name in names for value in cookies.values(headers, name)[:_MOST_VALUES] if value)
-    return tuple(dict.fromkeys(digests))
+    return tuple(dict.fromkeys(cookie_digest(value) for name in names for value in _values(headers, name)))
+
+
+def _values(headers: Headers, name: str) -> list[str]:
+    """The cookie's values as `policy/credentials.py` has them, which strips a token; empty ones are none."""
+    values = dict.fromkeys(value.strip(" \t") for value in cookies.values(headers, name))
+    return [value for value in values if value][:_MOST_VALUES]
 
 
 def signs(exchange: Exchange, policies: Iterable[WebSocketPolicy], now: float) -> list[Sign]:
@@ -88,15 +98,16 @@ def _signs(exchange: Exchange, policy: WebSocketPolicy, detection: LogoutDetecti
     if not listed and not exchange.answer.all(b"set-cookie"):
         return
     for name in detection.cookies:
-        carried = session_cookies(exchange.request.headers, (name,))
+        carried = {cookie_digest(value): value for value in _values(exchange.request.headers, name)}
         if not carried:
             continue
         left, cleared = _afterwards(exchange, name, now)
         if listed or (cleared and not left):
             why = listed or f"the answer clears the cookie {name}"
-            yield from (LoggedOut(policy.name, digest, why) for digest in carried)
+            for digest, value in carried.items():
+                yield LoggedOut(policy, digest, why, cookie_credential(policy, name, value))
         elif left and not left.intersection(carried):
-            yield from (Replaced(policy.name, before, after) for before in carried for after in left)
+            yield from (Replaced(policy, before, after) for before in carried for after in left)
 
 
 def _afterwards(exchange: Exchange, name: str, now: float) -> tuple[frozenset[str], bool]:
@@ -106,10 +117,10 @@ def _afterwards(exchange: Exchange, name: str, now: float) -> tuple[frozenset[st
     """
     host, path = exchange.effective.authority.host, exchange.request.raw_path
     last: dict[tuple[str, str], set_cookie.SetCookie] = {}
-    for field in set_cookie.named(exchange.answer.all(b"set-cookie"), name):
-        if field.could_replace_one_sent_to(host, path):
-            last[field.domain or host, field.path or set_cookie.default_path(path)] = field
-    left = frozenset(_digest(field.value) for field in last.values() if not field.clears(now))
+    for cookie in set_cookie.named(exchange.answer.all(b"set-cookie"), name):
+        if cookie.could_replace_one_sent_to(host, path):
+            last[cookie.domain or host, cookie.path or set_cookie.default_path(path)] = cookie
+    left = frozenset(cookie_digest(cookie.value.strip(" \t")) for cookie in last.values() if not cookie.clears(now))
     return left, len(left) < len(last)
 
 
@@ -144,8 +155,3 @@ def _is_foreign(exchange: Exchange, policy: WebSocketPolicy) -> bool:
         site == {b"same-origin"} if raw == b"null" else allows(friends, Origin.parse(raw), exchange.effective)
         for raw in headers.all(b"origin")
     )
-
-
-def _digest(value: str) -> str:
-    """The same as of a cookie that is a credential: `policy/credentials.py` strips what stands around a token."""
-    return cookie_digest(value.strip(" \t"))

@@ -49,7 +49,7 @@ class Admission:
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
         identity, now = connection.identity, env.clock.wall()
-        if self._is_logged_out(now):
+        if self._is_logged_out(now, env.clock.monotonic()):
             link.cut(CloseReason.LOGGED_OUT)
         if (identity is not None or connection.watched) and env.deny_list.overflowed(now):
             link.cut(CloseReason.IDENTITY_UNAVAILABLE)
@@ -92,13 +92,17 @@ class Admission:
         guard = env.policies().guard
         return word(reason, spec.rejection, guard, env.rng, population=len(env.registry))
 
-    def _is_logged_out(self, now: float) -> bool:
+    def _is_logged_out(self, now: float, monotonic: float) -> bool:
         connection, deny_list = self.connection, self._env.deny_list
         identity = connection.identity
         if identity is not None and deny_list.denies(identity, now):
             return True
         issuers = () if identity is None else (identity.issuer,)
-        return any(deny_list.denies_cookie(digest, issuers, now) for digest in connection.watched)
+        successions = self._env.registry.successions
+        return any(
+            deny_list.denies_cookie(digest, issuers, now) or successions.is_doubted(digest, monotonic)
+            for digest in connection.watched
+        )
 
     def _watch(self) -> Bounds:
         connection, session = self.connection, self.policy.spec.session

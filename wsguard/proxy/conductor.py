@@ -109,6 +109,8 @@ class Conductor:
             if decision.reason in _NEVER_AUDITED or not is_only_audited(attempt.case):
                 return self._refuse(attempt, decision)
             audited, decision = decision, Admit()
+        else:
+            self._env.registry.successions.admit(*attempt.case.watched)  # it is good, whatever the backend says next
         assert attempt.policy is not None  # a handshake that no policy matches is refused, under Audit too
         head = self._outgoing(attempt, decision)
         try:

@@ -76,8 +76,7 @@ class Registry:
         self._by_id[connection.id] = connection
         for index in self._indexes:
             index.add(connection)
-        for digest in connection.watched:
-            self.successions.admit(digest)
+        self.successions.admit(*connection.watched)
 
     def remove(self, connection_id: str) -> Connection | None:
         """Forget a connection and return it; None where it was not here."""

@@ -21,6 +21,13 @@ MOST_LIVE_BEFORE = 100
 _MOST_SPARED = 32  # looks for one that may be forgotten, so that forgetting has a price
 
 
+DOUBT = 15.0
+"""Seconds for which a log-out of a cookie that nobody knew is held against a handshake that was being judged."""
+
+MOST_DOUBTED = 10_000
+"""Such log-outs that are remembered."""
+
+
 class Successions:
     """Cookies by digest. `is_live` says whether a connection that still lives came with a digest."""
 
@@ -28,13 +35,15 @@ class Successions:
         self._is_live = is_live
         self._most = most
         self._before: OrderedDict[str, tuple[str, ...]] = OrderedDict()  # the latest last
+        self._doubted: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._before)
 
-    def admit(self, digest: str) -> None:
-        """A handshake that carried this cookie was admitted."""
-        self._put(digest, self._before.get(digest, ()))
+    def admit(self, *digests: str) -> None:
+        """A handshake that carried these cookies was found good."""
+        for digest in digests:
+            self._put(digest, self._before.get(digest, ()))
 
     def knows(self, digest: str) -> bool:
         """Whether the cookie was admitted, or replaced one that was."""
@@ -47,6 +56,21 @@ class Successions:
         line = dict.fromkeys((*self._before.get(new, ()), *self._before.get(old, ()), old))
         line.pop(new, None)
         self._put(new, self._shortened(tuple(line)))
+
+    def doubt(self, digest: str, now: float) -> None:
+        """A cookie that is not known was logged out; whether it was ever good may turn out at this very moment.
+
+        `now` is monotonic seconds.
+        """
+        self._doubted[digest] = now
+        self._doubted.move_to_end(digest)
+        if len(self._doubted) > MOST_DOUBTED:
+            self._doubted.popitem(last=False)
+
+    def is_doubted(self, digest: str, now: float) -> bool:
+        """Whether `digest` was logged out unknown a moment ago, while its handshake was being judged, or before."""
+        doubted_at = self._doubted.get(digest)
+        return doubted_at is not None and now < doubted_at + DOUBT
 
     def session_of(self, digest: str) -> tuple[str, ...]:
         """This digest, and those that it replaced, directly or over others; the latest first."""
