@@ -18,7 +18,7 @@ class EventObserver:
         self._metrics = metrics
 
     def event(self, source: str, result: str) -> None:
-        """An event of `source` has this result, one of those in docs/operating.md."""
+        """An event of `source` has this result, one of those in docs/metrics.md."""
         self._metrics.session_event(source, result)
 
     def applied(self, source: str, event: SessionEnd, closed: int, lag: float | None) -> None:
@@ -41,7 +41,7 @@ class EventObserver:
 
     def detected(self, policy: str, cookie: str, why: str) -> None:
         """The application's own answer shows a log-out."""
-        self._log.event("logout_detected", policy=policy, cookie=digest(cookie), why=why)
+        self._log.audit("logout_detected", policy=policy, cookie=digest(cookie), why=why)
 
     def skipped(self, source: str, entry: str, why: str) -> None:
         """An entry of a stream is no event."""

@@ -78,13 +78,14 @@ from wsguard.protocol.profiles import Profile
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
-    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "ForwardAuth",
-    "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort", "Introspection",
+    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "ForwardAuth", "Framing",
+    "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort", "Introspection",
     "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat", "LogLevel",
     "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "MissingOrigin", "NATSJetStream",
-    "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile",
-    "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "SessionEvents", "SharedSignals",
-    "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+    "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch",
+    "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks",
+    "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource",
+    "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 
