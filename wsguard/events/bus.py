@@ -19,7 +19,7 @@ from wsguard.policy.model import OnGap
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.events import BadEvent, SessionEnd, next_second, parse, serialize
-from wsguard.sessions.logout import Logout, log_out, log_out_everyone, spelt_out
+from wsguard.sessions.logout import Logout, log_out, log_out_everyone, proven, spelt_out
 from wsguard.sessions.registry import Registry
 
 STORE_PATIENCE = 2.0
@@ -88,7 +88,7 @@ class Bus:
 
     def _spelt_out(self, event: SessionEnd) -> list[SessionEnd]:
         """For the others, who may not know which values the cookie had before."""
-        return [replace(event, logout=each, if_admitted=False) for each in spelt_out(event.logout, self._registry)]
+        return [replace(event, logout=each) for each in spelt_out(event.logout, self._registry)]
 
     def _enqueue(self, events: Sequence[SessionEnd]) -> list[asyncio.Future[None]]:
         """Have every stream that has room for them store `events`."""
@@ -110,10 +110,8 @@ class Bus:
             self._observer.event(source, "skipped")
             self._observer.skipped(source, entry.id, str(error))
             return
-        if event.if_admitted and not (is_live and self._vouches_for(event.logout.word, now)):
-            if is_live:
-                self._registry.successions.doubt(event.logout.word, self._clock.monotonic())
-            self._observer.event(source, "ignored")
+        if event.if_admitted:
+            self._answer(source, event, is_live, now)
             return
         # An entry holds from when it was stored: read back, it lapses when it would have lapsed before the restart.
         denied_at = now if is_live else min(entry.stored_at, now)
@@ -121,12 +119,22 @@ class Bus:
             self._apply(source, event, denied_at, max(now - event.at, 0.0) if is_live else None)
         except ExceptionGroup as error:  # the others were cut, and the next event must not wait for this one's fault
             self._observer.fault("applying a session event", error)
-        if event.if_admitted:  # nobody else could know it to be true, and all are to keep the cookie out
-            self._enqueue(self._spelt_out(event))
 
-    def _vouches_for(self, cookie: str, now: float) -> bool:
-        """Whether a log-out of this cookie means a session of this replica, which is not over yet."""
-        return self._registry.successions.knows(cookie) and not self._deny_list.denies_cookie(cookie, (), now)
+    def _answer(self, source: str, question: SessionEnd, is_live: bool, now: float) -> None:
+        """Log out what was admitted here for the cookie of `question`, and tell the others, who are to keep it out."""
+        cookie = question.logout.word
+        meant = proven(cookie, self._registry, self._deny_list, now) if is_live else []
+        for word in meant:
+            event = replace(question, logout=replace(question.logout, word=word), if_admitted=False)
+            self._enqueue(self._spelt_out(event))
+            try:
+                self._apply(source, event, now, max(now - event.at, 0.0))
+            except ExceptionGroup as error:
+                self._observer.fault("applying a session event", error)
+        if not meant:
+            self._observer.event(source, "ignored")
+        if is_live and not self._registry.successions.knows(cookie):
+            self._registry.successions.doubt(cookie, self._clock.monotonic())
 
     def lose(self, source: str, why: str) -> None:
         """A part of the stream was lost: do what onGap says, for what was issued up to now."""

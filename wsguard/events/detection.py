@@ -23,7 +23,7 @@ from wsguard.policy.policy_set import PolicySet
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
-from wsguard.sessions.logout import Logout
+from wsguard.sessions.logout import Logout, proven
 from wsguard.sessions.registry import Registry
 
 SOURCE = "LogoutDetection"
@@ -81,14 +81,19 @@ class LogoutDetector:
         await asyncio.gather(*self._publishing, return_exceptions=True)
 
     def _act(self, exchange: Exchange, found: list[Sign]) -> list[asyncio.Task[None]]:
+        registry, deny_list, now = self._registry, self._deny_list, self._clock.wall()
         begun = []
         for sign in found:
-            if self._deny_list.denies_cookie(sign.cookie, (), self._clock.wall()):
-                continue  # it is over already; and what comes after it is of another login
+            if deny_list.denies_cookie(sign.cookie, (), now):
+                continue  # it is over; and what comes after it is of another login
+            admitted = proven(sign.cookie, registry, deny_list, now)
             if isinstance(sign, Replaced):
-                self._registry.successions.replace(sign.cookie, sign.successor)
-            elif self._registry.successions.knows(sign.cookie) or self._is_good(sign):
-                begun.append(self._end(sign))
+                if admitted:
+                    registry.successions.replace(sign.cookie, sign.successor)
+            elif self._is_good(sign):
+                begun.append(self._end(sign, sign.cookie))
+            elif registry.successions.knows(sign.cookie):
+                begun += [self._end(sign, cookie) for cookie in admitted]
             else:
                 self._ask_others(sign, str(exchange.effective.client_ip or "unknown"))
         return begun
@@ -100,9 +105,9 @@ class LogoutDetector:
             self._deny_list.observe(who, self._clock.wall())
         return who is not None
 
-    def _end(self, sign: LoggedOut) -> asyncio.Task[None]:
-        self._observer.detected(sign.policy.name, sign.cookie, sign.why)
-        task = asyncio.create_task(self._publish(_logout(sign)))
+    def _end(self, sign: LoggedOut, cookie: str) -> asyncio.Task[None]:
+        self._observer.detected(sign.policy.name, cookie, sign.why)
+        task = asyncio.create_task(self._publish(_logout(cookie)))
         self._publishing.add(task)
         task.add_done_callback(self._publishing.discard)
         return task
@@ -119,11 +124,11 @@ class LogoutDetector:
         now = self._clock.monotonic()
         self._registry.successions.doubt(sign.cookie, now)
         is_asked = self._bus.followers and self._rate.allows(client, now)
-        if is_asked and self._bus.inquire(_logout(sign), token_hex(8)):
+        if is_asked and self._bus.inquire(_logout(sign.cookie), token_hex(8)):
             self._observer.event(SOURCE, "asked")
         else:
             self._observer.event(SOURCE, "ignored")
 
 
-def _logout(sign: LoggedOut) -> Logout:
-    return Logout("cookie", sign.cookie, None, 0.0)
+def _logout(cookie: str) -> Logout:
+    return Logout("cookie", cookie, None, 0.0)

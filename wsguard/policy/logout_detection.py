@@ -86,10 +86,10 @@ def signs(exchange: Exchange, policies: Iterable[WebSocketPolicy], now: float) -
         if detection is None or not (not hostnames or any(pattern.matches(host) for pattern in hostnames)):
             continue
         for sign in _signs(exchange, policy, detection, now):
-            if isinstance(sign, LoggedOut):
-                over.setdefault(sign.cookie, sign)
-            else:
+            if isinstance(sign, Replaced):
                 replaced.append(sign)
+            elif sign.cookie not in over or (over[sign.cookie].credential is None and sign.credential is not None):
+                over[sign.cookie] = sign
     return [*over.values(), *(sign for sign in replaced if sign.cookie not in over)]
 
 

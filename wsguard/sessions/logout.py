@@ -44,7 +44,23 @@ def spelt_out(logout: Logout, registry: Registry) -> list[Logout]:
     """`logout`, and with a session cookie the same of the values that it replaced: they are of one session."""
     if logout.kind != "cookie":
         return [logout]
-    return [replace(logout, word=digest) for digest in registry.successions.session_of(logout.word)]
+    words = dict.fromkeys((logout.word, *registry.successions.session_of(logout.word)))
+    return [replace(logout, word=word) for word in words]
+
+
+def proven(cookie: str, registry: Registry, denylist: DenyList, now: float) -> list[str]:
+    """What to log out for a `cookie` of which only somebody's word is known: of its session what was admitted, if any.
+
+    What was logged out before is left out, and what `spelt_out` brings along. An application gives out as many values
+    as it is asked for: only those that a handshake was admitted with may take room in the deny-list.
+    """
+    found: list[str] = []
+    covered: set[str] = set()
+    for digest in registry.successions.session_of(cookie):
+        if digest not in covered and not denylist.denies_cookie(digest, (), now):
+            found.append(digest)
+            covered.update(registry.successions.session_of(digest))
+    return found
 
 
 def log_out_everyone(issued_before: float, registry: Registry, denylist: DenyList, now: float) -> int:

@@ -1,25 +1,28 @@
-"""Which session cookies were admitted, and which values each of them replaced in the same session.
+"""Which session cookies were admitted, and which values replaced them in the same session.
 
 A session whose cookie changes while its sockets are open is found by the cookie that it has now. Only backwards: what a
-value replaced ended with it, while a value that came later may be of the login after the log-out.
+value replaced ended with it, while a value that came later may be of the login after the log-out. And only what was
+admitted counts as such: an application may give out any number of values, so they must cost nothing to forget.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-MOST_VALUES = 50_000
-"""Values that are remembered beside those that a live connection hangs on."""
+MOST_ADMITTED = 20_000
+"""Admitted values that are remembered beside those of live connections."""
 
 MOST_BEFORE = 8
-"""Values before the latest one of a session, beside those of live connections."""
+"""Admitted values of a session before the latest one, beside those of live connections."""
 
 MOST_LIVE_BEFORE = 100
 """The same with those of live connections; only an application that gives many sessions one value has so many."""
 
-_MOST_SPARED = 32  # looks for one that may be forgotten, so that forgetting has a price
+MOST_AFTER = 8
+"""Values that replaced an admitted one and were not admitted themselves; a browser has one of the latest."""
 
+_MOST_SPARED = 32  # looks for one that may be forgotten, so that forgetting has a price
 
 DOUBT = 15.0
 """Seconds for which a log-out of a cookie that nobody knew is held against a handshake that was being judged."""
@@ -31,31 +34,47 @@ MOST_DOUBTED = 10_000
 class Successions:
     """Cookies by digest. `is_live` says whether a connection that still lives came with a digest."""
 
-    def __init__(self, is_live: Callable[[str], bool], most: int = MOST_VALUES) -> None:
+    def __init__(self, is_live: Callable[[str], bool], most: int = MOST_ADMITTED) -> None:
         self._is_live = is_live
         self._most = most
-        self._before: OrderedDict[str, tuple[str, ...]] = OrderedDict()  # the latest last
+        # What each one replaced, the latest last: of those that were admitted (the eldest first), and of the others.
+        self._admitted: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._others: dict[str, tuple[str, ...]] = {}
+        self._after: dict[str, OrderedDict[str, None]] = {}  # which of the others go when an admitted one goes
         self._doubted: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._before)
+        return len(self._admitted) + len(self._others)
 
     def admit(self, *digests: str) -> None:
         """A handshake that carried these cookies was found good."""
         for digest in digests:
-            self._put(digest, self._before.get(digest, ()))
+            before = self._others.pop(digest, ())
+            self._admitted[digest] = self._admitted.get(digest, before)
+            self._admitted.move_to_end(digest)
+            self._make_room()
 
     def knows(self, digest: str) -> bool:
         """Whether the cookie was admitted, or replaced one that was."""
-        return digest in self._before or self._is_live(digest)
+        return self._is_admitted(digest) or digest in self._others
 
     def replace(self, old: str, new: str) -> None:
         """The session of `old` goes on as `new`; nothing happens where `old` is not known."""
-        if not self.knows(old):
+        if not self.knows(old) or old == new:
             return
-        line = dict.fromkeys((*self._before.get(new, ()), *self._before.get(old, ()), old))
+        if self._is_live(old) and old not in self._admitted:
+            self.admit(old)
+        line = dict.fromkeys((*self._before(new), *reversed(self.session_of(old))))
         line.pop(new, None)
-        self._put(new, self._shortened(tuple(line)))
+        if self._is_admitted(new):
+            self._admitted[new] = self._shortened(tuple(line))
+        elif line:
+            self._remember(new, self._shortened(tuple(line)))
+
+    def session_of(self, digest: str) -> tuple[str, ...]:
+        """The admitted ones among this digest and those that it replaced, directly or over others; the latest first."""
+        before = tuple(reversed(self._before(digest)))
+        return (digest, *before) if self._is_admitted(digest) else before
 
     def doubt(self, digest: str, now: float) -> None:
         """A cookie that is not known was logged out; whether it was ever good may turn out at this very moment.
@@ -72,26 +91,43 @@ class Successions:
         doubted_at = self._doubted.get(digest)
         return doubted_at is not None and now < doubted_at + DOUBT
 
-    def session_of(self, digest: str) -> tuple[str, ...]:
-        """This digest, and those that it replaced, directly or over others; the latest first."""
-        return (digest, *reversed(self._before.get(digest, ())))
+    def _is_admitted(self, digest: str) -> bool:
+        return digest in self._admitted or self._is_live(digest)
+
+    def _before(self, digest: str) -> tuple[str, ...]:
+        return self._admitted.get(digest) or self._others.get(digest, ())
+
+    def _remember(self, digest: str, line: tuple[str, ...]) -> None:
+        """One that was not admitted, for as long as an admitted one that it replaced; best one that lives."""
+        roots = [each for each in line if each in self._admitted]
+        if not roots:
+            return
+        self._others[digest] = line
+        root = next(filter(self._is_live, roots), roots[-1])
+        after = self._after.setdefault(root, OrderedDict())
+        after[digest] = None
+        after.move_to_end(digest)
+        if len(after) > MOST_AFTER:
+            self._others.pop(after.popitem(last=False)[0], None)
 
     def _shortened(self, line: tuple[str, ...]) -> tuple[str, ...]:
         """`line` without the eldest that are too many; what a connection lives by stays."""
-        spare = len(line) - MOST_BEFORE
-        if spare <= 0:
-            return line
-        gone = {digest for digest in line[:spare] if not self._is_live(digest)}
-        for digest in gone:
-            self._before.pop(digest, None)
-        return tuple(digest for digest in line if digest not in gone)[-MOST_LIVE_BEFORE:]
+        spare = max(len(line) - MOST_BEFORE, 0)
+        kept = (*filter(self._is_live, line[:spare]), *line[spare:])
+        return kept[-MOST_LIVE_BEFORE:]
 
-    def _put(self, digest: str, before: tuple[str, ...]) -> None:
-        self._before[digest] = before
-        self._before.move_to_end(digest)
-        for _ in range(min(_MOST_SPARED, len(self._before))):
-            if len(self._before) <= self._most:
+    def _make_room(self) -> None:
+        for _ in range(min(_MOST_SPARED, len(self._admitted))):
+            if len(self._admitted) <= self._most:
                 return
-            eldest, line = self._before.popitem(last=False)
-            if self._is_live(eldest) or any(map(self._is_live, line)):
-                self._before[eldest] = line
+            eldest, line = self._admitted.popitem(last=False)
+            if self._is_live(eldest):
+                self._admitted[eldest] = line
+                continue
+            self._forget_all(self._after.pop(eldest, ()))
+            if any(map(self._is_live, line)):  # its session has sockets still, though none of its own
+                self._remember(eldest, line)
+
+    def _forget_all(self, digests: Iterable[str]) -> None:
+        for digest in digests:
+            self._others.pop(digest, None)
