@@ -1,0 +1,232 @@
+"""The changes to one manifest, by path; and the record that takes them back.
+
+Law: whatever is done leaves its inverse in the record, an annotation of the manifest itself, so that it can be taken
+back from any copy: the file, or what the cluster gives out. `undo` follows the record, and removes what was made on
+the way once it is empty.
+
+A path is a list of steps: a key of a mapping; a number, that item of a list; `{"name": "app"}`, the item with these
+fields; `["--x"]`, the last item that says this.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as AbstractMapping
+from collections.abc import Sequence as AbstractSequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from wsguard.kubernetes.edits import Edits
+from wsguard.kubernetes.tree import Collection, Mapping, Node, Scalar, Sequence, children, target, text_at
+
+RECORD = "wsguard.dev/injected"
+"""The annotation that holds the record."""
+
+MADE = "all of it"
+"""The record of a manifest that was not there before."""
+
+Step = str | int | AbstractMapping[str, Any] | AbstractSequence[str]
+Path = tuple[Step, ...]
+
+
+class Unchangeable(Exception):
+    """A manifest that cannot be changed here: `node` is where, `why` a sentence."""
+
+    def __init__(self, node: Node, why: str) -> None:
+        super().__init__(node, why)
+        self.node = node
+        self.why = why
+
+
+@dataclass(slots=True)
+class Revision:
+    """What becomes of the manifest `root`. Raises Unchangeable, also where a change would be made in several places."""
+
+    root: Mapping
+    edits: Edits
+    record: list[dict[str, Any]] = field(default_factory=list)
+
+    def put(self, path: Path, value: Any) -> None:
+        """A value where there is none, with whatever is missing on the way."""
+        way, node = self._walk(path)
+        rest = path[len(way) :]
+        made = len(rest) - 1
+        if not isinstance(node, Mapping):  # nothing but a key, or null: it becomes a mapping
+            self._replace_nothing(path[: len(way)], node, _nested(rest, value))
+            return
+        assert isinstance(rest[0], str)
+        self.edits.put(node, rest[0], _nested(rest[1:], value))
+        self._note(path, made)
+
+    def extend(self, path: Path, values: AbstractSequence[Any]) -> None:
+        """More items for a list, which is made where there is none; each has a `name`, or is text."""
+        way, node = self._walk(path)
+        made = len(path) - len(way)
+        if made:
+            assert isinstance(node, Mapping)
+            first = path[len(way)]
+            assert isinstance(first, str)
+            self.edits.put(node, first, _nested(path[len(way) + 1 :], list(values)))
+        elif isinstance(node, Sequence):
+            for value in reversed(values) if node.is_flow and node.items else values:
+                self.edits.append(node, value)
+        else:
+            self._replace_nothing(path, node, list(values))
+            return
+        for value in values:
+            self._note((*path, [value] if isinstance(value, str) else {"name": value["name"]}), made)
+
+    def replace(self, path: Path, value: str | int) -> None:
+        """Another value for a scalar."""
+        _, node = self._walk(path)
+        assert isinstance(node, Scalar)
+        self.record.append({"at": list(path), "was": self.edits.text[node.start : node.end]})
+        self.edits.replace(node, json.dumps(value))
+
+    def sign(self) -> None:
+        """Leave the record. Does nothing where nothing has changed."""
+        if self.record:
+            path = ("metadata", "annotations", RECORD)
+            way, node = self._walk(path)
+            if isinstance(node, Mapping):
+                self._note(path, len(path) - len(way) - 1)
+            else:
+                self._note_nothing(path[: len(way)], node)
+            text = json.dumps(self.record, separators=(",", ":"))
+            self.record = []
+            self.put(path, text)
+
+    def _note(self, path: Path, made: int) -> None:
+        self.record.append({"at": list(path), **({"made": made} if made else {})})
+
+    def _replace_nothing(self, path: Path, node: Node, value: Any) -> None:
+        self._note_nothing(path, node)
+        self.edits.replace(node, json.dumps(value))
+
+    def _note_nothing(self, path: Path, node: Node) -> None:
+        if not isinstance(node, Scalar) or node.value is not None:
+            raise Unchangeable(node, f"{_spelled(path)} is neither a mapping nor a list, as it has to be")
+        self.record.append({"at": list(path), "was": self.edits.text[node.start : node.end]})
+
+    def _walk(self, path: Path) -> tuple[Path, Node]:
+        """As far as `path` leads, and what is there. Raises Unchangeable."""
+        node: Node = self.root
+        _own(node)
+        for count, step in enumerate(path):
+            index = _index(node, step)
+            if index is None:
+                return path[:count], node
+            _own(node := children(node)[index])
+        return path, node
+
+
+def _own(node: Node) -> None:
+    if node.is_shared or target(node) is not node:
+        raise Unchangeable(
+            node, "this is shared by an anchor (& and *), and only one of its places is to change: write it out"
+        )
+
+
+def _nested(keys: Iterable[Step], value: Any) -> Any:
+    for key in reversed(tuple(keys)):
+        value = {key: value}
+    return value
+
+
+def _index(node: Node, step: Step) -> int | None:
+    """Which child of `node` the step leads to; None for none of them."""
+    if isinstance(step, str):
+        keys = [entry.key.text for entry in node.entries] if isinstance(node, Mapping) else []
+        return keys.index(step) if step in keys else None
+    if isinstance(step, int):
+        return step if 0 <= step < len(children(node)) else None
+    found = [i for i, item in enumerate(node.items) if _fits(item, step)] if isinstance(node, Sequence) else []
+    return found[-1] if found else None
+
+
+def _fits(item: Node, step: AbstractMapping[str, Any] | AbstractSequence[str]) -> bool:
+    if isinstance(step, AbstractMapping):
+        return all(text_at(item, key) == str(value) for key, value in step.items())
+    (text,) = step
+    return isinstance(item, Scalar) and item.text == text
+
+
+def is_signed(root: Mapping) -> bool:
+    """Whether the manifest has a record."""
+    return text_at(root, "metadata", "annotations", RECORD) is not None
+
+
+def is_made(root: Mapping) -> bool:
+    """Whether the whole manifest is the guard's."""
+    return text_at(root, "metadata", "annotations", RECORD) == MADE
+
+
+def undo(root: Mapping, edits: Edits) -> None:
+    """Take back what the record says. Raises ValueError for a record that nobody here wrote, and Unchangeable."""
+    removed: dict[int, tuple[Collection, set[int]]] = {}
+    for path, made, was in _changes(text_at(root, "metadata", "annotations", RECORD) or ""):
+        chain = _chain(root, path)
+        if chain is None:
+            continue  # somebody has taken it out by hand
+        collection, index = chain[-1]
+        value = children(collection)[index]
+        if was is None or (isinstance(value, Collection) and not value.is_flow):
+            _remove(chain, made, removed)
+        else:
+            edits.replace(value, _written(was, edits.text))
+    for collection, indexes in removed.values():
+        edits.remove(collection, indexes)
+
+
+def _changes(record: str) -> Iterator[tuple[Path, int, str | None]]:
+    try:
+        for change in json.loads(record):
+            made, was = change.get("made", 0), change.get("was")
+            if not isinstance(made, int) or not isinstance(was, str | None):
+                raise TypeError
+            yield tuple(_step(step) for step in change["at"]), made, was
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise ValueError(f"the annotation {RECORD} is not as wsguard writes it") from None
+
+
+def _step(step: Any) -> Step:
+    if isinstance(step, (str, int, dict)) or (isinstance(step, list) and len(step) == 1):
+        return step
+    raise TypeError
+
+
+def _chain(root: Mapping, path: Path) -> list[tuple[Collection, int]] | None:
+    """The collections on the way and which of their children it takes; None where it leads nowhere."""
+    chain: list[tuple[Collection, int]] = []
+    node: Node = root
+    for step in path:
+        _own(node)
+        if (index := _index(node, step)) is None:
+            return None
+        assert isinstance(node, Collection)
+        chain.append((node, index))
+        node = children(node)[index]
+    return chain or None
+
+
+def _remove(chain: list[tuple[Collection, int]], made: int, removed: dict[int, tuple[Collection, set[int]]]) -> None:
+    """Note the last link as removed; and its collection, once that is empty and was made or cannot be written empty."""
+    for collection, index in reversed(chain):
+        _, indexes = removed.setdefault(id(collection), (collection, set()))
+        indexes.add(index)
+        if len(indexes) < len(children(collection)) or (collection.is_flow and made <= 0) or collection is chain[0][0]:
+            return
+        del removed[id(collection)]
+        made -= 1
+
+
+def _written(was: str, text: str) -> str:
+    """A scalar as it was written; for JSON, which knows no other quotes, in its own."""
+    if text.lstrip()[:1] != "{" or was in ("", "null", "true", "false") or was.lstrip("-").isdigit() or was[:1] == '"':
+        return was
+    return json.dumps(was[1:-1].replace("''", "'") if was[:1] == "'" else was)
+
+
+def _spelled(path: Path) -> str:
+    return ".".join(step for step in path if isinstance(step, str))

@@ -1,0 +1,277 @@
+"""YAML and JSON text as a tree that knows where each value stands, down to the character.
+
+Law: what Kubernetes would read is readable here, anchors, aliases and merge keys included; nothing is expanded, and
+nothing of the text is lost. Built from the parser's events without recursion, for the depth is the author's to choose.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from wsguard.policy.yaml_source import resolve
+
+# With libyaml a file is read many times faster; both parsers tell the same events, at the same characters.
+_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+MAX_DEPTH = 100
+"""How deep mappings and lists may nest; a manifest needs a score."""
+
+
+class Unreadable(Exception):
+    """The text is no YAML: `index` is the character where that shows, `why` a sentence."""
+
+    def __init__(self, index: int, why: str) -> None:
+        super().__init__(index, why)
+        self.index = index
+        self.why = why
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A value, from character `start` to before `end`; `column` counts from 0. A block collection has no end.
+
+    `is_shared`: an alias elsewhere says that this value stands there too.
+    """
+
+    start: int
+    end: int
+    column: int
+    is_shared: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Scalar(Node):
+    """Text. `is_plain`: without quotes, so that it may be a number, a boolean or nothing. `is_block`: after | or >."""
+
+    text: str = ""
+    is_plain: bool = False
+    is_block: bool = False
+
+    @property
+    def value(self) -> str | int | float | bool | None:
+        """What it says: text, a number, a boolean, or None."""
+        return resolve(self.text) if self.is_plain else self.text
+
+
+@dataclass(slots=True, eq=False)
+class Alias(Node):
+    """Says that the value of an anchor stands here too; None for an anchor that does not exist, or is around it."""
+
+    target: Node | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Collection(Node):
+    """A mapping or a list. `is_flow`: in braces or brackets, as all of JSON is."""
+
+    is_flow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key of a mapping, and its value."""
+
+    key: Scalar
+    value: Node
+
+
+@dataclass(slots=True, eq=False)
+class Mapping(Collection):
+    """Keys in their order."""
+
+    entries: list[Entry] = field(default_factory=list)
+
+    def entry(self, key: str) -> Entry | None:
+        """The entry that stands here under `key`, merged ones not counted."""
+        return next((entry for entry in self.entries if entry.key.text == key), None)
+
+
+@dataclass(slots=True, eq=False)
+class Sequence(Collection):
+    """Items in their order."""
+
+    items: list[Node] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a stream: its first character (of its directives or `---`, where it has them) and its value.
+
+    `duplicates` are keys that stand twice in one mapping.
+    """
+
+    start: int
+    root: Node
+    duplicates: list[Scalar]
+
+
+def children(node: Node) -> list[Node]:
+    """The values in a collection, in their order."""
+    if isinstance(node, Mapping):
+        return [entry.value for entry in node.entries]
+    return node.items if isinstance(node, Sequence) else []
+
+
+def target(node: Node | None) -> Node | None:
+    """The value itself, for what may be an alias."""
+    return node.target if isinstance(node, Alias) else node
+
+
+def find(node: Node | None, *keys: str) -> Node | None:
+    """What stands under these keys, through aliases and merge keys; None where there is nothing."""
+    found = target(node)
+    for key in keys:
+        found = _lookup(found, key, MAX_DEPTH) if isinstance(found, Mapping) else None
+    return found
+
+
+def _lookup(mapping: Mapping, key: str, depth: int) -> Node | None:
+    if own := mapping.entry(key):
+        return target(own.value)
+    for entry in mapping.entries if depth else ():
+        if entry.key.text == "<<" and entry.key.is_plain:
+            merged = target(entry.value)
+            for one in children(merged) if isinstance(merged, Sequence) else [merged]:
+                base = target(one)
+                if isinstance(base, Mapping) and (found := _lookup(base, key, depth - 1)) is not None:
+                    return found
+    return None
+
+
+def text_at(node: Node | None, *keys: str) -> str | None:
+    """The text of the scalar under these keys; None where there is none, or nothing in it."""
+    found = find(node, *keys)
+    return found.text if isinstance(found, Scalar) and found.value is not None else None
+
+
+def items_at(node: Node | None, *keys: str) -> list[Node]:
+    """The items of the list under these keys, aliases followed."""
+    found = find(node, *keys)
+    items = [target(item) for item in found.items] if isinstance(found, Sequence) else []
+    return [item for item in items if item is not None]
+
+
+def plain(node: Node | None, depth: int = 16) -> Any:
+    """The value without places, merge keys taken literally. Raises Unreadable where it nests deeper than `depth`."""
+    found = target(node)
+    if depth == 0:
+        raise Unreadable(0 if node is None else node.start, "this nests deeper than it may here")
+    if isinstance(found, Mapping):
+        return {entry.key.text: plain(entry.value, depth - 1) for entry in found.entries}
+    if isinstance(found, Sequence):
+        return [plain(item, depth - 1) for item in found.items]
+    return found.value if isinstance(found, Scalar) else None
+
+
+def content_end(node: Node) -> Node:
+    """The last value in `node`, which ends where its content ends: behind it there may be comments and blank lines."""
+    while isinstance(node, Collection) and not node.is_flow and (inner := children(node)):
+        node = inner[-1]
+    return node
+
+
+def read(text: str) -> list[Document]:
+    """The documents of `text`, empty ones included. Raises Unreadable."""
+    builder = _Builder()
+    try:
+        for event in yaml.parse(_without_tabs(text), Loader=_PARSER):
+            builder.take(event)
+    except yaml.reader.ReaderError as error:
+        raise Unreadable(error.position, f"the character U+{error.character:04X} has no place in YAML") from None
+    except yaml.MarkedYAMLError as error:
+        raise _unreadable(error, text) from None
+    return builder.documents
+
+
+def _without_tabs(text: str) -> str:
+    """JSON may be indented with tabs, which PyYAML will not have; in JSON none can stand inside of a string."""
+    if "\t" in text and text.lstrip()[:1] in ("{", "["):
+        try:
+            json.loads(text)
+        except ValueError:
+            return text
+        return text.replace("\t", " ")
+    return text
+
+
+def _unreadable(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
+    mark: Any = error.problem_mark or error.context_mark
+    why = " ".join(" ".join(part.split()) for part in (error.context, error.problem) if part)
+    hint = ": this looks like a template, render it first" if "{{" in text else ""
+    return Unreadable(mark.index, f"this is not YAML: {why}{hint}")
+
+
+class _Builder:
+    """Builds documents from events; `open` are the collections around the next event."""
+
+    def __init__(self) -> None:
+        self.documents: list[Document] = []
+        self._open: list[Collection] = []
+        self._keys: list[Scalar | None] = []  # for each open one, the key that waits for its value
+        self._anchors: dict[str, Node] = {}
+        self._duplicates: list[Scalar] = []
+        self._start = 0
+
+    def take(self, event: Any) -> None:
+        """One event of the parser. Raises Unreadable for what no manifest holds."""
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._start = event.start_mark.index
+            self._anchors, self._duplicates = {}, []
+        elif isinstance(event, yaml.CollectionEndEvent):
+            ended = self._open.pop()
+            self._keys.pop()
+            ended.end = event.end_mark.index
+        elif isinstance(event, yaml.NodeEvent):
+            node = self._node(event)
+            self._add(node)
+            if isinstance(node, Collection):
+                self._enter(node)
+
+    def _enter(self, node: Collection) -> None:
+        if len(self._open) == MAX_DEPTH:
+            raise Unreadable(node.start, f"mappings and lists nest deeper than {MAX_DEPTH}")
+        self._open.append(node)
+        self._keys.append(None)
+
+    def _node(self, event: Any) -> Node:
+        where = (event.start_mark.index, event.end_mark.index, event.start_mark.column)
+        if isinstance(event, yaml.AliasEvent):
+            meant = self._anchors.get(event.anchor or "")
+            if meant is None or meant in self._open:
+                raise Unreadable(where[0], f"*{event.anchor} stands for nothing that ends before it")
+            meant.is_shared = True
+            return Alias(*where, target=meant)
+        node: Node
+        if isinstance(event, yaml.MappingStartEvent):
+            node = Mapping(*where, is_flow=bool(event.flow_style))
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node = Sequence(*where, is_flow=bool(event.flow_style))
+        else:
+            plain = bool(event.implicit[0]) and not event.style
+            node = Scalar(*where, text=event.value, is_plain=plain, is_block=event.style in ("|", ">"))
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _add(self, node: Node) -> None:
+        """Put a node where it belongs: a document, a list's item, a mapping's next key or that key's value."""
+        if not self._open:
+            self.documents.append(Document(self._start, node, self._duplicates))
+            return
+        collection = self._open[-1]
+        if isinstance(collection, Sequence):
+            collection.items.append(node)
+        elif isinstance(collection, Mapping):
+            if (key := self._keys[-1]) is None:
+                if not isinstance(node, Scalar):
+                    raise Unreadable(node.start, "a key must be text")
+                self._keys[-1] = node
+            else:
+                self._keys[-1] = None
+                if key.text != "<<" and collection.entry(key.text):
+                    self._duplicates.append(key)
+                collection.entries.append(Entry(key, node))
