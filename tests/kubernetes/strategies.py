@@ -9,10 +9,13 @@ import yaml
 from hypothesis import strategies as st
 
 Manifest = dict[str, Any]
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 NAMES = st.sampled_from(["app", "web", "log-agent", "x"])
 PORTS = st.sampled_from([80, 3000, 8080, 8081, 9090, 9102])
-TEXTS = st.sampled_from(["", "plain", "true", "8080", "two: words", "# no comment", "a\nb\n", "'", '"', "ü", "{}", "- x"])
+TEXTS = st.sampled_from(
+    ["", "plain", "true", "8080", "two: words", "# no comment", "a\nb\n", "'", '"', "ü", "{}", "- x"]
+)
 
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Manifest]:
@@ -30,15 +33,21 @@ CONTAINERS = st.fixed_dictionaries(
         "image": st.just("example.com/app:1"),
         "command": st.lists(TEXTS, max_size=2),
         "args": st.none() | st.lists(st.sampled_from(["--host=0.0.0.0", "--host", "0.0.0.0", "serve"]), max_size=3),
-        "env": st.none() | st.lists(st.fixed_dictionaries({"name": st.sampled_from(["HOST", "A"]), "value": TEXTS}), max_size=2),
+        "env": st.none()
+        | st.lists(st.fixed_dictionaries({"name": st.sampled_from(["HOST", "A"]), "value": TEXTS}), max_size=2),
         "readinessProbe": PROBES,
         "lifecycle": st.none() | some(preStop=st.none() | st.just({"sleep": {"seconds": 3}}), postStart=PROBES),
     },
 )
-DECLARED = st.lists(st.fixed_dictionaries({"containerPort": PORTS}, optional={"name": st.just("http")}), min_size=1, max_size=1)
+DECLARED = st.lists(
+    st.fixed_dictionaries({"containerPort": PORTS}, optional={"name": st.just("http")}), min_size=1, max_size=1
+)
 APPLICATIONS = st.builds(lambda container, ports: container | {"ports": ports}, CONTAINERS, DECLARED)
 PODS = st.fixed_dictionaries(
-    {"containers": st.tuples(APPLICATIONS) | st.tuples(CONTAINERS.map(lambda one: one | {"name": "helper"}), APPLICATIONS)},
+    {
+        "containers": st.tuples(APPLICATIONS)
+        | st.tuples(CONTAINERS.map(lambda one: one | {"name": "helper"}), APPLICATIONS)
+    },
     optional={
         "initContainers": st.none() | st.just([]) | st.just([{"name": "migrate", "image": "m"}]),
         "volumes": st.none() | st.just([]) | st.just([{"name": "data", "emptyDir": {}}]),
@@ -49,7 +58,9 @@ PODS = st.fixed_dictionaries(
 ANNOTATIONS = some(
     **{
         "wsguard.dev/bind-env": st.just("HOST"),
-        "wsguard.dev/bind-args": st.sampled_from(["--host=127.0.0.1", "--host 127.0.0.1", "--bind 127.0.0.1 -v", "--ip=127.0.0.1"]),
+        "wsguard.dev/bind-args": st.sampled_from(
+            ["--host=127.0.0.1", "--host 127.0.0.1", "--bind 127.0.0.1 -v", "--ip=127.0.0.1"]
+        ),
         "wsguard.dev/policy-configmap": st.just("policies"),
         "wsguard.dev/listen-port": st.just("8443"),
         "wsguard.dev/probe-host": st.just("app.example.com"),
@@ -110,7 +121,12 @@ def _separators() -> st.SearchStrategy[str]:
 @st.composite
 def _block(draw: st.DrawFn, manifest: Manifest) -> str:
     flow = draw(st.sampled_from([False, None, True]))
-    text = yaml.safe_dump(manifest, sort_keys=draw(st.booleans()), default_flow_style=flow, indent=draw(st.integers(2, 4)))
+    style: dict[str, Any] = {
+        "default_flow_style": flow,
+        "sort_keys": draw(st.booleans()),
+        "indent": draw(st.integers(2, 4)),
+    }
+    text: str = yaml.dump(manifest, Dumper=DUMPER, **style)
     lines = []
     for line in text.splitlines():
         if draw(st.integers(0, 9)) == 0 and flow is False and _is_simple(line):

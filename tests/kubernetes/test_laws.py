@@ -12,7 +12,9 @@ from tests.kubernetes.strategies import OTHERS, STREAMS, Manifest, written
 from wsguard.kubernetes.inject import Result, inject, uninject
 
 TEXTS = STREAMS.flatmap(written)
-RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+RELAXED = settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow]
+)
 
 
 def injected(text: str) -> Result:

@@ -77,16 +77,17 @@ def _add_arguments(
 ) -> set[Node]:
     """Put the words where the application's own flag of that name is, else behind all; returns what was replaced."""
     flag, value = _as_flag(words)
-    for of in ("args", "command"):
+    for of in ("args", "command") if flag else ():
         items = items_at(app.container.node, of)
         for index, item in enumerate(items):
             text = item.text if isinstance(item, Scalar) else ""
-            has_next = index + 1 < len(items)
-            if flag and (text.startswith(f"{flag}=") or (text == flag and has_next)):
-                at, new = (index, f"{flag}={value}") if text != flag else (index + 1, value)
-                if (old := items[at]) and isinstance(old, Scalar) and old.text != new:
-                    revision.replace((*app.container.path, of, at), new)
-                return {items[at]}
+            at = index + 1 if text == flag else index
+            old = items[at] if at < len(items) else None
+            head = "" if text == flag else f"{flag}="
+            if isinstance(old, Scalar) and old.text.startswith(head) and _is_same(old.text.removeprefix(head), value):
+                if old.text != head + value:
+                    revision.replace((*app.container.path, of, at), head + value)
+                return {old}
     if not any(isinstance(find(app.container.node, of), Node) for of in ("args", "command")):
         report.problem(
             settings.given["bind-args"],
@@ -96,6 +97,12 @@ def _add_arguments(
         return set()
     revision.extend((*app.container.path, "args"), list(words))
     return set()
+
+
+def _is_same(old: str, new: str) -> bool:
+    """Whether a flag means the same thing both times: of `-D a=b` and its like, there may be several."""
+    name, is_named, _ = new.partition("=")
+    return not is_named or old.partition("=")[0] == name
 
 
 def _as_flag(words: tuple[str, ...]) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Small changes to a text, all at once: what is not changed stays as it is, byte for byte.
 
 Law: a removal is the exact inverse of the insertion that made it. Lines go in behind the line where their collection
-ends, in its indentation; in braces and brackets they go to the front, where no comma is missing.
+ends, in its indentation; what is in braces or brackets stays in them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class Edited:
 
 @dataclass(order=True, frozen=True, slots=True)
 class _Change:
-    """`old[start:end]` becomes `text`. At one place, what belongs to the inner of two collections comes first."""
+    """`old[start:end]` becomes `text`. At one place, what belongs to the inner of two collections comes first.
+
+    A list may be in the column of the mapping around it, so the column alone does not tell which is the inner one.
+    """
 
     start: int
     rank: int
@@ -65,16 +68,16 @@ class Edits:
     def put(self, mapping: Mapping, key: str, value: Any) -> None:
         """A new key."""
         if mapping.is_flow:
-            self._insert_flow(mapping, [entry.key for entry in mapping.entries], f"{json.dumps(key)}: ", value)
+            self._insert_flow(mapping, f"{json.dumps(key)}: ", value)
         else:
             self._insert_lines(content_end(mapping), mapping.entries[0].key.column, _dump({key: value}))
 
     def append(self, sequence: Sequence, value: Any) -> None:
-        """A new item: the last one, or in brackets the first."""
+        """A new item, the last one."""
         if sequence.is_flow:
-            self._insert_flow(sequence, sequence.items, "", value)
+            self._insert_flow(sequence, "", value)
         else:
-            self._insert_lines(content_end(sequence), self._dash(sequence, 0)[1], _dump([value]))
+            self._insert_lines(content_end(sequence), self._dash(sequence, 0)[1], _dump([value]), is_item=True)
 
     def replace(self, node: Node, text: str) -> None:
         """Another text for a scalar, as it is written: with its quotes. Nothing for no value at all."""
@@ -101,8 +104,9 @@ class Edits:
         values = children(collection)
         for index in indexes:
             start = self._first_character(collection, index)
-            if isinstance(collection, Mapping) and not self._begins_line(start) and index + 1 < len(values):
-                self._deleted.append((start, collection.entries[index + 1].key.start))
+            left = [other for other in range(len(values)) if other not in indexes]
+            if isinstance(collection, Mapping) and left and not self._begins_line(start):  # the first key of an item
+                self._deleted.append((start, collection.entries[left[0]].key.start))
             else:
                 line = start - self._column(start)
                 self._deleted.append((line, self._line_after(content_end(values[index]))))
@@ -125,28 +129,33 @@ class Edits:
     def _change(self, start: int, end: int, text: str, rank: int) -> None:
         self._changes.append(_Change(start, rank, len(self._changes), end, text))
 
-    def _insert_lines(self, last: Node | None, column: int, text: str) -> None:
+    def _insert_lines(self, last: Node | None, column: int, text: str, *, is_item: bool = False) -> None:
         """`text` behind the line where `last` ends, or at the end of all; the last line may lack its line break."""
         lines = [" " * max(column, 0) + line for line in text.splitlines()]
         at = len(self.text) if last is None else self._line_after(last)
         joined = self.newline.join(lines)
         ends_line = at == 0 or self.text[at - 1] in "\r\n"
-        self._change(at, at, joined + self.newline if ends_line else self.newline + joined, rank=-column)
+        self._change(at, at, joined + self.newline if ends_line else self.newline + joined, rank=-2 * column - is_item)
 
-    def _insert_flow(self, collection: Collection, heads: Iterable[Node], prefix: str, value: Any) -> None:
-        first = next(iter(heads), None)
-        if first is None:
+    def _insert_flow(self, collection: Collection, prefix: str, value: Any) -> None:
+        """A key goes to the front, where nothing is before it; an item to the end, for lists have an order."""
+        values = children(collection)
+        if not values:
             comma = ", " if id(collection) in self._filled else ""
             self._filled.add(id(collection))
             self._change(collection.end - 1, collection.end - 1, f"{comma}{prefix}{json.dumps(value)}", rank=0)
             return
-        before = self.text[collection.start : first.start]
+        first = self._first_character(collection, 0)
+        before = self.text[collection.start : first]
         space = before[len(before.rstrip()) :] or " "
         dumped = json.dumps(value)
         if _BREAK.search(space):  # one entry a line: the new one as its neighbours
             indent = _BREAK.split(space)[-1]
             dumped = json.dumps(value, indent=2).replace("\n", self.newline + indent)
-        self._change(first.start, first.start, f"{prefix}{dumped},{space}", rank=0)
+        if isinstance(collection, Mapping):
+            self._change(first, first, f"{prefix}{dumped},{space}", rank=0)
+        else:
+            self._change(values[-1].end, values[-1].end, f",{space}{dumped}", rank=0)
 
     def _remove_flow(self, collection: Collection, indexes: set[int]) -> None:
         values = children(collection)

@@ -65,9 +65,10 @@ def _refuse_names(workload: Workload, report: Report) -> None:
 
 def _free_ports(workload: Workload, settings: Settings, app: Application, report: Report) -> tuple[int, int]:
     """The guard's two ports: all containers of a pod share one network."""
-    taken = {app.port: f"the application's own port of {app.container.name}"}
+    taken: dict[int, str] = {}
     for container in workload.everything():
         taken |= {port.number: f"a port of the container {container.name}" for port in container.ports()}
+    taken[app.port] = "the application's own port"
     chosen: list[int] = []
     for name, usual in (("listen-port", _LISTEN), ("admin-port", _ADMIN)):
         wanted: int | None = settings[name]

@@ -5,18 +5,19 @@ Law: injecting takes back first what an earlier one did. So twice is once, and c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from wsguard.kubernetes.edits import Edited, Edits
 from wsguard.kubernetes.guarding import Guarded, guard
 from wsguard.kubernetes.network import let_in, say_shield, shield
+from wsguard.kubernetes.reader import is_json, read
 from wsguard.kubernetes.report import Report
-from wsguard.kubernetes.revision import RECORD, Revision, Unchangeable, is_made, is_signed, undo
+from wsguard.kubernetes.revision import RECORD, Revision, Unchangeable, is_made, is_signed
 from wsguard.kubernetes.services import reroute
 from wsguard.kubernetes.settings import PREFIX, Settings, read_settings
-from wsguard.kubernetes.tree import Document, Mapping, Sequence, Unreadable, read, target, text_at
+from wsguard.kubernetes.tree import Document, Mapping, Sequence, Unreadable, target, text_at
+from wsguard.kubernetes.undo import undo
 from wsguard.kubernetes.workload import KINDS, Workload
 from wsguard.policy.problems import Problem, Severity
 from wsguard.policy.yaml_source import Place
@@ -80,22 +81,26 @@ def _taken_back(text: str) -> Edited:
     documents = read(text) if RECORD in text else []
     ends = [*(document.start for document in documents[1:]), None]
     for document, end in zip(documents, ends, strict=False):
+        made = set()
         for manifest in _manifests(document):
-            try:
-                if not is_made(manifest.root):
-                    if is_signed(manifest.root):
-                        undo(manifest.root, edits)
-                elif manifest.root is document.root:
-                    edits.remove_document(document.start, end)
-                else:
-                    items = _items(document)
-                    assert items is not None
-                    edits.remove(items, {items.items.index(manifest.root)})
-            except ValueError as error:
-                raise Unreadable(manifest.root.start, str(error)) from None
-            except Unchangeable as error:
-                raise Unreadable(error.node.start, error.why) from None
+            if is_made(manifest.root):
+                made.add(id(manifest.root))
+            elif is_signed(manifest.root):
+                _undo(manifest.root, edits)
+        if id(document.root) in made:
+            edits.remove_document(document.start, end)
+        elif made and (items := _items(document)) is not None:
+            edits.remove(items, {index for index, item in enumerate(items.items) if id(item) in made})
     return edits.done()
+
+
+def _undo(root: Mapping, edits: Edits) -> None:
+    try:
+        undo(root, edits)
+    except ValueError as error:
+        raise Unreadable(root.start, str(error)) from None
+    except Unchangeable as error:
+        raise Unreadable(error.node.start, error.why) from None
 
 
 def _manifests(document: Document) -> Iterator[Manifest]:
@@ -204,7 +209,7 @@ class _Injection:
             isinstance(document.root, Mapping)
             and document.root.is_flow
             and len(self.manifests) == 1
-            and _is_json(self.edits.text)
+            and is_json(self.edits.text)
         ):
             self.report.problem(
                 manifest.root,
@@ -215,14 +220,6 @@ class _Injection:
         else:
             self.edits.add_document(shield(one))
         say_shield(one, self.report)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _said(report: Report, text: str, file: str) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:

@@ -1,8 +1,7 @@
 """The changes to one manifest, by path; and the record that takes them back.
 
 Law: whatever is done leaves its inverse in the record, an annotation of the manifest itself, so that it can be taken
-back from any copy: the file, or what the cluster gives out. `undo` follows the record, and removes what was made on
-the way once it is empty.
+back from any copy: the file, or what the cluster gives out.
 
 A path is a list of steps: a key of a mapping; a number, that item of a list; `{"name": "app"}`, the item with these
 fields; `["--x"]`, the last item that says this.
@@ -11,14 +10,22 @@ fields; `["--x"]`, the last item that says this.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence as AbstractSequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from wsguard.kubernetes.edits import Edits
-from wsguard.kubernetes.tree import Collection, Mapping, Node, Scalar, Sequence, children, target, text_at
+from wsguard.kubernetes.tree import (
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    children,
+    target,
+    text_at,
+)
 
 RECORD = "wsguard.dev/injected"
 """The annotation that holds the record."""
@@ -69,7 +76,7 @@ class Revision:
             assert isinstance(first, str)
             self.edits.put(node, first, _nested(path[len(way) + 1 :], list(values)))
         elif isinstance(node, Sequence):
-            for value in reversed(values) if node.is_flow and node.items else values:
+            for value in values:
                 self.edits.append(node, value)
         else:
             self._replace_nothing(path, node, list(values))
@@ -80,7 +87,8 @@ class Revision:
     def replace(self, path: Path, value: str | int) -> None:
         """Another value for a scalar."""
         _, node = self._walk(path)
-        assert isinstance(node, Scalar)
+        if not isinstance(node, Scalar) or node.is_block:
+            raise Unchangeable(node, f"{_spelled(path)} has to be a value on one line, for it is to be replaced")
         self.record.append({"at": list(path), "was": self.edits.text[node.start : node.end]})
         self.edits.replace(node, json.dumps(value))
 
@@ -112,16 +120,17 @@ class Revision:
     def _walk(self, path: Path) -> tuple[Path, Node]:
         """As far as `path` leads, and what is there. Raises Unchangeable."""
         node: Node = self.root
-        _own(node)
+        own(node)
         for count, step in enumerate(path):
-            index = _index(node, step)
+            index = index_of(node, step)
             if index is None:
                 return path[:count], node
-            _own(node := children(node)[index])
+            own(node := children(node)[index])
         return path, node
 
 
-def _own(node: Node) -> None:
+def own(node: Node) -> None:
+    """Raises Unchangeable for a value that stands in several places."""
     if node.is_shared or target(node) is not node:
         raise Unchangeable(
             node, "this is shared by an anchor (& and *), and only one of its places is to change: write it out"
@@ -134,7 +143,7 @@ def _nested(keys: Iterable[Step], value: Any) -> Any:
     return value
 
 
-def _index(node: Node, step: Step) -> int | None:
+def index_of(node: Node, step: Step) -> int | None:
     """Which child of `node` the step leads to; None for none of them."""
     if isinstance(step, str):
         keys = [entry.key.text for entry in node.entries] if isinstance(node, Mapping) else []
@@ -160,72 +169,6 @@ def is_signed(root: Mapping) -> bool:
 def is_made(root: Mapping) -> bool:
     """Whether the whole manifest is the guard's."""
     return text_at(root, "metadata", "annotations", RECORD) == MADE
-
-
-def undo(root: Mapping, edits: Edits) -> None:
-    """Take back what the record says. Raises ValueError for a record that nobody here wrote, and Unchangeable."""
-    removed: dict[int, tuple[Collection, set[int]]] = {}
-    for path, made, was in _changes(text_at(root, "metadata", "annotations", RECORD) or ""):
-        chain = _chain(root, path)
-        if chain is None:
-            continue  # somebody has taken it out by hand
-        collection, index = chain[-1]
-        value = children(collection)[index]
-        if was is None or (isinstance(value, Collection) and not value.is_flow):
-            _remove(chain, made, removed)
-        else:
-            edits.replace(value, _written(was, edits.text))
-    for collection, indexes in removed.values():
-        edits.remove(collection, indexes)
-
-
-def _changes(record: str) -> Iterator[tuple[Path, int, str | None]]:
-    try:
-        for change in json.loads(record):
-            made, was = change.get("made", 0), change.get("was")
-            if not isinstance(made, int) or not isinstance(was, str | None):
-                raise TypeError
-            yield tuple(_step(step) for step in change["at"]), made, was
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise ValueError(f"the annotation {RECORD} is not as wsguard writes it") from None
-
-
-def _step(step: Any) -> Step:
-    if isinstance(step, (str, int, dict)) or (isinstance(step, list) and len(step) == 1):
-        return step
-    raise TypeError
-
-
-def _chain(root: Mapping, path: Path) -> list[tuple[Collection, int]] | None:
-    """The collections on the way and which of their children it takes; None where it leads nowhere."""
-    chain: list[tuple[Collection, int]] = []
-    node: Node = root
-    for step in path:
-        _own(node)
-        if (index := _index(node, step)) is None:
-            return None
-        assert isinstance(node, Collection)
-        chain.append((node, index))
-        node = children(node)[index]
-    return chain or None
-
-
-def _remove(chain: list[tuple[Collection, int]], made: int, removed: dict[int, tuple[Collection, set[int]]]) -> None:
-    """Note the last link as removed; and its collection, once that is empty and was made or cannot be written empty."""
-    for collection, index in reversed(chain):
-        _, indexes = removed.setdefault(id(collection), (collection, set()))
-        indexes.add(index)
-        if len(indexes) < len(children(collection)) or (collection.is_flow and made <= 0) or collection is chain[0][0]:
-            return
-        del removed[id(collection)]
-        made -= 1
-
-
-def _written(was: str, text: str) -> str:
-    """A scalar as it was written; for JSON, which knows no other quotes, in its own."""
-    if text.lstrip()[:1] != "{" or was in ("", "null", "true", "false") or was.lstrip("-").isdigit() or was[:1] == '"':
-        return was
-    return json.dumps(was[1:-1].replace("''", "'") if was[:1] == "'" else was)
 
 
 def _spelled(path: Path) -> str:

@@ -1,21 +1,15 @@
-"""YAML and JSON text as a tree that knows where each value stands, down to the character.
+"""Manifests as a tree that knows where each value stands, down to the character.
 
 Law: what Kubernetes would read is readable here, anchors, aliases and merge keys included; nothing is expanded, and
-nothing of the text is lost. Built from the parser's events without recursion, for the depth is the author's to choose.
+nothing of the text is lost.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from wsguard.policy.yaml_source import resolve
-
-# With libyaml a file is read many times faster; both parsers tell the same events, at the same characters.
-_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 MAX_DEPTH = 100
 """How deep mappings and lists may nest; a manifest needs a score."""
@@ -172,106 +166,3 @@ def content_end(node: Node) -> Node:
     while isinstance(node, Collection) and not node.is_flow and (inner := children(node)):
         node = inner[-1]
     return node
-
-
-def read(text: str) -> list[Document]:
-    """The documents of `text`, empty ones included. Raises Unreadable."""
-    builder = _Builder()
-    try:
-        for event in yaml.parse(_without_tabs(text), Loader=_PARSER):
-            builder.take(event)
-    except yaml.reader.ReaderError as error:
-        raise Unreadable(error.position, f"the character U+{error.character:04X} has no place in YAML") from None
-    except yaml.MarkedYAMLError as error:
-        raise _unreadable(error, text) from None
-    return builder.documents
-
-
-def _without_tabs(text: str) -> str:
-    """JSON may be indented with tabs, which PyYAML will not have; in JSON none can stand inside of a string."""
-    if "\t" in text and text.lstrip()[:1] in ("{", "["):
-        try:
-            json.loads(text)
-        except ValueError:
-            return text
-        return text.replace("\t", " ")
-    return text
-
-
-def _unreadable(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
-    mark: Any = error.problem_mark or error.context_mark
-    why = " ".join(" ".join(part.split()) for part in (error.context, error.problem) if part)
-    hint = ": this looks like a template, render it first" if "{{" in text else ""
-    return Unreadable(mark.index, f"this is not YAML: {why}{hint}")
-
-
-class _Builder:
-    """Builds documents from events; `open` are the collections around the next event."""
-
-    def __init__(self) -> None:
-        self.documents: list[Document] = []
-        self._open: list[Collection] = []
-        self._keys: list[Scalar | None] = []  # for each open one, the key that waits for its value
-        self._anchors: dict[str, Node] = {}
-        self._duplicates: list[Scalar] = []
-        self._start = 0
-
-    def take(self, event: Any) -> None:
-        """One event of the parser. Raises Unreadable for what no manifest holds."""
-        if isinstance(event, yaml.DocumentStartEvent):
-            self._start = event.start_mark.index
-            self._anchors, self._duplicates = {}, []
-        elif isinstance(event, yaml.CollectionEndEvent):
-            ended = self._open.pop()
-            self._keys.pop()
-            ended.end = event.end_mark.index
-        elif isinstance(event, yaml.NodeEvent):
-            node = self._node(event)
-            self._add(node)
-            if isinstance(node, Collection):
-                self._enter(node)
-
-    def _enter(self, node: Collection) -> None:
-        if len(self._open) == MAX_DEPTH:
-            raise Unreadable(node.start, f"mappings and lists nest deeper than {MAX_DEPTH}")
-        self._open.append(node)
-        self._keys.append(None)
-
-    def _node(self, event: Any) -> Node:
-        where = (event.start_mark.index, event.end_mark.index, event.start_mark.column)
-        if isinstance(event, yaml.AliasEvent):
-            meant = self._anchors.get(event.anchor or "")
-            if meant is None or meant in self._open:
-                raise Unreadable(where[0], f"*{event.anchor} stands for nothing that ends before it")
-            meant.is_shared = True
-            return Alias(*where, target=meant)
-        node: Node
-        if isinstance(event, yaml.MappingStartEvent):
-            node = Mapping(*where, is_flow=bool(event.flow_style))
-        elif isinstance(event, yaml.SequenceStartEvent):
-            node = Sequence(*where, is_flow=bool(event.flow_style))
-        else:
-            plain = bool(event.implicit[0]) and not event.style
-            node = Scalar(*where, text=event.value, is_plain=plain, is_block=event.style in ("|", ">"))
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node
-        return node
-
-    def _add(self, node: Node) -> None:
-        """Put a node where it belongs: a document, a list's item, a mapping's next key or that key's value."""
-        if not self._open:
-            self.documents.append(Document(self._start, node, self._duplicates))
-            return
-        collection = self._open[-1]
-        if isinstance(collection, Sequence):
-            collection.items.append(node)
-        elif isinstance(collection, Mapping):
-            if (key := self._keys[-1]) is None:
-                if not isinstance(node, Scalar):
-                    raise Unreadable(node.start, "a key must be text")
-                self._keys[-1] = node
-            else:
-                self._keys[-1] = None
-                if key.text != "<<" and collection.entry(key.text):
-                    self._duplicates.append(key)
-                collection.entries.append(Entry(key, node))
