@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -81,8 +82,8 @@ def test_an_admission_passes_every_check_in_order(explain: Explainer) -> None:
     token = explain.issuer.token("ann", groups=["staff"])
     told = explain.json("--url", URL, "--origin", HOME, "--cookie", f"session={token}")
     assert told["result"] == "admitted"
-    names = ["request", "origin", "host", "policy", "credentials", "forward-auth", "identity"]
-    names += ["deny-list", "authorization"]
+    names = ["request", "origin", "host", "policy", "handshake-token", "token-binding"]
+    names += ["credentials", "forward-auth", "identity", "deny-list", "authorization"]
     assert [step["check"] for step in told["steps"]] == names
     assert all(step["passed"] for step in told["steps"])
     assert told["admission"]["subject"] == "ann"
@@ -93,7 +94,7 @@ def test_an_admission_passes_every_check_in_order(explain: Explainer) -> None:
 
 def test_text_names_the_check_that_says_no(explain: Explainer) -> None:
     told = explain.text("--url", URL, "--origin", HOME, "--cookie", f"session={explain.issuer.token()}")
-    assert "authorization  NO  no rule matches: defaultAction Deny" in told
+    assert "authorization    NO  no rule matches: defaultAction Deny" in told
     assert told.endswith("\nrefused: 4403 not-authorized; the client should give up\n")
 
 
@@ -111,6 +112,23 @@ def test_what_the_backend_sees_differently(explain: Explainer) -> None:
     told = explain.text("--url", f"{URL}?access_token={explain.issuer.token('ann')}", "--origin", HOME)
     assert "hidden from the backend: param:access_token" in told
     assert "added for the backend: X-Who: ann" in told
+
+
+def test_a_handshake_token_is_judged_and_not_shown(explain: Explainer) -> None:
+    (explain.folder / "tokens.key").write_text(base64.b64encode(bytes(range(32))).decode())
+    explain.write(policy(f"origin: {{handshakeToken: {{required: true, secretFile: tokens.key}}}}\n{JWT}"))
+    told = explain.text("--url", "ws://localhost/ws", "--origin", "http://localhost")
+    assert "handshake-token  NO  there is none, and it is required" in told
+    assert told.endswith("\nrefused: 4403 handshake-token-invalid; the client should give up\n")
+    told = explain.text("--url", "ws://localhost/ws?wsguard_token=s3cret", "--origin", "http://localhost")
+    assert "handshake-token  NO  none of the keys opens the token" in told
+    assert "s3cret" not in told
+    explain.write(policy(JWT))
+    cookie = f"session={explain.issuer.token()}"
+    told = explain.text(
+        "--url", "ws://localhost/ws?wsguard_token=s3cret", "--origin", "http://localhost", "--cookie", cookie
+    )
+    assert "hidden from the backend: param:wsguard_token" in told
 
 
 def test_audit_says_what_it_would_do(explain: Explainer) -> None:
@@ -216,3 +234,58 @@ def test_a_condition_that_cannot_be_told_is_said(explain: Explainer) -> None:
     assert told["steps"][-1]["detail"] == (
         """no rule matches: defaultAction Deny; the cel of rule 'gold' cannot be told: there is no "tier\""""
     )
+
+
+def replayed(explain: Explainer, *, origin: str | None = HOME, **fields: object) -> tuple[str, dict[str, str]]:
+    """The verdict on a line of the audit trail, and what each check said."""
+    line = {"time": "2026-01-31T12:00:00.000Z", "event": "handshake", "policy": "chat", "revision": "0a1b2c"}
+    where = {"client_ip": "192.0.2.7", "host": "app.test", "path": "/ws", "origin": origin}
+    told = explain.json("--replay", json.dumps({**line, **where, **fields}))
+    return told["verdict"], {step["check"]: step["detail"] for step in told["steps"]}
+
+
+def test_a_line_of_the_audit_trail_is_judged_again(explain: Explainer) -> None:
+    verdict, steps = replayed(explain, result="refused", reason="credential-expired", detail="cookie:session: old")
+    assert verdict == "as far as the line tells, as then: refused, credential-expired"
+    then = "refused: credential-expired: cookie:session: old (2026-01-31T12:00:00.000Z under revision 0a1b2c)"
+    assert steps == {
+        "recorded": then,
+        "origin": f"{HOME} is allowed",
+        "host": "app.test is answered to",
+        "policy": "policy chat matches",
+    }
+
+
+def test_a_line_does_not_tell_of_handshake_tokens(explain: Explainer) -> None:
+    explain.write(policy(f"origin: {{handshakeToken: {{required: true, secretFile: tokens.key}}}}\n{SPEC}"))
+    (explain.folder / "tokens.key").write_text(base64.b64encode(bytes(range(32))).decode())
+    for result in ({"result": "admitted"}, {"result": "refused", "reason": "handshake-token-invalid"}):
+        assert replayed(explain, **result)[0].startswith("as far as the line tells, as then: ")
+
+
+def test_other_policies_would_decide_otherwise(explain: Explainer) -> None:
+    admitted = {"result": "admitted", "path": "/wssss"}
+    assert replayed(explain, **admitted)[0] == "would be refused by the policies given: no-policy"
+    evil = replayed(explain, origin="http://evil.test", result="admitted")
+    assert evil[0] == "would be refused by the policies given: origin-denied"
+    allowed = replayed(explain, result="refused", reason="origin-denied")
+    assert allowed[0] == "would pass what refused it then; its credentials, which are not in the line, decide"
+    explain.write(policy(SPEC + "enforcement: Audit\n"))
+    evil = replayed(explain, origin="http://evil.test", result="refused", reason="origin-denied")
+    assert evil[0] == "would be let through by a policy that only audits by the policies given: origin-denied"
+
+
+def test_a_line_without_an_origin_says_what_it_does_not_tell(explain: Explainer) -> None:
+    _, steps = replayed(explain, origin=None, result="refused", reason="origin-denied")
+    assert "whether a cookie came" in steps["origin"]
+
+
+def test_a_line_is_read_from_standard_input(explain: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = {"time": "2026-01-31T12:00:00Z", "event": "handshake", "result": "admitted", "client_ip": "::1"}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({**line, "host": "app.test", "path": "/ws"}) + "\n"))
+    assert "as then: admitted" in explain.text("--replay", "-")
+
+
+@pytest.mark.parametrize("line", ["", "{}", '{"time": "2026-01-31T12:00:00Z", "event": "started"}', "hello {"])
+def test_what_is_no_handshake_cannot_be_replayed(explain: Explainer, line: str) -> None:
+    assert "--replay" in explain.error("--replay", line)

@@ -13,7 +13,20 @@ from collections.abc import Sequence
 
 from wsguard import __version__
 
-COMMANDS: tuple[str, ...] = ("check", "connections", "demo", "drain", "explain", "inject", "logout", "run", "schema")
+COMMANDS: tuple[str, ...] = (
+    "check",
+    "connections",
+    "demo",
+    "drain",
+    "explain",
+    "inject",
+    "logout",
+    "report",
+    "run",
+    "schema",
+    "test",
+    "top",
+)
 
 
 class UsageError(Exception):
