@@ -72,7 +72,9 @@ def test_the_guard_understands_what_its_container_says() -> None:
     assert (args.policy, args.backend) == (["/etc/wsguard/policies"], "http://127.0.0.1:3000")
     assert (args.listen, args.admin) == ("0.0.0.0:8080", "0.0.0.0:9090")
     assert {mount["name"] for mount in guard["volumeMounts"]} == {volume["name"] for volume in pod(manifest)["volumes"]}
-    assert "--window=30s" in guard["lifecycle"]["preStop"]["exec"]["command"]
+    command = guard["lifecycle"]["preStop"]["exec"]["command"]
+    drain = _parser().parse_args(command[1:])
+    assert (drain.command, drain.after, drain.window, drain.wait) == ("drain", "5s", "30s", True)
     assert pod(manifest)["terminationGracePeriodSeconds"] == 5 + 30 + 5 + 10 + 5
 
 
@@ -133,7 +135,7 @@ class TestWaysAround:
     def test_a_network_policy_where_nothing_is_said(self) -> None:
         *_, policy = guarded(workload({"ports": [*APP["ports"], {"containerPort": 9102}]}, app_port="http"))
         assert policy["kind"] == "NetworkPolicy"
-        assert [port["port"] for port in policy["spec"]["ingress"][0]["ports"]] == [8080, 9090, 9102]
+        assert [port["port"] for port in policy["spec"]["ingress"][0]["ports"]] == [8080, 9102]
         assert "keeps other pods from its port 3000" in notes(workload())
 
     def test_none_where_the_input_has_its_own_which_now_means_the_guard(self) -> None:

@@ -66,7 +66,7 @@ def shield(one: Guarded) -> dict[str, Any]:
         for port in container.ports()
         if (port.number, port.protocol) != (one.application.port, "TCP")
     }
-    ports = [(one.sidecar.listen, "TCP"), (one.sidecar.admin, "TCP"), *others]
+    ports = [(one.sidecar.listen, "TCP"), *others]
     namespace = {"namespace": workload.namespace} if workload.namespace else {}
     return {
         "apiVersion": "networking.k8s.io/v1",
