@@ -63,7 +63,7 @@ def cel_variables() -> str:
     return _table(("variable", "type", ""), rows)
 
 
-def annotations() -> str:
+def inject_annotations() -> str:
     """A row an annotation that `wsguard inject` reads."""
     rows = [
         (f"`{PREFIX}{name}`", one.shown.replace("VERSION", "*version*"), one.line) for name, one in ANNOTATIONS.items()
@@ -79,7 +79,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "policy-fields": partial(fields, "WebSocketPolicy"),
     "guard-fields": partial(fields, "GuardConfig"),
     "commands": commands,
-    "annotations": annotations,
+    "annotations": inject_annotations,
     "metrics": metrics,
 }
 

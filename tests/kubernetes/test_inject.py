@@ -97,6 +97,14 @@ class TestPorts:
         assert led["spec"]["ports"] == [ports[0] | {"targetPort": 8080}, ports[1]]
         assert rest == others
 
+    def test_tcp_and_udp_on_one_port_are_told_apart(self) -> None:
+        ports = [
+            {"name": "h2", "port": 443, "targetPort": 3000},
+            {"name": "h3", "port": 443, "targetPort": 3000, "protocol": "UDP"},
+        ]
+        _, led, *_ = guarded(workload(), service(*ports))
+        assert led["spec"]["ports"] == [ports[0] | {"targetPort": 8080}, ports[1]]
+
     def test_a_service_of_another_namespace_is_another(self) -> None:
         elsewhere = service({"port": 3000})
         elsewhere["metadata"]["namespace"] = "elsewhere"
@@ -336,6 +344,21 @@ def test_what_an_anchor_shares_is_not_changed_for_one_of_its_places() -> None:
     text = yaml.safe_dump(workload()).replace("containers:\n", "containers: &all\n") + "x: *all\n"
     (problem,) = inject(text, "x.yaml").problems
     assert "shared by an anchor" in problem.message
+
+
+def test_what_a_merge_key_brings_is_not_hidden() -> None:
+    text = (
+        yaml.safe_dump(workload())
+        .replace("containers:\n      - ", "containers:\n      - <<: *base\n        ")
+        .replace("apiVersion", "x: &base {lifecycle: {postStart: {exec: {command: [warm]}}}}\napiVersion", 1)
+    )
+    (problem,) = inject(text, "x.yaml").problems
+    assert '"lifecycle" comes from a merge key' in problem.message
+
+
+def test_an_alias_is_read_where_nothing_of_it_is_to_change() -> None:
+    text = yaml.safe_dump(workload()).replace("app: chat", "app: &name chat", 1).replace("app: chat", "app: *name")
+    assert not inject(text, "x.yaml").problems
 
 
 def test_a_key_that_stands_twice_is_refused_where_something_is_to_change() -> None:

@@ -60,9 +60,9 @@ def inject(text: str, file: str) -> Result:
     try:
         before = _taken_back(text)
         job = _Injection(before)
+        job.run()
     except Unreadable as error:
         return Result(text, problems=(_problem(text, file, error.index, error.why, Severity.ERROR),))
-    job.run()
     problems, notes = _said(job.report, text, file)
     return Result(text if problems else job.edits.done().text, problems, notes)
 

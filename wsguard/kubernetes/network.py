@@ -12,7 +12,7 @@ from typing import Any
 from wsguard.kubernetes.guarding import Guarded
 from wsguard.kubernetes.report import Report
 from wsguard.kubernetes.revision import MADE, RECORD, Revision
-from wsguard.kubernetes.tree import Mapping, Node, find, items_at, plain, text_at
+from wsguard.kubernetes.tree import Mapping, Node, items_at, text_at
 from wsguard.kubernetes.workload import Workload, labels_at
 
 
@@ -73,11 +73,25 @@ def shield(one: Guarded) -> dict[str, Any]:
         "kind": "NetworkPolicy",
         "metadata": {"name": shield_name(workload), **namespace, "annotations": {RECORD: MADE}},
         "spec": {
-            "podSelector": plain(find(workload.root, "spec", "selector")),
+            "podSelector": _selector(workload),
             "policyTypes": ["Ingress"],
             "ingress": [{"ports": [{"port": number, "protocol": protocol} for number, protocol in ports]}],
         },
     }
+
+
+def _selector(workload: Workload) -> dict[str, Any]:
+    """The workload's own, written anew."""
+    labels = labels_at(workload.root, "spec", "selector", "matchLabels")
+    expressions = [
+        {
+            "key": text_at(expression, "key"),
+            "operator": text_at(expression, "operator"),
+            **({"values": values} if (values := [text_at(item) for item in items_at(expression, "values")]) else {}),
+        }
+        for expression in items_at(workload.root, "spec", "selector", "matchExpressions")
+    ]
+    return ({"matchLabels": labels} if labels else {}) | ({"matchExpressions": expressions} if expressions else {})
 
 
 def shield_name(workload: Workload) -> str:

@@ -23,6 +23,7 @@ from wsguard.kubernetes.tree import (
     Scalar,
     Sequence,
     children,
+    find,
     target,
     text_at,
 )
@@ -124,6 +125,10 @@ class Revision:
         for count, step in enumerate(path):
             index = index_of(node, step)
             if index is None:
+                if isinstance(step, str) and find(node, step) is not None:
+                    raise Unchangeable(
+                        node, f'"{step}" comes from a merge key (<<) here, and is to change: write it out'
+                    )
                 return path[:count], node
             own(node := children(node)[index])
         return path, node

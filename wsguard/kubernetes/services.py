@@ -45,11 +45,12 @@ def reroute(
 
 
 def _ports(service: Mapping) -> Iterator[tuple[dict[str, Any], Node]]:
-    """The TCP ports, each with the step that leads to it."""
+    """The TCP ports, each with the step that leads to it. Where there are several, all have names."""
     for port in items_at(service, "spec", "ports"):
         number, protocol = text_at(port, "port") or "", text_at(port, "protocol")
         if number.isdigit() and protocol in (None, "TCP"):
-            yield {"port": int(number), **({"protocol": protocol} if protocol else {})}, port
+            name = text_at(port, "name")
+            yield ({"name": name} if name else {"port": int(number)}), port
 
 
 def _lead(port: Node, path: Path, listen: int, revision: Revision) -> None:

@@ -94,8 +94,8 @@ def _words(text: str) -> tuple[str, ...]:
         words = tuple(shlex.split(text))
     except ValueError as error:
         raise ValueError(f"expected words as for a shell: {error}") from None
-    if not words:
-        raise ValueError("expected arguments such as --host=127.0.0.1")
+    if not words or len(set(words)) < len(words):
+        raise ValueError("expected arguments such as --host=127.0.0.1, each word once")
     return words
 
 

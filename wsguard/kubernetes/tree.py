@@ -7,7 +7,6 @@ nothing of the text is lost.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from wsguard.policy.yaml_source import resolve
 
@@ -119,21 +118,28 @@ def find(node: Node | None, *keys: str) -> Node | None:
     """What stands under these keys, through aliases and merge keys; None where there is nothing."""
     found = target(node)
     for key in keys:
-        found = _lookup(found, key, MAX_DEPTH) if isinstance(found, Mapping) else None
+        found = _lookup(found, key) if isinstance(found, Mapping) else None
     return found
 
 
-def _lookup(mapping: Mapping, key: str, depth: int) -> Node | None:
-    if own := mapping.entry(key):
-        return target(own.value)
-    for entry in mapping.entries if depth else ():
-        if entry.key.text == "<<" and entry.key.is_plain:
-            merged = target(entry.value)
-            for one in children(merged) if isinstance(merged, Sequence) else [merged]:
-                base = target(one)
-                if isinstance(base, Mapping) and (found := _lookup(base, key, depth - 1)) is not None:
-                    return found
+def _lookup(mapping: Mapping, key: str) -> Node | None:
+    """Its own entry before merged ones, and these in their order; each mapping is looked at once."""
+    pending, seen = [mapping], set()
+    while pending:
+        one = pending.pop(0)
+        if id(one) not in seen:
+            seen.add(id(one))
+            if own := one.entry(key):
+                return target(own.value)
+            pending[:0] = _merged(one)
     return None
+
+
+def _merged(mapping: Mapping) -> list[Mapping]:
+    """What its merge keys bring."""
+    values = [target(entry.value) for entry in mapping.entries if entry.key.text == "<<" and entry.key.is_plain]
+    bases = [target(one) for value in values for one in (value.items if isinstance(value, Sequence) else [value])]
+    return [base for base in bases if isinstance(base, Mapping)]
 
 
 def text_at(node: Node | None, *keys: str) -> str | None:
@@ -147,18 +153,6 @@ def items_at(node: Node | None, *keys: str) -> list[Node]:
     found = find(node, *keys)
     items = [target(item) for item in found.items] if isinstance(found, Sequence) else []
     return [item for item in items if item is not None]
-
-
-def plain(node: Node | None, depth: int = 16) -> Any:
-    """The value without places, merge keys taken literally. Raises Unreadable where it nests deeper than `depth`."""
-    found = target(node)
-    if depth == 0:
-        raise Unreadable(0 if node is None else node.start, "this nests deeper than it may here")
-    if isinstance(found, Mapping):
-        return {entry.key.text: plain(entry.value, depth - 1) for entry in found.entries}
-    if isinstance(found, Sequence):
-        return [plain(item, depth - 1) for item in found.items]
-    return found.value if isinstance(found, Scalar) else None
 
 
 def content_end(node: Node) -> Node:

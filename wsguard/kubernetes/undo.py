@@ -13,7 +13,7 @@ from typing import Any
 from wsguard.kubernetes.edits import Edits
 from wsguard.kubernetes.reader import is_json, read
 from wsguard.kubernetes.revision import RECORD, Path, Step, index_of, own
-from wsguard.kubernetes.tree import Collection, Mapping, Node, Unreadable, children, plain, text_at
+from wsguard.kubernetes.tree import Collection, Mapping, Node, Scalar, Unreadable, children, text_at
 
 _FOREIGN = f"the annotation {RECORD} is not as wsguard writes it"
 _IN_BRACKETS = re.compile(r"[][{},]")
@@ -82,7 +82,8 @@ def _written(was: str, is_flow: bool, text: str) -> str:
     """A scalar as it was written; with JSON's quotes where its own, or none, would mean something else."""
     if (is_flow and was[:1] not in "'\"" and _IN_BRACKETS.search(was)) or is_json(text):
         try:
-            return json.dumps(plain(read(was)[0].root) if was else None)
+            node = read(was)[0].root if was else None
         except (Unreadable, IndexError):
             raise ValueError(_FOREIGN) from None
+        return json.dumps(node.value if isinstance(node, Scalar) else None)
     return was
