@@ -222,6 +222,7 @@ class TestWaysAround:
     def test_the_nodes_network_needs_a_binding(self) -> None:
         assert "no NetworkPolicy holds" in problems(workload(pod={"hostNetwork": True}))[0]
         assert guarded(workload(pod={"hostNetwork": True}, bind_env="HOST"))
+        assert "so is the guard's admin port 9090" in notes(workload(pod={"hostNetwork": True}, bind_env="HOST"))
 
     def test_a_host_port_is_a_way_around(self) -> None:
         opened = {"ports": [{"containerPort": 3000, "hostPort": 80}]}

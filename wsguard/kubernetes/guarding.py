@@ -49,6 +49,10 @@ def guard(workload: Workload, settings: Settings, revision: Revision, report: Re
     _give_time(workload, sidecar, revision, report)
     revision.extend((*POD, "initContainers"), [sidecar.container()])
     revision.extend((*POD, "volumes"), sidecar.volumes())
+    if workload.is_on_host_network:
+        report.note(
+            workload.root, f"{workload} is on the node's network, and so is the guard's admin port {sidecar.admin}"
+        )
     _say_defaults(workload, settings, report)
     return Guarded(workload, application, sidecar, is_bound)
 

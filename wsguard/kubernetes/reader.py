@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 
 from wsguard.kubernetes.tree import (
-    MAX_DEPTH,
     Alias,
     Collection,
     Document,
@@ -22,6 +21,9 @@ from wsguard.kubernetes.tree import (
 
 # With libyaml a file is read many times faster; both parsers tell the same events, at the same characters.
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+MAX_DEPTH = 100
+"""How deep mappings and lists may nest; a manifest needs a score."""
 
 
 def read(text: str) -> list[Document]:
@@ -68,6 +70,7 @@ class _Builder:
         self.documents: list[Document] = []
         self._open: list[Collection] = []
         self._keys: list[Scalar | None] = []  # for each open one, the key that waits for its value
+        self._known: list[set[str]] = []  # and the keys that it has
         self._anchors: dict[str, Node] = {}
         self._duplicates: list[Scalar] = []
         self._start = 0
@@ -82,6 +85,7 @@ class _Builder:
         elif isinstance(event, yaml.CollectionEndEvent):
             ended = self._open.pop()
             self._keys.pop()
+            self._known.pop()
             ended.end = ends.index
         elif isinstance(event, yaml.NodeEvent):
             node = self._node(event)
@@ -94,6 +98,7 @@ class _Builder:
             raise Unreadable(node.start, f"mappings and lists nest deeper than {MAX_DEPTH}")
         self._open.append(node)
         self._keys.append(None)
+        self._known.append(set())
 
     def _node(self, event: Any) -> Node:
         where = (event.start_mark.index, event.end_mark.index, event.start_mark.column)
@@ -130,6 +135,7 @@ class _Builder:
                 self._keys[-1] = node
             else:
                 self._keys[-1] = None
-                if key.text != "<<" and collection.entry(key.text):
+                if key.text in self._known[-1] and key.text != "<<":
                     self._duplicates.append(key)
+                self._known[-1].add(key.text)
                 collection.entries.append(Entry(key, node))

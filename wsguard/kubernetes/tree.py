@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 
 from wsguard.policy.yaml_source import resolve
 
-MAX_DEPTH = 100
-"""How deep mappings and lists may nest; a manifest needs a score."""
-
 
 class Unreadable(Exception):
     """The text is no YAML: `index` is the character where that shows, `why` a sentence."""
