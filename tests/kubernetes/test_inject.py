@@ -381,6 +381,30 @@ def test_changed_annotations_take_effect() -> None:
     assert pod(manifest)["containers"][0]["env"] == [{"name": "HOST", "value": "127.0.0.1"}]
 
 
+def test_what_was_changed_by_hand_since_stays() -> None:
+    once = inject(yaml.safe_dump(workload(pod={"terminationGracePeriodSeconds": 30})), "x.yaml").text
+    changed = once.replace("terminationGracePeriodSeconds: 45", "terminationGracePeriodSeconds: 120")
+    for result in (inject(changed, "x.yaml"), uninject(changed, "x.yaml")):
+        assert "terminationGracePeriodSeconds: 120" in result.text
+
+
+def test_what_was_taken_out_by_hand_since_is_not_missed() -> None:
+    once = inject(yaml.safe_dump(workload(bind_env="HOST")), "x.yaml").text
+    (manifest,) = yaml.safe_load_all(once)
+    del pod(manifest)["initContainers"], pod(manifest)["volumes"]
+    (bare,) = yaml.safe_load_all(uninject(yaml.safe_dump(manifest), "x.yaml").text)
+    assert bare == workload(bind_env="HOST")
+
+
+def test_an_anchor_before_a_list_is_no_hindrance() -> None:
+    text = yaml.safe_dump(workload()).replace("containers:\n", "containers: &all\n")
+    result = inject(
+        text.replace("spec:\n      containers", "spec:\n      volumes: &v\n      - name: d\n      containers"), "x"
+    )
+    assert not result.problems
+    assert [volume["name"] for volume in pod(next(yaml.safe_load_all(result.text)))["volumes"]] == ["d", "wsguard-tmp"]
+
+
 @pytest.mark.parametrize("record", ["", "no", "[1]", '[{"at": 1}]', '[{"at": [[]]}]', "[" * 9999])
 def test_a_record_of_somebody_else_is_a_problem(record: str) -> None:
     manifest = workload()

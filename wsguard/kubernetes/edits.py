@@ -17,6 +17,7 @@ import yaml
 from wsguard.kubernetes.tree import Collection, Mapping, Node, Scalar, Sequence, children, content_end
 
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+_IN_PLACE = -1_000_000  # before all that is inserted behind a value
 _TRAILING_COMMA = re.compile(r"\s*,")
 
 
@@ -86,7 +87,7 @@ class Edits:
             text = f" {text}"
         elif not text and self.text[:start].endswith(" "):
             start -= 1
-        self._change(start, end, text, rank=-1_000_000)
+        self._change(start, end, text, rank=_IN_PLACE)
 
     def add_document(self, value: Any) -> None:
         """A new document at the end of the stream."""
@@ -198,7 +199,9 @@ class Edits:
         """Where the dash of an item stands, and in which column: no event tells of it but the list's own beginning."""
         start, column = sequence.start, sequence.column
         if self.text[start : start + 1] != "-":  # an anchor or a tag stands there
-            start += _dash_line("").search(self.text[start:]).end() - 1  # type: ignore[union-attr]
+            found = _dash_line("").search(self.text, start)
+            assert found is not None
+            start = found.end() - 1
             column = self._column(start)
         if index == 0:
             return start, column

@@ -90,7 +90,7 @@ class Revision:
         _, node = self._walk(path)
         if not isinstance(node, Scalar) or node.is_block:
             raise Unchangeable(node, f"{_spelled(path)} has to be a value on one line, for it is to be replaced")
-        self.record.append({"at": list(path), "was": self.edits.text[node.start : node.end]})
+        self.record.append({"at": list(path), "was": self.edits.text[node.start : node.end], "is": value})
         self.edits.replace(node, json.dumps(value))
 
     def sign(self) -> None:

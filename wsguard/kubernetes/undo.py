@@ -1,6 +1,7 @@
 """Taking back what the record of a manifest says was done, in whatever layout it now is.
 
-Law: what is not there any more is left alone, and what was made on the way goes once it is empty.
+Law: what is not there any more, or says something else by now, is left alone; what was made on the way goes once it is
+empty.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ _IN_BRACKETS = re.compile(r"[][{},]")
 def undo(root: Mapping, edits: Edits) -> None:
     """Take back what the record says. Raises ValueError for a record that nobody here wrote, and Unchangeable."""
     removed: dict[int, tuple[Collection, set[int]]] = {}
-    for path, made, was in _changes(text_at(root, "metadata", "annotations", RECORD) or ""):
+    for path, made, was, now in _changes(text_at(root, "metadata", "annotations", RECORD) or ""):
         chain = _chain(root, path)
         if chain is None:
             continue  # somebody has taken it out by hand
         collection, index = chain[-1]
         value = children(collection)[index]
+        if now is not None and isinstance(value, Scalar) and value.text != str(now):
+            continue  # and somebody has changed it
         if was is None or (isinstance(value, Collection) and not value.is_flow):
             _remove(chain, made, removed)
         else:
@@ -36,13 +39,14 @@ def undo(root: Mapping, edits: Edits) -> None:
         edits.remove(collection, indexes)
 
 
-def _changes(record: str) -> Iterator[tuple[Path, int, str | None]]:
+def _changes(record: str) -> Iterator[tuple[Path, int, str | None, str | int | None]]:
+    """For each change its path, how many collections were made for it, what was written there, and what is now."""
     try:
         for change in json.loads(record):
-            made, was = change.get("made", 0), change.get("was")
-            if not isinstance(made, int) or not isinstance(was, str | None):
+            made, was, now = change.get("made", 0), change.get("was"), change.get("is")
+            if not isinstance(made, int) or not isinstance(was, str | None) or not isinstance(now, str | int | None):
                 raise TypeError
-            yield tuple(_step(step) for step in change["at"]), made, was
+            yield tuple(_step(step) for step in change["at"]), made, was, now
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise ValueError(_FOREIGN) from None
 
