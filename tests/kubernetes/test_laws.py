@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.kubernetes.strategies import OTHERS, STREAMS, Manifest, written
+from tests.kubernetes.strategies import DUMPER, OTHERS, STREAMS, Manifest, written
 from wsguard.kubernetes.inject import Result, inject, uninject
 
 TEXTS = STREAMS.flatmap(written)
@@ -46,9 +47,11 @@ def test_what_is_taken_out_leaves_the_file_as_it_was(text: str) -> None:
 
 
 @RELAXED
-@given(TEXTS)
-def test_whatever_went_through_a_tool_meanwhile_means_the_same_again(text: str) -> None:
-    through = yaml.safe_dump_all(objects(injected(text).text))
+@given(TEXTS, st.booleans())
+def test_whatever_went_through_a_tool_meanwhile_means_the_same_again(text: str, as_json: bool) -> None:
+    items = objects(injected(text).text)
+    listed = {"apiVersion": "v1", "kind": "List", "items": items}  # as kubectl prints them
+    through = json.dumps(listed, indent=4, sort_keys=True) if as_json else yaml.dump_all(items, Dumper=DUMPER)
     assert [bare(one) for one in objects(uninject(through, "x.yaml").text)] == [bare(one) for one in objects(text)]
 
 
