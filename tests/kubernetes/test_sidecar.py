@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.kubernetes.test_inject import guarded, pod, workload
+from tests.kubernetes.manifests import guarded, pod, workload
 
 DOCUMENT = Path(__file__).parents[2] / "docs/kubernetes.md"
 
