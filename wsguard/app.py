@@ -63,6 +63,7 @@ from wsguard.proxy.door import Door, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.rejudger import Rejudger
+from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.logout import Logout
@@ -145,6 +146,7 @@ class Guard:
             deny_list=self._deny_list,
             timekeeper=Timekeeper(loop, clock),
             rejudger=Rejudger(clock, observer, self._policies),
+            renewer=Renewer(self._registry, self._deny_list, observer),
             verifier=self._inquiry,
             observer=observer,
             policies=self._policies,

@@ -197,7 +197,7 @@ def test_an_admission_says_who_and_until_when() -> None:
     ann = identity(expires_at=NOW + 600.0)
     same = identity(expires_at=NOW + 60.0, sid="another session")
     decision = verdict(case(speaks=policy(), facts=facts(ann, same)))
-    assert decision == Admit(ann, ((b"X-User", b"ann"),), NOW + 60.0)
+    assert decision == Admit(ann, ((b"X-User", b"ann"),), NOW + 60.0, others=(same,))
 
 
 def test_credentials_speak_for_one_subject_of_one_issuer() -> None:

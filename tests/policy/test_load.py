@@ -255,8 +255,6 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 NOT_YET = [
     ("origin", "handshakeToken: {required: true}"),
     ("jwt", f"providers: [{PROVIDER}, extractFrom: {{firstMessage: {{jsonPath: token}}}}}}]"),
-    ("session", "renewal: Passive"),
-    ("session", "renewal: Explicit"),
     ("session", "logoutDetection: {cookies: [session]}"),
     ("", "limits: {maxMessageSize: 1Mi}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),

@@ -19,10 +19,11 @@ from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.rejudger import Rejudger
+from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
-from wsguard.sessions.records import Decided, Delivery, Ended
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 from wsguard.sessions.registry import Registry
 
 
@@ -49,6 +50,7 @@ class Notebook:
         self.ends: list[Ended] = []
         self.spares: list[tuple[str, CloseReason]] = []
         self.rejudgements: list[tuple[int, int]] = []
+        self.renewals: list[Renewed] = []
         self.turned: list[tuple[int, str]] = []
         self.lingered_as: list[Delivery] = []
         self.lingering_now = 0
@@ -67,6 +69,9 @@ class Notebook:
 
     def rejudged(self, judged: int, cut: int) -> None:
         self.rejudgements.append((judged, cut))
+
+    def renewed(self, record: Renewed) -> None:
+        self.renewals.append(record)
 
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         self.turned.append((status, detail))
@@ -130,6 +135,7 @@ class House:
         self.registry, self.deny_list = Registry(), DenyList()
         self.policies = policy_set(self.guard, test=self.spec)
         self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
+        self.renewer = Renewer(self.registry, self.deny_list, self.notebook)
         env = Environment(
             loop=loop,
             clock=self.clock,
@@ -138,6 +144,7 @@ class House:
             deny_list=self.deny_list,
             timekeeper=self.timekeeper,
             rejudger=self.rejudger,
+            renewer=self.renewer,
             verifier=self.facts,
             observer=self.notebook,
             policies=lambda: self.policies,
@@ -169,6 +176,7 @@ class House:
         """Wait until nobody is registered, watched or lingering any more."""
         await eventually(lambda: not len(self.registry) and not self.notebook.lingering_now, what="an empty house")
         assert not self.timekeeper._watched
+        assert not len(self.renewer)
 
     def reload(self, **specs: PolicySpec) -> None:
         """Put other policies in force, by name."""

@@ -70,6 +70,7 @@ from wsguard.policy.model_session import (
     OnReload,
     Rejection,
     RejectionMode,
+    Renewal,
     Session,
 )
 from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
@@ -82,9 +83,8 @@ __all__ = [
     "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging", "Match",
     "Metadata", "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern",
     "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream",
-    "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown",
-    "StreamTls", "SubjectFrom",
-    "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+    "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals",
+    "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 

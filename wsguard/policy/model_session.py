@@ -50,6 +50,14 @@ class OnReload(Enum):
     REJUDGE = "Rejudge"
 
 
+class Renewal(Enum):
+    """How a connection may go on by a newer credential of its session."""
+
+    OFF = "Off"
+    EXPLICIT = "Explicit"
+    PASSIVE = "Passive"
+
+
 _SENT: list[JsonValue] = [reason.token for reason in CloseReason if reason.advice is not Advice.NOTHING]
 
 
@@ -77,7 +85,7 @@ def sendable(value: int) -> int:
 class Session(Model):
     """How long a connection lives."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"renewal", "logoutDetection"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"logoutDetection"})
 
     max_connection_duration: PositiveDuration = duration("24h")
     """The age at which a connection is cut, whatever its token says."""
@@ -89,6 +97,8 @@ class Session(Model):
     """How often `introspection` and `forwardAuth` are asked again about live connections; absent: never."""
     revalidate_grace: Duration | None = None
     """How long connections are kept beyond that while no answer comes; absent: as long as `revalidateEvery`."""
+    renewal: Renewal = Renewal.EXPLICIT
+    """By which newer token of its session a connection may go on: none, one shown to `/.wsguard/renew`, any seen."""
     on_reload: OnReload = OnReload.KEEP
     """What becomes of live connections when policies change: Keep, or Rejudge by the new ones."""
 

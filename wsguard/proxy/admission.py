@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.judge import Case
@@ -12,7 +14,9 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
 from wsguard.sessions.connection import Connection, Traffic
+from wsguard.sessions.identity import Identity, earliest_end
 from wsguard.sessions.records import Delivery, Ended
+from wsguard.sessions.renewal import live_by
 
 _POLICY_CUTS = frozenset(
     (
@@ -20,6 +24,7 @@ _POLICY_CUTS = frozenset(
         CloseReason.LOGGED_OUT,
         CloseReason.SESSION_INVALID,
         CloseReason.IDENTITY_UNAVAILABLE,
+        CloseReason.NOT_AUTHORIZED,
         CloseReason.MAX_DURATION,
         CloseReason.IDLE_TIMEOUT,
     )
@@ -57,18 +62,27 @@ class Admission:
             link.cut(reason)
         if env.is_draining():
             link.cut(CloseReason.DRAINING)
+        env.renewer.enter(self)
         env.rejudger.enter(self, case)
 
     def move(self, policy: WebSocketPolicy, admit: Admit) -> None:
         """Live on under `policy`, which admits the connection as well, and within its bounds."""
-        connection, expires_at = self.connection, admit.expires_at
+        connection = self.connection
         self._env.registry.remove(connection.id)  # it is found there by policy and identity
         self.policy, connection.policy = policy, policy.name
-        connection.identity = admit.identity or connection.identity
-        connection.expires_at = None if expires_at is None else expires_at + policy.spec.session.clock_skew
-        self._env.registry.add(connection)
-        self._env.timekeeper.forget(connection.id)
-        self._watch()
+        if admit.identity is not None:
+            connection.identity, connection.others = admit.identity, admit.others
+        self._live_until(admit.expires_at)
+
+    def renew(self, identities: Sequence[Identity], case: Case) -> None:
+        """Live on by `identities`, some of which `case` has shown; no bound moves but that of the credentials."""
+        env, connection = self._env, self.connection
+        env.registry.remove(connection.id)
+        live_by(connection, identities)
+        self._live_until(earliest_end(identities))
+        env.rejudger.renewed(connection.id, identities)
+        if env.revalidator is not None:
+            env.revalidator.renew(connection.id, connection.link, Evidence.renewing(case, self.policy, identities))
 
     def spare(self, policy: WebSocketPolicy, refusal: Refuse) -> None:
         """Live on under `policy`, which would not admit the connection, but only audits."""
@@ -92,6 +106,15 @@ class Admission:
         guard = env.policies().guard
         return word(reason, spec.rejection, guard, env.rng, population=len(env.registry))
 
+    def _live_until(self, expires_at: float | None) -> None:
+        """Be found again, and watched anew. `expires_at` is without the clock skew."""
+        env, connection = self._env, self.connection
+        connection.expires_at = None if expires_at is None else expires_at + self.policy.spec.session.clock_skew
+        env.registry.add(connection)
+        env.timekeeper.forget(connection.id)
+        self._watch()
+        env.renewer.enter(self)
+
     def _watch(self) -> Bounds:
         connection, session = self.connection, self.policy.spec.session
         bounds = Bounds(
@@ -108,6 +131,7 @@ class Admission:
         env.registry.remove(connection.id)
         env.timekeeper.forget(connection.id)
         env.rejudger.forget(connection.id)
+        env.renewer.forget(connection.id)
         if env.revalidator is not None:
             env.revalidator.leave(connection.id)
         env.observer.ended(

@@ -209,10 +209,12 @@ class Conductor:
             origin=origin.decode("latin-1") if origin is not None else None,
             client_ip=str(attempt.case.effective.client_ip or "unknown"),
             path=attempt.handshake.path,
+            host=attempt.case.effective.authority.host,
             backend=self._env.backend.name,
             opened_at=self._env.clock.wall(),
             expires_at=None if expires_at is None else expires_at + policy.spec.session.clock_skew,
             link=link,
+            others=admit.others,
         )
 
     def _refuse(self, attempt: _Attempt, refusal: Refuse, status: int | None = None) -> web.StreamResponse:

@@ -45,7 +45,9 @@ class Connection:
     """What is known of one admitted connection. `opened_at` and `expires_at` are seconds since the epoch.
 
     `path` is the request path without its query. `origin` is the Origin field as sent. `expires_at` is None where no
-    credential bounds the connection's life; it includes the policy's clock skew.
+    credential bounds the connection's life; it includes the policy's clock skew. `host` is the name that was asked for,
+    without its port. `others` are whom further credentials speak for; `opened_with` are those of the handshake whose
+    place newer ones have taken (`sessions.renewal`).
     """
 
     id: str
@@ -58,3 +60,16 @@ class Connection:
     opened_at: float
     expires_at: float | None
     link: Link
+    host: str = ""
+    others: tuple[Identity, ...] = ()
+    opened_with: tuple[Identity, ...] = ()
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """Everyone whom a credential that it lives by speaks for."""
+        return () if self.identity is None else (self.identity, *self.others)
+
+    @property
+    def known_by(self) -> tuple[Identity, ...]:
+        """The same, and whom it was opened with: a log-out that names any of them means it."""
+        return (*self.identities, *self.opened_with)

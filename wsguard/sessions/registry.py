@@ -6,10 +6,11 @@ Looking one up never walks the others, but for `page` and an unfiltered `find`, 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from wsguard.sessions.connection import Connection
+from wsguard.sessions.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,9 @@ class Filters:
         if self.policy not in (None, connection.policy):
             return False
         wanted = (self.issuer, self.subject, self.sid, self.jti, self.cookie)
-        identity = connection.identity
-        if identity is None:
-            return not any(want is not None for want in wanted)
-        has = (identity.issuer, identity.subject, identity.sid, identity.jti, identity.cookie)
-        return all(want is None or want == value for want, value in zip(wanted, has, strict=True))
+        if not any(want is not None for want in wanted):
+            return True
+        return any(_has(who, wanted) for who in connection.known_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +42,21 @@ class Page:
     cursor: str | None
 
 
+def _has(who: Identity, wanted: tuple[str | None, ...]) -> bool:
+    has = (who.issuer, who.subject, who.sid, who.jti, who.cookie)
+    return all(want is None or want == value for want, value in zip(wanted, has, strict=True))
+
+
 class Registry:
-    """The live connections, by unique ids. Policy and identity of one do not change while it is in here."""
+    """The live connections, by unique ids. Policy and identities of one do not change while it is in here."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
-        self._by_policy = _Index(lambda c: c.policy)
-        self._by_subject = _Index(lambda c: c.identity.subject if c.identity else None)
-        self._by_sid = _Index(lambda c: c.identity.sid if c.identity else None)
-        self._by_jti = _Index(lambda c: c.identity.jti if c.identity else None)
-        self._by_cookie = _Index(lambda c: c.identity.cookie if c.identity else None)
+        self._by_policy = _Index(lambda c: (c.policy,))
+        self._by_subject = _Index(lambda c: [who.subject for who in c.known_by])
+        self._by_sid = _Index(lambda c: [who.sid for who in c.known_by])
+        self._by_jti = _Index(lambda c: [who.jti for who in c.known_by])
+        self._by_cookie = _Index(lambda c: [who.cookie for who in c.known_by])
         self._indexes = (self._by_policy, self._by_subject, self._by_sid, self._by_jti, self._by_cookie)
 
     def __len__(self) -> int:
@@ -125,22 +129,33 @@ class Registry:
 
 
 class _Index:
-    """Connections by one of their words.
+    """Connections by some of their words; most have at most one here.
 
     Most words have a single connection, and there are five indexes: a bucket becomes a set only for its
     second connection, which saves two thirds of a kilobyte a connection.
     """
 
-    __slots__ = ("_buckets", "_word")
+    __slots__ = ("_buckets", "_words")
 
-    def __init__(self, word: Callable[[Connection], str | None]) -> None:
-        self._word = word
+    def __init__(self, words: Callable[[Connection], Sequence[str | None]]) -> None:
+        self._words = words
         self._buckets: dict[str, Connection | set[Connection]] = {}
 
     def add(self, connection: Connection) -> None:
-        word = self._word(connection)
-        if word is None:
-            return
+        for word in self._different(connection):
+            self._put(word, connection)
+
+    def remove(self, connection: Connection) -> None:
+        for word in self._different(connection):
+            self._take(word, connection)
+
+    def _different(self, connection: Connection) -> Iterable[str]:
+        words = self._words(connection)
+        if len(words) == 1:
+            return () if words[0] is None else (words[0],)
+        return {word for word in words if word is not None}
+
+    def _put(self, word: str, connection: Connection) -> None:
         bucket = self._buckets.get(word)
         if bucket is None:
             self._buckets[word] = connection
@@ -149,10 +164,7 @@ class _Index:
         else:
             self._buckets[word] = {bucket, connection}
 
-    def remove(self, connection: Connection) -> None:
-        word = self._word(connection)
-        if word is None:
-            return
+    def _take(self, word: str, connection: Connection) -> None:
         bucket = self._buckets[word]
         if isinstance(bucket, set):
             bucket.discard(connection)
