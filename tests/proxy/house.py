@@ -136,7 +136,7 @@ class House:
         self.policies = policy_set(self.guard, test=self.spec)
         self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
         self.renewer = Renewer(self.registry, self.deny_list, self.notebook)
-        env = Environment(
+        self.env = env = Environment(
             loop=loop,
             clock=self.clock,
             rng=Random(7),
