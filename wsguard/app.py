@@ -7,13 +7,8 @@ opens last, so that the guard is never reachable without its probes. The end is 
 from __future__ import annotations
 
 import asyncio
-import errno
-import gc
 import logging
-import os
-import resource
 import signal
-import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -58,6 +53,7 @@ from wsguard.ops.views import LoadedPolicies, LoadedPolicy
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
+from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, listen
 from wsguard.proxy.environment import Environment
@@ -76,13 +72,6 @@ _LAST_REQUESTS = 1.0  # seconds that forwarded requests may go on, however long 
 
 class StartError(Exception):
     """The guard cannot start: a sentence for the operator."""
-
-
-class SystemClock:
-    """The process's own clocks; the functions themselves, because a message asks one."""
-
-    wall = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +161,7 @@ class Guard:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain and return. Raises StartError and ControlSocketError."""
         guard = self._reloader.current.policy_set.guard
-        _raise_descriptor_limit()
+        raise_descriptor_limit()
         self._metrics.policies_loaded(True)
         self._announce(self._reloader.current)
         async with AsyncExitStack() as closing:
@@ -193,7 +182,7 @@ class Guard:
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
             self._listen_to_signals()
-            _calm_the_collector()
+            calm_the_collector()
             self._health.started = True
             self._log.event("started", version=__version__, listen=str(guard.listener.address))
             await self._ending.wait()
@@ -225,7 +214,7 @@ class Guard:
         try:
             server = await listen(self._env.loop, door, address.host, address.port)
         except OSError as error:
-            raise StartError(f"cannot listen on {address}: {_why(error)}") from error
+            raise StartError(f"cannot listen on {address}: {why(error)}") from error
         closing.push_async_callback(self._finish_requests, server, door)
 
     async def _finish_requests(self, server: asyncio.Server, door: Door) -> None:
@@ -246,7 +235,7 @@ class Guard:
         try:
             served = await serve(port.app(), spec.address.host, spec.address.port)
         except OSError as error:
-            raise StartError(f"cannot listen on {spec.address} (admin): {_why(error)}") from error
+            raise StartError(f"cannot listen on {spec.address} (admin): {why(error)}") from error
         closing.push_async_callback(served.cleanup)
 
     async def _serve_control(self, closing: AsyncExitStack) -> None:
@@ -331,27 +320,4 @@ class Guard:
         )
 
     def _issuers(self) -> frozenset[str]:
-        specs = [policy.spec for policy in self._reloader.current.policy_set.policies]
-        named = {provider.issuer or provider.name for spec in specs for provider in spec.providers}
-        services = (spec.forward_auth for spec in specs)
-        return frozenset(named | {service.issuer for service in services if service and service.subject_from})
-
-
-def _why(error: OSError) -> str:
-    """The system's own words: asyncio and uvloop add the address, in Python's spelling."""
-    if error.errno is not None and error.errno in errno.errorcode:  # a gaierror has numbers of its own
-        return os.strerror(error.errno)
-    return error.strerror or str(error)
-
-
-def _calm_the_collector() -> None:
-    """What start-up made lives as long as the process, and of a connection little is left in cycles: walk seldom."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-
-
-def _raise_descriptor_limit() -> None:
-    """Two descriptors a connection: take all that the system grants."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        return self._policies().issuers
