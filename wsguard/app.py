@@ -54,11 +54,13 @@ from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
 from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
+from wsguard.proxy import renewal_endpoint
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.rejudger import Rejudger
+from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
@@ -210,7 +212,8 @@ class Guard:
         address = self._reloader.current.policy_set.guard.listener.address
         forwarder = Forwarder(self._env)
         closing.push_async_callback(forwarder.close)
-        door = Door(self._env, Conductor(self._env), forwarder, self._events.routes())
+        routes = {**self._events.routes(), renewal_endpoint.PATH: RenewalEndpoint(self._env)}
+        door = Door(self._env, Conductor(self._env), forwarder, routes)
         try:
             server = await listen(self._env.loop, door, address.host, address.port)
         except OSError as error:

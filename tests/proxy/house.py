@@ -14,11 +14,13 @@ from wsguard.policy.model import Backend, GuardSpec, Metadata, PolicySpec, WebSo
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy import renewal_endpoint
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.rejudger import Rejudger
+from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
@@ -152,7 +154,8 @@ class House:
             backend=Backend(url=self.backend_url),
         )
         self.forwarder = Forwarder(env)
-        self.door = Door(env, Conductor(env), self.forwarder, self.routes)
+        routes = {renewal_endpoint.PATH: RenewalEndpoint(env), **(self.routes or {})}
+        self.door = Door(env, Conductor(env), self.forwarder, routes)
         self.server = await listen(loop, self.door, "127.0.0.1", 0)
         self.port = int(self.server.sockets[0].getsockname()[1])
         self.timekeeper.start()
