@@ -284,21 +284,25 @@ async def test_newer_claims_are_judged_by_the_rules_and_a_no_cuts(backend: Recor
 
 
 async def test_where_the_policy_only_audits_a_no_of_the_rules_is_recorded(backend: RecordingBackend) -> None:
-    async with stage(backend, authorization=GOLD, enforcement=Enforcement.AUDIT) as here:
-        async with here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one):
-            status, told = await here.renew(cookie=f"session={here.token('t2', tier='tin', lives=600)}")
-            assert (status, told["connections"]) == (200, 1)
-            assert [reason for _, reason in here.house.notebook.spares] == [CloseReason.NOT_AUTHORIZED]
-            assert here.lives_until(one) == pytest.approx(600, abs=2)
+    async with (
+        stage(backend, authorization=GOLD, enforcement=Enforcement.AUDIT) as here,
+        here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one),
+    ):
+        status, told = await here.renew(cookie=f"session={here.token('t2', tier='tin', lives=600)}")
+        assert (status, told["connections"]) == (200, 1)
+        assert [reason for _, reason in here.house.notebook.spares] == [CloseReason.NOT_AUTHORIZED]
+        assert here.lives_until(one) == pytest.approx(600, abs=2)
 
 
 async def test_no_renewal_goes_beyond_the_greatest_age(backend: RecordingBackend) -> None:
-    async with stage(backend, session=Session(max_connection_duration=100.0)) as here:
-        async with here.open(cookie=f"session={here.token('t1', age=10)}") as (client, _):
-            here.house.clock.monotonic_offset += 90
-            assert (await here.renew(cookie=f"session={here.token('t2', lives=6000)}"))[1]["connections"] == 1
-            here.house.clock.monotonic_offset += 10
-            assert (await client.close_frame())[1].startswith("max-duration")
+    async with (
+        stage(backend, session=Session(max_connection_duration=100.0)) as here,
+        here.open(cookie=f"session={here.token('t1', age=10)}") as (client, _),
+    ):
+        here.house.clock.monotonic_offset += 90
+        assert (await here.renew(cookie=f"session={here.token('t2', lives=6000)}"))[1]["connections"] == 1
+        here.house.clock.monotonic_offset += 10
+        assert (await client.close_frame())[1].startswith("max-duration")
 
 
 async def test_of_two_credentials_the_earlier_end_stays(backend: RecordingBackend) -> None:
@@ -315,18 +319,22 @@ async def test_of_two_credentials_the_earlier_end_stays(backend: RecordingBacken
 
 async def test_an_earlier_end_counts_as_well(backend: RecordingBackend) -> None:
     """What the newest credential says is what is known of the session."""
-    async with stage(backend) as here:
-        async with here.open(cookie=f"session={here.token('t1', age=10, lives=600)}") as (_, one):
-            await here.renew(cookie=f"session={here.token('t2', lives=60)}")
-            assert here.lives_until(one) == pytest.approx(60, abs=2)
+    async with (
+        stage(backend) as here,
+        here.open(cookie=f"session={here.token('t1', age=10, lives=600)}") as (_, one),
+    ):
+        await here.renew(cookie=f"session={here.token('t2', lives=60)}")
+        assert here.lives_until(one) == pytest.approx(60, abs=2)
 
 
 async def test_off_is_off(backend: RecordingBackend) -> None:
-    async with stage(backend, session=Session(renewal=Renewal.OFF)) as here:
-        async with here.open(cookie=f"session={here.token('t1', age=10)}"):
-            assert len(here.house.renewer) == 0
-            assert (await here.renew(cookie=f"session={here.token('t2')}"))[0] == 404
-            assert (await here.renew(origin="https://evil.test", cookie="session=t2"))[0] == 403
+    async with (
+        stage(backend, session=Session(renewal=Renewal.OFF)) as here,
+        here.open(cookie=f"session={here.token('t1', age=10)}"),
+    ):
+        assert len(here.house.renewer) == 0
+        assert (await here.renew(cookie=f"session={here.token('t2')}"))[0] == 404
+        assert (await here.renew(origin="https://evil.test", cookie="session=t2"))[0] == 403
 
 
 async def test_who_asks_again_is_given_the_newer_token_and_no_other(backend: RecordingBackend) -> None:
@@ -341,15 +349,17 @@ async def test_who_asks_again_is_given_the_newer_token_and_no_other(backend: Rec
 
 async def test_policies_that_change_judge_the_newer_claims(backend: RecordingBackend) -> None:
     session = Session(clock_skew=SKEW, on_reload=OnReload.REJUDGE)
-    async with stage(backend, session=session) as here:
-        async with here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one):
-            await here.renew(cookie=f"session={here.token('t2', lives=600)}")
-            here.house.reload(test=spec(session=session, authorization=GOLD))
-            await eventually(lambda: here.house.notebook.rejudgements)
-            assert here.lives_until(one) == pytest.approx(600, abs=2)
-            assert [who.jti for who in one.identities] == ["t2"]
-            assert (await here.renew(cookie=f"session={here.token('t3', lives=900)}"))[1]["connections"] == 1
-            assert here.lives_until(one) == pytest.approx(900, abs=2)
+    async with (
+        stage(backend, session=session) as here,
+        here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one),
+    ):
+        await here.renew(cookie=f"session={here.token('t2', lives=600)}")
+        here.house.reload(test=spec(session=session, authorization=GOLD))
+        await eventually(lambda: here.house.notebook.rejudgements)
+        assert here.lives_until(one) == pytest.approx(600, abs=2)
+        assert [who.jti for who in one.identities] == ["t2"]
+        assert (await here.renew(cookie=f"session={here.token('t3', lives=900)}"))[1]["connections"] == 1
+        assert here.lives_until(one) == pytest.approx(900, abs=2)
 
 
 async def test_a_fault_lets_nobody_stay(backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch) -> None:
