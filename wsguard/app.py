@@ -56,7 +56,7 @@ from wsguard.policy.yaml_source import Place
 from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
 from wsguard.proxy import renewal_endpoint
 from wsguard.proxy.conductor import Conductor
-from wsguard.proxy.door import Door, listen
+from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.rejudger import Rejudger
@@ -212,7 +212,7 @@ class Guard:
         address = self._reloader.current.policy_set.guard.listener.address
         forwarder = Forwarder(self._env)
         closing.push_async_callback(forwarder.close)
-        routes = {**self._events.routes(), renewal_endpoint.PATH: RenewalEndpoint(self._env)}
+        routes: dict[str, Route] = {**self._events.routes(), renewal_endpoint.PATH: RenewalEndpoint(self._env)}
         door = Door(self._env, Conductor(self._env), forwarder, routes)
         try:
             server = await listen(self._env.loop, door, address.host, address.port)

@@ -100,7 +100,7 @@ class Facts:
     def __init__(self) -> None:
         self.identity: Identity | None = None
 
-    def cached(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> None:
+    def cached(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...] | None:
         return None
 
     async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
@@ -154,7 +154,7 @@ class House:
             backend=Backend(url=self.backend_url),
         )
         self.forwarder = Forwarder(env)
-        routes = {renewal_endpoint.PATH: RenewalEndpoint(env), **(self.routes or {})}
+        routes: dict[str, Route] = {renewal_endpoint.PATH: RenewalEndpoint(env), **(self.routes or {})}
         self.door = Door(env, Conductor(env), self.forwarder, routes)
         self.server = await listen(loop, self.door, "127.0.0.1", 0)
         self.port = int(self.server.sockets[0].getsockname()[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -76,6 +77,7 @@ class Tokens(Facts):
         super().__init__()
         self.known: dict[str, dict[str, Any]] = {}
         self.must_wait = False
+        self.gate: asyncio.Event | None = None
         self.waited = 0
 
     def cached(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...] | None:
@@ -83,6 +85,8 @@ class Tokens(Facts):
 
     async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
         self.waited += 1
+        if self.gate is not None:
+            await self.gate.wait()
         return tuple(map(self._fact, credentials))
 
     def _fact(self, credential: Credential) -> TokenFact:

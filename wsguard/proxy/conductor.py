@@ -19,7 +19,7 @@ from wsguard.policy.effective import Effective, IPAddress, parse_ip
 from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
-from wsguard.policy.model import Framing, WebSocketPolicy
+from wsguard.policy.model import Framing, Renewal, WebSocketPolicy
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
@@ -41,6 +41,7 @@ from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
 from wsguard.proxy.takeover import HANDED_OVER, take_over
 from wsguard.sessions.connection import Connection
+from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Decided, Result
 
 _NEVER_AUDITED = frozenset((CloseReason.DRAINING, CloseReason.GUARD_FAULT))
@@ -196,6 +197,8 @@ class Conductor:
         )
         splice.open(client, backend, switching)
         admission.enter(self._connection(attempt, policy, admit, splice), attempt.case)
+        if spec.session.renewal is Renewal.PASSIVE and audited is None and splice.state == Phase.OPEN.value:
+            env.renewer.renew(attempt.case, "handshake")
         splice.begin(answer.tail, early)
         return HANDED_OVER
 

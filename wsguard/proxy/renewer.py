@@ -14,8 +14,9 @@ from wsguard.policy.model import Renewal
 from wsguard.policy.renewal import is_same_page, rule_on
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Connection
-from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.denylist import DenyList, is_issued_before
 from wsguard.sessions.identity import Identity
+from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Renewed, RenewedBy
 from wsguard.sessions.registry import Registry
 from wsguard.sessions.renewal import renewed
@@ -50,13 +51,11 @@ class Renewer:
         """The connection is over."""
         self._live.pop(connection_id, None)
 
-    def has_older(self, policy: str, issuer: str | None, sid: str, issued_at: float) -> bool:
-        """Whether a connection of a session may live by a credential older than `issued_at`. Nothing is verified."""
-        if not self._live:
-            return False
+    def has_older(self, policy: str, sid: str, issued_at: float) -> bool:
+        """Whether any connection of the session `sid` lives by a credential from before `issued_at`."""
         return any(
-            who.sid == sid and (who.issued_at is None or who.issued_at < issued_at)
-            for connection in self._registry.find(issuer=issuer, sid=sid, policy=policy)
+            who.sid == sid and is_issued_before(who, issued_at)
+            for connection in self._registry.find(sid=sid, policy=policy)
             for who in connection.identities
         )
 
@@ -70,7 +69,7 @@ class Renewer:
         kept = cut = 0
         for connection in self._of_session(case, identities):
             admission, after = self._live.get(connection.id), renewed(connection.identities, identities)
-            if admission is None or after is None or connection.link.state != "open":
+            if admission is None or after is None or connection.link.state != Phase.OPEN.value:
                 continue
             if not is_same_page(connection, case.handshake, case.effective):
                 continue
@@ -106,7 +105,7 @@ class Renewer:
             ruling = rule_on(admission.connection, admission.policy, identities, case.now)
             if not ruling.allowed:
                 admission.cut(None, CloseReason.NOT_AUTHORIZED, f"renewed: {ruling.detail}")
-                if admission.connection.link.state != "open":
+                if admission.connection.link.state != Phase.OPEN.value:
                     return False
             admission.renew(identities, case)
         except Exception as error:  # a bug must not let anyone stay (nor end the guard)
