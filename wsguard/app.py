@@ -27,7 +27,7 @@ from wsguard.config.watch import Watcher
 from wsguard.events.assemble import MissingExtra, require_extras
 from wsguard.events.outbox import OutboxFull
 from wsguard.events.room import SessionEventsRoom
-from wsguard.identity.exchange import new_session
+from wsguard.identity.exchange import lines, new_session
 from wsguard.identity.finder import KeyFinder
 from wsguard.identity.forward_auth import ForwardAuthorizer
 from wsguard.identity.inquiry import Inquiry
@@ -303,7 +303,7 @@ class Guard:
         """One of its own for each snapshot: what was learned with yesterday's keys and secrets is forgotten."""
         policies, files = snapshot.policy_set, snapshot.key_files
         # Of what was answered before a log-out nothing counts after it.
-        asking = (self._asking, self._clock, lambda: self._deny_list.changes, self._metrics.identity_asked)
+        asking = (lines(self._asking), self._clock, lambda: self._deny_list.changes, self._metrics.identity_asked)
         return Inquiry(
             TokenVerifier(self._jwks, snapshot.local_keys, self._clock),
             Introspector(policies, files, *asking),
