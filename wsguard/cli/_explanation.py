@@ -5,7 +5,7 @@ Nothing here decides: each step is the function that the guard itself calls, in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from random import SystemRandom
@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
+from wsguard.policy.handshake_token import TokenKeys, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
 from wsguard.policy.model import Rejection, RejectionMode
 from wsguard.policy.policy_set import PolicySet
@@ -97,12 +98,16 @@ class Inquiry(gathering.Verifier, gathering.Approver, Protocol):
 
 @dataclass(slots=True)
 class Walk:
-    """Walks one request through `policies`. `now` is seconds since the epoch; `tls`: the client speaks TLS."""
+    """Walks one request through `policies`. `now` is seconds since the epoch; `tls`: the client speaks TLS.
+
+    `token_keys` are the keys of handshake tokens, by the name of their file.
+    """
 
     policies: PolicySet
     inquiry: Inquiry
     now: float
     steps: list[Step] = field(default_factory=list)
+    token_keys: Mapping[str, TokenKeys] = field(default_factory=dict)
 
     async def explain(self, head: RequestHead, peer_ip: IPAddress, *, tls: bool) -> Explanation:
         """The way of `head`, which comes from `peer_ip`."""
@@ -116,6 +121,7 @@ class Walk:
         self.steps.append(Step("request", True, "a valid WebSocket handshake"))
         policy = self.policies.find(effective.authority, handshake.path)
         case = Case(handshake, effective, policy, self.policies, self.now, DenyList())
+        case.handshake_token = read_token(handshake, policy, self.token_keys)
         refusal = self._refused_by(EARLY, case)
         if policy is not None:
             case = replace(case, credentials=read_credentials(handshake, policy))
@@ -170,7 +176,8 @@ def _read(head: RequestHead) -> Handshake | HttpRefusal:
 
 
 def _admission(case: Case, admit: Admit) -> Admission:
-    credentials = () if isinstance(case.credentials, CredentialConflict) else case.credentials
+    found = () if isinstance(case.credentials, CredentialConflict) else case.credentials
+    credentials = (*found, *shown(case.handshake))
     return Admission(
         issuer=admit.identity.issuer if admit.identity else None,
         subject=admit.identity.subject if admit.identity else None,

@@ -1,8 +1,9 @@
 """Judges a POST to one of the guard's own paths as the handshake to its `?path=` would be judged.
 
 The same tables of checks, by the same facts, under the same deadline; stricter in three things: there must be an
-Origin, there must be a credential, and a policy that only audits lets nobody through. The answers are for scripts of
-the page itself: problems are RFC 9457's, nothing is to be kept, and no other origin may read any of it (no CORS).
+Origin, there must be a credential, and a policy that only audits lets nobody through. Handshake tokens are not asked
+for: this is where they come from. The answers are for scripts of the page itself: problems are RFC 9457's, nothing is
+to be kept, and no other origin may read any of it (no CORS).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from wsguard.policy.credentials import read_credentials
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.forward_auth import Approval
-from wsguard.policy.judge import Case, Check, judge, judge_early
+from wsguard.policy.judge import PLACE, Case, Check, judge, judge_early
 from wsguard.policy.model import Rejection, WebSocketPolicy
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import HttpRefusal
@@ -62,7 +63,7 @@ async def judge_request(
     body = await _read_body(request, end)
     handshake = body if isinstance(body, HttpRefusal) else stand_in(read_head(request), body)
     if isinstance(handshake, HttpRefusal):
-        return _turned_away(env, effective, handshake)
+        return turned_away(env, effective, handshake)
     policy = policies.find(effective.authority, handshake.path)
     case = Case(handshake, effective, policy, policies, env.clock.wall(), env.deny_list)
     decision = await _decide(env, case, checks, end)
@@ -120,7 +121,7 @@ async def _decide(env: Environment, case: Case, checks: Sequence[tuple[str, Chec
     try:
         if case.handshake.origin is None:
             return Refuse(CloseReason.ORIGIN_DENIED, "no Origin, as every page of a browser sends one")
-        refusal = judge_early(case)
+        refusal = judge_early(case, PLACE)
         if refusal is not None or case.policy is None:
             return refusal or Refuse(CloseReason.NO_POLICY, "no policy matches")
         case.credentials = read_credentials(case.handshake, case.policy)
@@ -150,7 +151,8 @@ def _shows_credential(case: Case) -> bool:
     return isinstance(case.approval, Approval) and case.question is not None and not case.question.is_bare
 
 
-def _turned_away(env: Environment, effective: Effective, refusal: HttpRefusal) -> web.Response:
+def turned_away(env: Environment, effective: Effective, refusal: HttpRefusal) -> web.Response:
+    """The answer to a request that is not judged; the observer knows of it."""
     _tell(env, effective, refusal.status, refusal.why)
     response = problem(refusal.status, refusal.why)
     response.headers.update(refusal.headers)

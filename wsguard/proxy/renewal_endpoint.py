@@ -15,9 +15,10 @@ from wsguard.policy.decision import Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.judge import RENEWAL
 from wsguard.policy.model import Renewal
+from wsguard.protocol.handshake import HttpRefusal
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.environment import Environment
-from wsguard.proxy.own_request import answer, judge_request, problem, refused
+from wsguard.proxy.own_request import answer, judge_request, refused, turned_away
 
 PATH = "/.wsguard/renew"
 
@@ -33,7 +34,7 @@ class RenewalEndpoint:
         if isinstance(judged, web.Response):
             return judged
         if judged.policy.spec.session.renewal is Renewal.OFF:
-            return problem(HTTPStatus.NOT_FOUND, f"policy {judged.policy.name} renews no connection")
+            return turned_away(self._env, effective, HttpRefusal(HTTPStatus.NOT_FOUND, "nothing is renewed here"))
         record = self._env.renewer.renew(judged.case, "renew")
         if record.cut and not record.connections:
             return refused(self._env, judged.case, Refuse(CloseReason.NOT_AUTHORIZED, "every connection was cut"))
