@@ -45,6 +45,8 @@ SOUND = [
     "authorization: {rules: [{action: Allow, principal: {clientCIDRs: [10.0.0.0/8]}}]}",
     "authorization: {defaultAction: Allow, rules: [{action: Deny, principal: {clientCIDRs: [10.0.0.0/8]}}]}",
     "session: {clockSkew: 5m}",
+    f"jwt: {{providers: [{PROVIDER}}}]}}\nsession: {{renewal: Passive}}",
+    "session: {renewal: Off}",
     "match: {paths: [{type: Exact, value: /.well-known/x}]}",
 ]
 
@@ -104,6 +106,10 @@ DANGEROUS = [
         "a.yaml:6:68: warning: very long: a token can be used as often as is wanted",
     ),
     ("session: {clockSkew: 1h}", "a.yaml:5:24: warning: very long"),
+    (
+        f"jwt: {{providers: [{PROVIDER}}}]}}\n{ASKED}\nsession: {{revalidateEvery: 5m, renewal: Passive}}",
+        "a.yaml:7:43: warning: a forwarded request renews nothing here",
+    ),
     ("enforcement: Audit", "a.yaml:5:16: warning: Audit"),
     (
         "match: {paths: [{type: PathPrefix, value: /.wsguard/x}]}",

@@ -16,7 +16,7 @@ from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
 from wsguard.policy.handshake_token import TokenKeys, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
-from wsguard.policy.model import Rejection, RejectionMode
+from wsguard.policy.model import Rejection, RejectionMode, Renewal
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import Handshake, HttpRefusal, is_attempt, read_handshake, request_problem
@@ -51,14 +51,16 @@ class Refusal:
 class Admission:
     """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
 
-    `asked_again` is how often others are asked about the connection while it lives, in seconds. `erased` are the
-    sources of credentials that the backend does not get; `added` are the identity headers.
+    `asked_again` is how often others are asked about the connection while it lives, in seconds. `renewal` is how a
+    newer token of its session may prolong it; None: none can. `erased` are the sources of credentials that the backend
+    does not get; `added` are the identity headers.
     """
 
     issuer: str | None = None
     subject: str | None = None
     expires_at: float | None = None
     asked_again: float | None = None
+    renewal: str | None = None
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
 
@@ -183,6 +185,12 @@ def _admission(case: Case, admit: Admit) -> Admission:
         subject=admit.identity.subject if admit.identity else None,
         expires_at=None if admit.expires_at is None else admit.expires_at + case.clock_skew,
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
+        renewal=_renewal(case),
         erased=tuple(credential.source for credential in credentials if not credential.forward),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
     )
+
+
+def _renewal(case: Case) -> str | None:
+    mode = case.policy.spec.session.renewal if case.policy else Renewal.OFF
+    return mode.value if mode is not Renewal.OFF and any(who.sid is not None for who in case.identities) else None
