@@ -228,7 +228,7 @@ def test_a_condition_that_cannot_be_told_is_said(explain: Explainer) -> None:
     ],
 )
 def test_it_says_whether_the_connection_could_be_renewed(
-    explain: Explainer, mode: str, claims: dict[str, str], line: str
+    explain: Explainer, mode: str, claims: dict[str, Any], line: str
 ) -> None:
     explain.write(policy(f"{SPEC}session: {{renewal: {mode}}}\n"))
     token = explain.issuer.token(groups=["staff"], **claims)

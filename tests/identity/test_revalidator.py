@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -50,6 +50,9 @@ class FakeLink:
     def cut(self, reason: CloseReason, detail: str = "") -> None:
         self.cuts.append((reason, detail))
         self.ward.revalidator.leave(self.id)
+
+    def interject(self, speak: Callable[[], bytes | None]) -> None:
+        pass
 
     def traffic(self) -> Traffic:
         return Traffic(0, 0, 0, 0)

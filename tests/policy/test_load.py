@@ -259,6 +259,8 @@ SPEC_ERRORS += [
         f"{TOKENS}\nintrospection: {{providers: [{{{OPAQUE}, extractFrom: {{params: [wsguard_token]}}}}]}}",
         "error: wsguard_token is the parameter of handshake tokens",
     ),
+    ("session: {expiryHint: {message: renew}}", "never sent: the policy has neither jwt nor introspection"),
+    ("session: {expiryHint: {message: ''}}", "expected 1 to 4096 bytes of text, found 0"),
     ("session: {renewal: Passive}", "renews nothing: the policy has neither jwt nor introspection"),
     ("session: {revalidateEvery: 5m}", "asks nobody: the policy has neither introspection nor forwardAuth"),
     ("session: {revalidateGrace: 5m}", "bounds nothing: there is no revalidateEvery"),

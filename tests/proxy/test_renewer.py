@@ -22,6 +22,7 @@ from wsguard.policy.evidence import Evidence
 from wsguard.policy.model import (
     Authorization,
     Enforcement,
+    ExpiryHint,
     Jwt,
     OnReload,
     OriginSpec,
@@ -329,6 +330,44 @@ async def test_an_earlier_end_counts_as_well(backend: RecordingBackend) -> None:
     ):
         await here.renew(cookie=f"session={here.token('t2', lives=60)}")
         assert here.lives_until(one) == pytest.approx(60, abs=2)
+
+
+async def test_a_client_is_told_in_time_and_again_after_a_renewal(backend: RecordingBackend) -> None:
+    hint = ExpiryHint(message="renew!", before=30.0)
+    async with (
+        stage(backend, session=Session(clock_skew=0.0, expiry_hint=hint)) as here,
+        here.open(cookie=f"session={here.token('t1', age=10, lives=100)}") as (client, _),
+    ):
+        far = await backend.conversation()
+        await far.send(wire.frame(wire.TEXT, b"one, ", fin=False, masked=False))
+        assert (await client.frame()).payload == b"one, "
+        here.turn(75)
+        await asyncio.sleep(2 * TICK)
+        await far.send(wire.frame(wire.CONTINUATION, b"two", masked=False) * 1)
+        assert [(await client.frame()).payload for _ in range(2)] == [b"two", b"renew!"]
+        await here.renew(cookie=f"session={here.token('t2', lives=20)}")
+        here.turn(9)
+        await asyncio.sleep(2 * TICK)
+        here.turn(2)
+        assert (await client.frame()).payload == b"renew!"
+        here.turn(10)
+        assert await client.close_frame() == (4440, "session-expired")
+
+
+async def test_a_hint_that_has_to_wait_is_not_given_once_renewed(backend: RecordingBackend) -> None:
+    hint = ExpiryHint(message="renew!", before=30.0)
+    async with (
+        stage(backend, session=Session(clock_skew=0.0, expiry_hint=hint)) as here,
+        here.open(cookie=f"session={here.token('t1', age=10, lives=100)}") as (client, _),
+    ):
+        far = await backend.conversation()
+        await far.send(wire.frame(wire.TEXT, b"one, ", fin=False, masked=False))
+        await client.frame()
+        here.turn(75)
+        await asyncio.sleep(2 * TICK)
+        await here.renew(cookie=f"session={here.token('t2', lives=900)}")
+        await far.send(wire.frame(wire.CONTINUATION, b"two", masked=False) + wire.frame(wire.TEXT, b"3", masked=False))
+        assert [(await client.frame()).payload for _ in range(2)] == [b"two", b"3"]
 
 
 async def test_off_is_off(backend: RecordingBackend) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -50,6 +51,9 @@ class FakeLink:
 
     def cut(self, reason: CloseReason, detail: str = "") -> None:
         self.cuts.append(reason)
+
+    def interject(self, speak: Callable[[], bytes | None]) -> None:
+        pass
 
     def traffic(self) -> Traffic:
         return Traffic(0, 0, 0, 0)
@@ -147,6 +151,24 @@ def test_the_earliest_bound_wins() -> None:
     busy.last_message_at = 20.0
     watch.turn(5.0)
     assert busy.cuts == [CloseReason.IDLE_TIMEOUT]
+
+
+def test_a_hint_comes_once_and_can_be_put_off() -> None:
+    watch, hints = Watch(), []
+    watch.link("a", expires=100.0)
+    watch.keeper.remind("a", watch.clock.wall() + 70.0, lambda: hints.append("a"))
+    watch.turn(69.75)
+    assert hints == []
+    watch.keeper.remind("a", watch.clock.wall() + 10.0, lambda: hints.append("later"))
+    watch.turn(5.0)
+    assert hints == []
+    watch.turn(5.0)
+    watch.turn(50.0)
+    assert hints == ["later"]
+    watch.keeper.remind("a", watch.clock.wall() + 10.0, lambda: hints.append("never"))
+    watch.keeper.forget("a")
+    watch.turn(50.0)
+    assert hints == ["later"]
 
 
 def test_who_is_over_is_forgotten() -> None:

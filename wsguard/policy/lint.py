@@ -120,6 +120,9 @@ def check_session(policy: WebSocketPolicy) -> Iterator[Finding]:
     if session.clock_skew > _LONG_SKEW:
         message = "very long: an expired token opens connections, and keeps them open, for this long"
         yield Finding(("spec", "session", "clockSkew"), message)
+    if session.expiry_hint is not None and not spec.providers:
+        message = "never sent: the policy has neither jwt nor introspection, so nothing expires"
+        yield Finding(("spec", "session", "expiryHint"), message, Severity.ERROR)
     if "renewal" not in session.model_fields_set or session.renewal is Renewal.OFF:
         return
     if not spec.providers:

@@ -66,6 +66,7 @@ from wsguard.policy.model_jwt import (
 from wsguard.policy.model_session import (
     Detail,
     Enforcement,
+    ExpiryHint,
     Framing,
     OnReload,
     Rejection,
@@ -78,13 +79,14 @@ from wsguard.protocol.profiles import Profile
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
-    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "ForwardAuth", "Framing",
-    "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort", "Introspection", "IntrospectionProvider",
-    "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging", "Match",
-    "Metadata", "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern",
-    "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream",
-    "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals",
-    "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom",
+    "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort",
+    "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks",
+    "LogFormat", "LogLevel", "Logging", "Match", "Metadata", "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnGap",
+    "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec",
+    "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session",
+    "SessionEvents", "SharedSignals", "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource", "WebSocketPolicy",
+    "XForwardedFor",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.judge import Case
 from wsguard.policy.model import Enforcement, WebSocketPolicy
+from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
@@ -123,7 +124,18 @@ class Admission:
             idle_timeout=session.idle_timeout,
         )
         self._env.timekeeper.watch(connection.id, connection.link, bounds)
+        if session.expiry_hint is not None:
+            when = bounds.hint_at(session.expiry_hint.before, self._env.clock.wall())
+            if when is not None:
+                self._env.timekeeper.remind(connection.id, when, self._hint)
         return bounds
+
+    def _hint(self) -> None:
+        """Tell the client that its credential is about to expire, unless it is renewed before that can be said."""
+        connection, hint = self.connection, self.policy.spec.session.expiry_hint
+        if hint is not None:
+            frame, end = message_frame(hint.message), connection.expires_at
+            connection.link.interject(lambda: frame if connection.expires_at == end else None)
 
     def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
         """Leave the registry and tell the observer, once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -23,6 +24,13 @@ class Link(Protocol):
 
     def cut(self, reason: CloseReason, detail: str = "") -> None:
         """End the connection for `reason`. The first cause wins; later calls change nothing."""
+        ...
+
+    def interject(self, speak: Callable[[], bytes | None]) -> None:
+        """Send the client a whole frame of the guard's own at the next place between two messages, if one comes.
+
+        `speak` is asked for it there; None: it has become pointless.
+        """
         ...
 
     def traffic(self) -> Traffic:

@@ -28,7 +28,8 @@ async def put_cookie(page: Page, url: str, token: str) -> None:
 
 @pytest.mark.parametrize("mode", ["Explicit", "Passive"])
 async def test_a_socket_lives_on(mode: str) -> None:
-    spec = f"match: {{hostnames: [{APP}]}}\nsession: {{clockSkew: 0s, renewal: {mode}}}\n{JWT}"
+    hint = "expiryHint: {message: 'renew!', before: 4s}"
+    spec = f"match: {{hostnames: [{APP}]}}\nsession: {{clockSkew: 0s, renewal: {mode}, {hint}}}\n{JWT}"
     async with (
         chromium() as browser,
         RecordingBackend(answers.accept(echo=True), PAGE) as app,
@@ -44,6 +45,7 @@ async def test_a_socket_lives_on(mode: str) -> None:
         with pytest.raises(Exception, match="Failed to fetch"):
             await evil.evaluate(RENEW, f"{home}.wsguard/renew?path=/ws")
         assert not [line for line in guard.logs if line["event"] == "session_renewed"]
+        assert await socket.message() == "renew!"
         if mode == "Explicit":
             told: Any = await page.evaluate(RENEW, "/.wsguard/renew?path=/ws")
             assert told[0] == 200
