@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from wsguard.cli import UsageError
 
 if TYPE_CHECKING:
-    from wsguard.cli._explanation import Admission, Explanation
+    from wsguard.cli._explanation import Admission, Explanation, Step
+    from wsguard.cli._replay import Replay
 
 HELP = "print a decision step by step: what would become of a handshake, and why"
 
@@ -32,6 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--cookie", action="append", default=[], metavar="N=V", help="a cookie; - reads cookies from standard input"
     )
     parser.add_argument("--remote-ip", default="127.0.0.1", metavar="IP", help="the TCP peer (default: %(default)s)")
+    parser.add_argument(
+        "--replay", metavar="LINE", help="judge a handshake again that is in the audit trail; - reads its line"
+    )
     parser.add_argument("--json", action="store_true", help="print it as one JSON object")
 
 
@@ -41,12 +45,32 @@ def run(args: argparse.Namespace) -> int:
 
     from wsguard.config.store import ConfigError
 
+    told: Explanation | Replay
     try:
-        explanation = asyncio.run(_explain(args))
+        if args.replay is not None:
+            told = replay = _replay(args)
+            verdict: Iterable[str] = (replay.verdict,)
+        else:
+            told = explanation = asyncio.run(_explain(args))
+            verdict = _verdict(explanation)
     except ConfigError as error:
         raise UsageError(str(error)) from None
-    print("\n".join(_as_json(explanation) if args.json else _as_text(explanation)))
+    print("\n".join(_as_json(told) if args.json else (*_steps(told.steps), "", *verdict)))
     return 0
+
+
+def _replay(args: argparse.Namespace) -> Replay:
+    from wsguard.cli._audit_trail import read_line
+    from wsguard.cli._replay import NoHandshake, replay
+    from wsguard.config.store import read
+
+    entry = read_line(sys.stdin.readline() if args.replay == "-" else args.replay)
+    if entry is None:
+        raise UsageError("--replay: this is no line of a guard's audit trail")
+    try:
+        return replay(entry, read([Path(path) for path in args.policy]).policy_set, time.time())
+    except NoHandshake as error:
+        raise UsageError(f"--replay: {error}") from None
 
 
 async def _explain(args: argparse.Namespace) -> Explanation:
@@ -112,18 +136,20 @@ def _cookies(words: Iterable[str]) -> Iterator[str]:
             raise UsageError("--cookie must be NAME=VALUE, or - for standard input")
 
 
-def _as_json(explanation: Explanation) -> Iterator[str]:
+def _as_json(explanation: Explanation | Replay) -> Iterator[str]:
     import dataclasses
     import json
 
     yield json.dumps(dataclasses.asdict(explanation), indent=2, ensure_ascii=False)
 
 
-def _as_text(explanation: Explanation) -> Iterator[str]:
-    width = max(len(step.check) for step in explanation.steps)
-    for step in explanation.steps:
+def _steps(steps: Sequence[Step]) -> Iterator[str]:
+    width = max(len(step.check) for step in steps)
+    for step in steps:
         yield f"{step.check.ljust(width)}  {'ok' if step.passed else 'NO'}  {step.detail}"
-    yield ""
+
+
+def _verdict(explanation: Explanation) -> Iterator[str]:
     refusal, admission = explanation.refusal, explanation.admission
     if refusal is not None:
         what = f"HTTP {refusal.status}" if refusal.code is None else f"{refusal.code}"
