@@ -14,9 +14,9 @@ from typing import Literal, Protocol
 from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
-from wsguard.policy.handshake_token import TokenKeys, read_token, shown
+from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
-from wsguard.policy.model import Rejection, RejectionMode, Renewal
+from wsguard.policy.model import Rejection, RejectionMode, Renewal, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import Handshake, HttpRefusal, is_attempt, read_handshake, request_problem
@@ -102,7 +102,8 @@ class Inquiry(gathering.Verifier, gathering.Approver, Protocol):
 class Walk:
     """Walks one request through `policies`. `now` is seconds since the epoch; `tls`: the client speaks TLS.
 
-    `token_keys` are the keys of handshake tokens, by the name of their file.
+    `token_keys` are the keys of handshake tokens, by the name of their file. `is_token_given`: the page shows one that
+    it was given for all that it shows beside it.
     """
 
     policies: PolicySet
@@ -110,6 +111,7 @@ class Walk:
     now: float
     steps: list[Step] = field(default_factory=list)
     token_keys: Mapping[str, TokenKeys] = field(default_factory=dict)
+    is_token_given: bool = False
 
     async def explain(self, head: RequestHead, peer_ip: IPAddress, *, tls: bool) -> Explanation:
         """The way of `head`, which comes from `peer_ip`."""
@@ -124,6 +126,8 @@ class Walk:
         policy = self.policies.find(effective.authority, handshake.path)
         case = Case(handshake, effective, policy, self.policies, self.now, DenyList())
         case.handshake_token = read_token(handshake, policy, self.token_keys)
+        if self.is_token_given and policy is not None:
+            case.handshake_token = await self._give_token(case, policy)
         refusal = self._refused_by(EARLY, case)
         if policy is not None:
             case = replace(case, credentials=read_credentials(handshake, policy))
@@ -131,6 +135,14 @@ class Walk:
             await gathering.ask(case, policy, self.inquiry, self.inquiry)
             refusal = self._refused_by(LATE, case)
         return self._explanation(case, refusal)
+
+    async def _give_token(self, case: Case, policy: WebSocketPolicy) -> TokenContent | None:
+        spec = policy.spec.origin.handshake_token
+        if spec is None:
+            return None
+        asking = replace(case, credentials=read_credentials(case.handshake, policy))
+        await gathering.ask(asking, policy, self.inquiry, self.inquiry)
+        return issue(asking, policy, spec.max_age)
 
     def _refused_by(self, checks: Sequence[tuple[str, Check]], case: Case) -> Refuse | None:
         for name, check in checks:

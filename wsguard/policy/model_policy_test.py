@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from wsguard.policy.fields import Duration, Name, duration
+from wsguard.policy.fields import Duration, Flag, Name, duration
 from wsguard.policy.model import Metadata
 from wsguard.policy.model_base import Model, found, read_as, unique
 from wsguard.policy.problems import nearest
@@ -72,6 +72,8 @@ class Request(Model):
     """More header fields; one of the usual names replaces it."""
     cookies: Mapping[str, str] = Field(default_factory=dict)
     """The cookies that go along."""
+    handshake_token: Flag = False
+    """true: the page shows a handshake token that it was given for the rest of this request."""
     remote_ip: str = Field(default="127.0.0.1", alias="remoteIP")
     """The TCP peer."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.judge import Case
-from wsguard.policy.model import Enforcement, WebSocketPolicy
+from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.endings import Cause, Close
@@ -16,6 +16,7 @@ from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
 from wsguard.sessions.connection import Connection, Traffic
 from wsguard.sessions.identity import Identity, earliest_end
+from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Delivery, Ended
 from wsguard.sessions.renewal import live_by
 
@@ -50,8 +51,11 @@ class Admission:
         """Register, then look again: a logout or a reload may have come between the verdict on `case` and now."""
         env, link = self._env, connection.link
         self.connection = connection
+        connection.host = case.effective.authority.host
+        connection.others = tuple(case.identities[1:]) if connection.identity is not None else ()
         env.registry.add(connection)
         bounds = self._watch()
+        env.renewer.enter(self)
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
         identity, now = connection.identity, env.clock.wall()
@@ -63,8 +67,10 @@ class Admission:
             link.cut(reason)
         if env.is_draining():
             link.cut(CloseReason.DRAINING)
-        env.renewer.enter(self)
         env.rejudger.enter(self, case)
+        is_passive = self.policy.spec.session.renewal is Renewal.PASSIVE
+        if is_passive and connection.identity is not None and link.state == Phase.OPEN.value:
+            env.renewer.renew(case, "handshake")
 
     def move(self, policy: WebSocketPolicy, admit: Admit) -> None:
         """Live on under `policy`, which admits the connection as well, and within its bounds."""

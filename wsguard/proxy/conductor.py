@@ -20,7 +20,7 @@ from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.handshake_token import read_token, shown
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
-from wsguard.policy.model import Framing, Renewal, WebSocketPolicy
+from wsguard.policy.model import Framing, WebSocketPolicy
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
@@ -42,7 +42,6 @@ from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
 from wsguard.proxy.takeover import HANDED_OVER, take_over
 from wsguard.sessions.connection import Connection
-from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Decided, Result
 
 _NEVER_AUDITED = frozenset((CloseReason.DRAINING, CloseReason.GUARD_FAULT))
@@ -200,8 +199,6 @@ class Conductor:
         )
         splice.open(client, backend, switching)
         admission.enter(self._connection(attempt, policy, admit, splice), attempt.case)
-        if spec.session.renewal is Renewal.PASSIVE and audited is None and splice.state == Phase.OPEN.value:
-            env.renewer.renew(attempt.case, "handshake")
         splice.begin(answer.tail, early)
         return HANDED_OVER
 
@@ -215,12 +212,10 @@ class Conductor:
             origin=origin.decode("latin-1") if origin is not None else None,
             client_ip=str(attempt.case.effective.client_ip or "unknown"),
             path=attempt.handshake.path,
-            host=attempt.case.effective.authority.host,
             backend=self._env.backend.name,
             opened_at=self._env.clock.wall(),
             expires_at=None if expires_at is None else expires_at + policy.spec.session.clock_skew,
             link=link,
-            others=admit.others,
         )
 
     def _refuse(self, attempt: _Attempt, refusal: Refuse, status: int | None = None) -> web.StreamResponse:

@@ -3,7 +3,7 @@
 The same tables of checks, by the same facts, under the same deadline; stricter in three things: there must be an
 Origin, there must be a credential, and a policy that only audits lets nobody through. Handshake tokens are not asked
 for: this is where they come from. The answers are for scripts of the page itself: problems are RFC 9457's, nothing is
-to be kept, and no other origin may read any of it (no CORS).
+to be kept, and no other origin may read any of it (no CORS, and not into its process either).
 """
 
 from __future__ import annotations
@@ -165,5 +165,5 @@ def _tell(env: Environment, effective: Effective, status: int, detail: str) -> N
 
 
 def _response(status: int, body: Mapping[str, object], content_type: str) -> web.Response:
-    headers = {"Server": SERVER, "Cache-Control": "no-store"}
+    headers = {"Server": SERVER, "Cache-Control": "no-store", "Cross-Origin-Resource-Policy": "same-origin"}
     return web.Response(status=status, body=json.dumps(body).encode(), content_type=content_type, headers=headers)
