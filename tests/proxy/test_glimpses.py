@@ -107,6 +107,22 @@ async def test_a_newer_token_in_a_forwarded_request(
         assert here.tokens.waited == 0
 
 
+async def test_of_a_crowd_of_requests_one_a_second_is_looked_at(backend: RecordingBackend) -> None:
+    """Also where what it might renew comes only then."""
+    async with (
+        stage(backend, session=PASSIVE) as here,
+        here.open(cookie=f"session={here.token('t0', age=20, sid='s2')}"),
+    ):
+        old, new = here.token("t1", age=10), readable(here, "t2", lives=600)
+        await request(here, cookie=f"session={new}")
+        async with here.open(cookie=f"session={old}") as (_, one):
+            await request(here, cookie=f"session={new}")
+            assert jti(one) == "t1"
+            here.house.clock.monotonic_offset += 1.0
+            await request(here, cookie=f"session={new}")
+            assert jti(one) == "t2"
+
+
 async def test_rules_are_asked_of_what_is_seen_in_passing_too(backend: RecordingBackend) -> None:
     async with (
         stage(backend, session=PASSIVE, authorization=GOLD) as here,

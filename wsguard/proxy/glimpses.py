@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
+from dataclasses import dataclass
 
 from cachetools import LRUCache
 
@@ -28,8 +30,19 @@ MAX_WAITING = 16
 
 _REMEMBERED = 4096  # tokens, by what they say of themselves
 
-_Said = tuple[str, float] | None
-"""A token's own `sid` and `iat`, which nobody has vouched for; None: it does not say them."""
+_PAUSE = 1.0  # seconds for which a token is no news, once it was looked at: a page's requests come in crowds
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a token says of itself, and nobody has vouched for: its `sid` and `iat`.
+
+    `looked_at` is when it was last asked whether that is news, in monotonic seconds.
+    """
+
+    sid: str
+    issued_at: float
+    looked_at: float = -math.inf
 
 
 class Glimpses:
@@ -37,7 +50,7 @@ class Glimpses:
 
     def __init__(self, env: Environment) -> None:
         self._env = env
-        self._said: LRUCache[bytes, _Said] = LRUCache(_REMEMBERED)
+        self._said: LRUCache[tuple[str, bytes], _Said | None] = LRUCache(_REMEMBERED)
         self._waiting: set[asyncio.Task[None]] = set()
         self._policies: PolicySet | None = None
         self._passive: tuple[WebSocketPolicy, ...] = ()
@@ -75,12 +88,16 @@ class Glimpses:
     def _may_renew(self, policy: WebSocketPolicy, credential: Credential) -> bool:
         """Whether it is worth asking. Of most tokens it is known after a look that they are no news."""
         digest = hashlib.sha256(credential.token.encode("utf-8", "surrogatepass")).digest()
-        if digest not in self._said:
-            self._said[digest] = _what_it_says(credential.token)
-        said = self._said[digest]
-        if said is not None:
-            return self._env.renewer.has_older(policy.name, *said)
-        return policy.spec.introspection is not None
+        key = (policy.name, digest)
+        if key not in self._said:
+            self._said[key] = _what_it_says(credential.token)
+        said, now = self._said[key], self._env.clock.monotonic()
+        if said is None:
+            return policy.spec.introspection is not None
+        if now - said.looked_at < _PAUSE:
+            return False
+        said.looked_at = now
+        return self._env.renewer.has_older(policy.name, said.sid, said.issued_at)
 
     def _consider(self, case: Case, policy: WebSocketPolicy, credentials: tuple[Credential, ...]) -> None:
         case.credentials = credentials
@@ -110,11 +127,11 @@ class Glimpses:
             self._env.renewer.renew(case, "forwarded")
 
 
-def _what_it_says(token: str) -> _Said:
+def _what_it_says(token: str) -> _Said | None:
     read = peek(token)
     if not isinstance(read, UnverifiedToken):
         return None
     sid, issued_at = read.claims.get("sid"), read.claims.get("iat")
     if not isinstance(sid, str) or isinstance(issued_at, bool) or not isinstance(issued_at, (int, float)):
         return None
-    return sid, float(issued_at)
+    return _Said(sid, float(issued_at))

@@ -55,7 +55,7 @@ class Connection:
     `path` is the request path without its query. `origin` is the Origin field as sent. `expires_at` is None where no
     credential bounds the connection's life; it includes the policy's clock skew. `host` is the name that was asked for,
     without its port. `others` are whom further credentials speak for; `opened_with` are those of the handshake whose
-    place newer ones have taken (`sessions.renewal`).
+    place newer ones have taken (`sessions.renewal`). A log-out that names any of them means the connection.
     """
 
     id: str
@@ -76,8 +76,3 @@ class Connection:
     def identities(self) -> tuple[Identity, ...]:
         """Everyone whom a credential that it lives by speaks for."""
         return () if self.identity is None else (self.identity, *self.others)
-
-    @property
-    def known_by(self) -> tuple[Identity, ...]:
-        """The same, and whom it was opened with: a log-out that names any of them means it."""
-        return (*self.identities, *self.opened_with)
