@@ -47,6 +47,7 @@ from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.loop_lag import sample_loop_lag
 from wsguard.ops.metrics import Metrics
 from wsguard.ops.observer import Observer
+from wsguard.ops.overview import Overview
 from wsguard.ops.problem import ProblemError
 from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
@@ -160,6 +161,7 @@ class Guard:
             policies=self._loaded,
             issuers=self._issuers,
             drain_window=self._drain_window,
+            overview=Overview(self._metrics, self._drainer, self._loaded, clock, clock.wall()),
         )
         self._ending, self._hurried = asyncio.Event(), asyncio.Event()
         self._requests_end = 0.0  # on the loop's clock: until when forwarded requests may go on

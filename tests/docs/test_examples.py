@@ -18,7 +18,7 @@ from wsguard.policy.yaml_source import SourceText
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-TALKING = {"run", "demo", "connections", "logout", "drain"}
+TALKING = {"run", "demo", "connections", "logout", "drain", "top"}
 """Commands that serve, or talk to a guard that does: their arguments are checked. tests/demo and tests/ops run them."""
 
 _FENCE = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
