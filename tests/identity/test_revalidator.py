@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -314,10 +314,19 @@ async def test_an_answer_about_what_it_lived_by_before_does_not_cut(service: Ask
     assert link.cuts == []
 
 
-async def test_who_is_not_asked_about_is_not_after_a_renewal(service: AskedService, world: World) -> None:
+async def test_a_token_that_can_be_read_takes_the_place_of_one_that_cannot_and_the_other_way_round(
+    service: AskedService, world: World
+) -> None:
     ward = Ward(world, under(service))
-    evidence = await ward.evidence("s1", ward.policy)
-    ward.revalidator.renew("c9", FakeLink(ward, "c9"), evidence)
+    if ward.policy.spec.introspection is None:
+        return
+    link, opaque = await ward.admit("s1"), await ward.evidence("s2", ward.policy)
+    read = replace(opaque.facts[0], outcome=Identity("jwt", "https://idp", "ann", "cookie:session"))
+    ward.revalidator.renew(link.id, link, replace(opaque, facts=(read,)))
+    assert len(ward.revalidator) == 0
+    ward.revalidator.renew(link.id, link, opaque)
+    assert len(ward.revalidator) == 1
+    ward.revalidator.leave(link.id)
     assert len(ward.revalidator) == 0
 
 

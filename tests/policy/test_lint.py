@@ -108,7 +108,7 @@ DANGEROUS = [
     ("session: {clockSkew: 1h}", "a.yaml:5:24: warning: very long"),
     (
         f"jwt: {{providers: [{PROVIDER}}}]}}\n{ASKED}\nsession: {{revalidateEvery: 5m, renewal: Passive}}",
-        "a.yaml:7:43: warning: a forwarded request renews nothing here",
+        "a.yaml:7:43: warning: renewed only by its own handshakes",
     ),
     ("enforcement: Audit", "a.yaml:5:16: warning: Audit"),
     (

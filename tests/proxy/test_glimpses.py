@@ -14,7 +14,7 @@ from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import connect
 from tests.support.waiting import eventually
-from wsguard.policy.model import ForwardAuth, Introspection, Match, Renewal, Session
+from wsguard.policy.model import Action, Authorization, ForwardAuth, Introspection, Match, Renewal, Session
 from wsguard.protocol import base64url
 from wsguard.proxy import glimpses
 from wsguard.sessions.connection import Connection
@@ -59,6 +59,33 @@ async def test_a_newer_token_in_a_handshake(backend: RecordingBackend) -> None:
         assert (record.by, record.connections, record.cut) == ("handshake", 1, 0)
         async with here.open(cookie=f"session={here.token('t3', age=5, lives=60)}"):
             assert (jti(first), jti(second)) == ("t2", "t2"), "an older one counts for itself alone"
+
+
+async def test_a_handshake_to_another_policy_counts_too_also_where_that_refuses_it(backend: RecordingBackend) -> None:
+    async with (
+        stage(backend, session=PASSIVE) as here,
+        here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one),
+    ):
+        here.house.reload(
+            test=here.house.spec,
+            other=here.house.spec.model_copy(
+                update={"match": Match.model_validate({"paths": [{"type": "Exact", "value": "/other"}]})}
+            ),
+            closed=here.house.spec.model_copy(
+                update={
+                    "match": Match.model_validate({"paths": [{"type": "Exact", "value": "/closed"}]}),
+                    "authorization": Authorization(default_action=Action.DENY),
+                }
+            ),
+        )
+        async with here.open(path="/other", cookie=f"session={readable(here, 't2', age=5)}"):
+            assert jti(one) == "t2"
+        async with connect(here.house.port) as client:
+            cookie = [("Cookie", f"session={readable(here, 't3')}")]
+            await client.open(wire.upgrade("/closed", origin=HERE, fields=cookie))
+            assert await client.close_frame() == (4403, "not-authorized")
+        assert jti(one) == "t3"
+        assert {record.by for record in here.house.notebook.renewals} == {"handshake"}
 
 
 async def test_one_from_another_page_does_not_count(backend: RecordingBackend) -> None:
@@ -205,7 +232,7 @@ async def test_a_fault_does_not_cost_the_request(backend: RecordingBackend, monk
         monkeypatch.setattr(glimpses, "read_credentials", fail)
         assert await request(here, cookie="session=x") == 200
         ((where, _),) = here.house.notebook.faults
-        assert where == "looking at a forwarded request"
+        assert where == "looking at a request that passes"
         here.house.notebook.faults.clear()
 
 

@@ -84,17 +84,22 @@ class Revalidator:
 
     def renew(self, connection_id: str, link: Link, evidence: Evidence) -> None:
         """Watch what newer `evidence` holds in the place of what the connection lived by before."""
-        watches = self._by_connection.get(connection_id)
         every = evidence.policy.spec.session.revalidate_every
-        if watches is None or every is None:
+        if every is None:
             return
-        service = watches.get(PROVIDER)
-        if service is not None and service.what.question is not None and evidence.question is not None:
-            evidence = replace(evidence, question=asked_anew(service.what.question, evidence.question))
-        for place, what in self._inquests.about(evidence):
-            old, new = watches.get(place), self._join(what, evidence, every)
-            watches[place], new.links[connection_id] = new, link
-            if old is not None and old is not new:
+        watches = self._by_connection.setdefault(connection_id, {})
+        before = watches[PROVIDER].what.question if PROVIDER in watches else None
+        now = evidence.question
+        evidence = replace(
+            evidence, question=asked_anew(before, now) if before is not None and now is not None else None
+        )
+        inquests = dict(self._inquests.about(evidence))
+        for place in {*inquests, *(fact.credential.source for fact in evidence.facts)}:
+            old = watches.pop(place, None)
+            if place in inquests:  # else a token that can be read has taken the place of one that was asked about
+                watches[place] = self._join(inquests[place], evidence, every)
+                watches[place].links[connection_id] = link
+            if old is not None and old is not watches.get(place):
                 self._part(connection_id, old)
 
     def leave(self, connection_id: str) -> None:

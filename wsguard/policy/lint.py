@@ -129,7 +129,7 @@ def check_session(policy: WebSocketPolicy) -> Iterator[Finding]:
         message = "renews nothing: the policy has neither jwt nor introspection"
         yield Finding(("spec", "session", "renewal"), message, Severity.ERROR)
     elif session.renewal is Renewal.PASSIVE and spec.forward_auth is not None:
-        message = "a forwarded request renews nothing here: forwardAuth would have to be asked about each"
+        message = "renewed only by its own handshakes: forwardAuth would have to be asked about all else"
         yield Finding(("spec", "session", "renewal"), message)
 
 

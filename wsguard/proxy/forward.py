@@ -34,7 +34,6 @@ from wsguard.policy.identity_headers import strip
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.proxy.environment import Environment
-from wsguard.proxy.glimpses import Glimpses
 from wsguard.proxy.half import reset
 from wsguard.proxy.refusal import plain
 
@@ -87,7 +86,6 @@ class Forwarder:
 
     def __init__(self, env: Environment) -> None:
         self._env = env
-        self._glimpses = Glimpses(env)
         self._base = env.backend.url.rstrip("/")
         self._session = ClientSession(
             connector=TCPConnector(limit=0, force_close=False),
@@ -103,14 +101,12 @@ class Forwarder:
 
     async def close(self) -> None:
         """Close the connections to the backend."""
-        await self._glimpses.close()
         await self._session.close()
 
     async def forward(
         self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
     ) -> web.StreamResponse:
         """Pass one request on, and its response back."""
-        self._glimpses.look(head, effective)
         headers = self._outgoing(request, head, effective, tls)
         expects = head.headers.tokens(b"expect") == [b"100-continue"]
         try:
