@@ -6,14 +6,19 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Origin, Subprotocol
 
 from tests.identity.asked import Asked, AskedService
 from tests.identity.asked import reply as says
+from tests.scenarios.servers import npm_echo
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import RawClient, connect
@@ -21,6 +26,7 @@ from tests.support.guard import JWT, Guard, policy
 from tests.support.waiting import eventually
 
 ORIGIN = "http://localhost"
+SUBPROTOCOLS = [Subprotocol("chat")]
 
 
 def spec(session: str = "") -> str:
@@ -156,3 +162,58 @@ async def test_an_opaque_token_is_renewed_and_from_then_on_the_newer_one_is_aske
             await echoes(client, backend)
             revoked.add("two")
             assert await client.close_frame() == (4441, "session-invalid")
+
+
+@asynccontextmanager
+async def fragmenting_echo() -> AsyncIterator[str]:
+    """A server on `websockets` that compresses, and sends each message in three fragments."""
+
+    async def echo(socket: ServerConnection) -> None:
+        async for message in socket:
+            third = len(message) // 3
+            await socket.send([str(message[:third]), str(message[third : 2 * third]), str(message[2 * third :])])
+
+    async with serve(echo, "127.0.0.1", 0, subprotocols=SUBPROTOCOLS) as server:
+        yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+
+@pytest.mark.parametrize("server", [npm_echo, fragmenting_echo])
+async def test_a_hint_stands_between_the_messages_of_a_server_that_compresses(
+    server: Callable[[], AbstractAsyncContextManager[str]],
+) -> None:
+    """Both ends are libraries, with one deflate window for all messages."""
+    hint = policy(JWT + "session: {clockSkew: 0s, expiryHint: {message: renew!, before: 2s}}\n")
+    async with server() as url, Guard(url, hint) as guard:
+        cookie = {"Cookie": f"session={guard.issuer.token(lives=4)}"}
+        async with websockets.connect(
+            f"{guard.ws}/ws", origin=Origin(guard.url), additional_headers=cookie, subprotocols=SUBPROTOCOLS
+        ) as client:
+            assert [type(each).__name__ for each in client.protocol.extensions] == ["PerMessageDeflate"]
+            sending = asyncio.create_task(_talk(client))
+            heard = await _listen(client)
+            sending.cancel()
+            await asyncio.wait([sending])
+            assert (client.close_code, client.close_reason) == (4440, "session-expired")
+    assert heard.count("renew!") == 1
+    heard.remove("renew!")
+    assert len(heard) > 10
+    assert heard == [_text(number) for number in range(len(heard))]
+
+
+def _text(number: int) -> str:
+    return f"message {number}, and on and on " * 400
+
+
+async def _listen(client: ClientConnection) -> list[str | bytes]:
+    heard = []
+    with suppress(websockets.ConnectionClosed):
+        while True:
+            heard.append(await client.recv())
+    return heard
+
+
+async def _talk(client: ClientConnection) -> None:
+    with suppress(websockets.ConnectionClosed):
+        for number in range(1_000_000):
+            await client.send(_text(number))
+            await asyncio.sleep(0.01)
