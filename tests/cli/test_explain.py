@@ -273,6 +273,13 @@ def test_a_line_of_the_audit_trail_is_judged_again(explain: Explainer) -> None:
     }
 
 
+def test_a_line_does_not_tell_of_handshake_tokens(explain: Explainer) -> None:
+    explain.write(policy(f"origin: {{handshakeToken: {{required: true, secretFile: tokens.key}}}}\n{SPEC}"))
+    (explain.folder / "tokens.key").write_text(base64.b64encode(bytes(range(32))).decode())
+    for result in ({"result": "admitted"}, {"result": "refused", "reason": "handshake-token-invalid"}):
+        assert replayed(explain, **result)[0].startswith("as far as the line tells, as then: ")
+
+
 def test_other_policies_would_decide_otherwise(explain: Explainer) -> None:
     admitted = {"result": "admitted", "path": "/wssss"}
     assert replayed(explain, **admitted)[0] == "would be refused by the policies given: no-policy"

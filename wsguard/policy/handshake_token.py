@@ -37,7 +37,7 @@ NONCE = 12
 
 _KEY = 32
 _MOST_KEYS = 10
-_LEAST_DISTINCT = 16  # of 32 random bytes there are that many, but for one key in 10^12
+_LEAST_DISTINCT = 16  # random bytes have some 30: fewer are a pattern that somebody typed
 _CONTEXT = b"wsguard handshake token 1"  # what these keys are for, and the layout
 _LAYOUT = struct.Struct(">dd32s32s32s32s")
 _TAG = 16

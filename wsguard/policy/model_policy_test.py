@@ -65,7 +65,7 @@ class Request(Model):
     """A handshake. `${name}` in any value is the token of that name, `${base64url:name}` the same in base64url."""
 
     url: str
-    """What the client dials: wss://app.example.com/ws"""
+    """What the client dials, such as wss://app.example.com/ws."""
     origin: str | None = None
     """The page that dials; absent, as from a program."""
     headers: Mapping[str, str] = Field(default_factory=dict)
@@ -116,7 +116,7 @@ class Expectation(Model):
     added: Mapping[str, str | None] = Field(default_factory=dict)
     """Header fields that the backend gets from the guard; null: it does not get that one."""
     erased: tuple[str, ...] | None = None
-    """Sources of credentials that are hidden from the backend, all of them: cookie:session"""
+    """Sources of credentials that are hidden from the backend, all of them, such as cookie:session."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Expectation:
