@@ -9,13 +9,15 @@ import pytest
 
 from tests.sessions.fakes import connection, identity
 from wsguard.policy.effective import Effective
+from wsguard.policy.forward_auth import PROVIDER
 from wsguard.policy.load import load
 from wsguard.policy.model import WebSocketPolicy
-from wsguard.policy.renewal import is_same_page, rule_on
+from wsguard.policy.renewal import approved_again, is_same_page, rule_on
 from wsguard.policy.yaml_source import SourceText
 from wsguard.protocol.authority import Authority
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
+from wsguard.sessions.identity import Identity
 
 HERE = Effective(IPv4Address("192.0.2.7"), "https", Authority("app.test", None), True)
 UNKNOWN_SCHEME = Effective(IPv4Address("192.0.2.7"), None, Authority("app.test", None), False)
@@ -61,6 +63,15 @@ def test_pages(opener: str | None, origin: str | None, site: str | None, same: b
 def test_where_the_scheme_is_not_known_a_page_of_the_same_host_is_the_same() -> None:
     one = connection("c1", identity(), origin="http://app.test")
     assert is_same_page(one, request(None, SAME), UNKNOWN_SCHEME)
+
+
+def test_whom_a_service_names_anew_takes_the_place_of_himself() -> None:
+    token = identity(sid="s1")
+    before = Identity(PROVIDER, "http://me", "alice", PROVIDER, issued_at=1.0)
+    now, another = replace(before, issued_at=9.0), replace(before, issuer="http://other", issued_at=9.0)
+    assert approved_again((token, before), (token, now)) == (token, now)
+    assert approved_again((token, before), (token, another)) == (token, before)
+    assert approved_again((token,), (token, now)) == (token,)
 
 
 RULES = """

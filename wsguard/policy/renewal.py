@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from wsguard.policy.authorization import Caller, Ruling, authorize
 from wsguard.policy.effective import Effective, parse_ip
+from wsguard.policy.forward_auth import PROVIDER
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.origin import SAME_HOST, Origin, allows
 from wsguard.protocol.handshake import Handshake
@@ -27,6 +28,15 @@ def is_same_page(connection: Connection, handshake: Handshake, effective: Effect
     if site is None:
         return opener is None
     return site.strip() == b"same-origin" and opener is not None and allows((SAME_HOST,), opener, effective)
+
+
+def approved_again(identities: Sequence[Identity], fresh: Sequence[Identity]) -> tuple[Identity, ...]:
+    """`identities`, with whom a `forwardAuth` service has named just now in the place of whom it named before.
+
+    It is the same caller; but a log-out asks when he was vouched for.
+    """
+    named = {(who.issuer, who.subject): who for who in fresh if who.provider == PROVIDER}
+    return tuple(named.get((old.issuer, old.subject), old) if old.provider == PROVIDER else old for old in identities)
 
 
 def rule_on(connection: Connection, policy: WebSocketPolicy, identities: Sequence[Identity], now: float) -> Ruling:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from wsguard.policy.judge import Case
 from wsguard.policy.model import Renewal
-from wsguard.policy.renewal import is_same_page, rule_on
+from wsguard.policy.renewal import approved_again, is_same_page, rule_on
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Connection
 from wsguard.sessions.denylist import DenyList, is_issued_before
@@ -73,7 +73,7 @@ class Renewer:
                 continue
             if not is_same_page(connection, case.handshake, case.effective):
                 continue
-            if self._renew_one(admission, case, after):
+            if self._renew_one(admission, case, approved_again(after, identities)):
                 kept += 1
             else:
                 cut += 1
