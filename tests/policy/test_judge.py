@@ -225,6 +225,14 @@ def test_a_full_deny_list_admits_no_token_and_every_stranger() -> None:
     assert reason(case(speaks=optional, deny_list=full)) is None
 
 
+def test_a_deny_list_that_is_behind_admits_no_token_and_every_stranger() -> None:
+    """What ended meanwhile is not in it yet."""
+    behind, optional = DenyList(), policy(jwt=Jwt(optional=True, providers=JWT.providers))
+    behind.is_behind = True
+    assert reason(case(speaks=optional, facts=facts(identity()), deny_list=behind)) is CloseReason.IDENTITY_UNAVAILABLE
+    assert reason(case(speaks=optional, deny_list=behind)) is None
+
+
 def test_a_connection_that_is_in_is_not_asked_for_the_deny_list() -> None:
     assert check_deny_list not in [check for _, check in AGAIN]
     assert [row for row in LATE if row[1] is not check_deny_list] == list(AGAIN)

@@ -29,11 +29,19 @@ class CannotTell(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Inquest:
-    """What is asked: `put` asks it, equal keys are the same. `question` is that to a `forwardAuth` service."""
+    """What is asked: `put` asks it, equal keys are the same. `question` is that to a `forwardAuth` service.
+
+    `key` begins with the policy and the provider, by which a service is named.
+    """
 
     key: tuple[str, ...]
     put: Callable[[], Awaitable[Objection]] = field(repr=False)
     question: Question | None = field(default=None, repr=False)
+
+    @property
+    def service(self) -> tuple[str, ...]:
+        """Who is asked."""
+        return self.key[:2]
 
 
 class Inquests:
@@ -55,7 +63,7 @@ class Inquests:
         question, approval = evidence.question, evidence.approval
         if question is not None and approval is not None:
             approver = inquiry.authorizer.service(policy)
-            whom = (policy, question.digest.hex(), _subject(approval) or "")
+            whom = (policy, PROVIDER, question.digest.hex(), _subject(approval) or "")
             yield PROVIDER, Inquest(whom, partial(self._ask_service, question, approval, approver), question)
 
     async def _ask_token(

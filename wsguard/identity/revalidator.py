@@ -12,10 +12,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
+from weakref import WeakValueDictionary
 
 from wsguard.identity.exchange import TIMEOUT
 from wsguard.identity.inquest import CannotTell, Inquest, Inquests
 from wsguard.identity.inquiry import Inquiry
+from wsguard.identity.introspection import MAX_CONCURRENT
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.forward_auth import PROVIDER, asked_anew
 from wsguard.protocol.reasons import CloseReason
@@ -25,9 +27,6 @@ from wsguard.sessions.deadlines import Deadlines
 
 TICK = 0.25
 """Seconds between two looks at the clock."""
-
-MAX_ASKING = 32
-"""Questions at once: what is asked again must not crowd out what handshakes ask."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +38,7 @@ class _Watch:
 
     id: str
     what: Inquest
+    slots: asyncio.Semaphore = field(repr=False)
     every: float
     grace: float
     doubted_at: float | None = None
@@ -64,7 +64,8 @@ class Revalidator:
         self._by_id: dict[str, _Watch] = {}
         self._by_connection: dict[str, dict[str, _Watch]] = {}  # each by where its credential was found
         self._due, self._last = Deadlines(), Deadlines()
-        self._slots = asyncio.Semaphore(MAX_ASKING)
+        # One for each service, kept by its watches: one that hangs holds up no other.
+        self._slots: WeakValueDictionary[tuple[str, ...], asyncio.Semaphore] = WeakValueDictionary()
         self._asking: set[asyncio.Task[None]] = set()
         self._numbers = 0
 
@@ -146,7 +147,8 @@ class Revalidator:
             self._numbers += 1
             grace = evidence.policy.spec.session.revalidate_grace
             # Whoever came at once, after a restart, is not asked about at once ever after.
-            watch = _Watch(str(self._numbers), what, every, every if grace is None else grace)
+            slots = self._slots.setdefault(what.service, asyncio.Semaphore(_most_at_once(evidence, what)))
+            watch = _Watch(str(self._numbers), what, slots, every, every if grace is None else grace)
             self._watches[what.key] = self._by_id[watch.id] = watch
             self._due.set(watch.id, self._clock.monotonic() + every * (1.0 - self._rng.random()))
         return watch
@@ -159,7 +161,7 @@ class Revalidator:
             self._last.discard(watch.id)
 
     async def _ask(self, watch: _Watch) -> None:
-        async with self._slots:
+        async with watch.slots:
             shown = dict(watch.links)  # who comes while the question is under way was judged by a later answer
             if not shown:
                 return
@@ -217,3 +219,9 @@ class Revalidator:
             self._vouch(watch)
         else:
             self._forget(watch)
+
+
+def _most_at_once(evidence: Evidence, what: Inquest) -> int:
+    """Half of what a service is asked in all: the other half is for handshakes."""
+    spec = evidence.policy.spec.forward_auth
+    return max((spec.max_concurrent if spec is not None and what.question is not None else MAX_CONCURRENT) // 2, 1)

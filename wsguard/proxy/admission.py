@@ -52,16 +52,15 @@ class Admission:
         env, link = self._env, connection.link
         self.connection = connection
         connection.host = case.effective.authority.host
-        connection.others = tuple(case.identities[1:]) if connection.identity is not None else ()
         env.registry.add(connection)
         bounds = self._watch()
         env.renewer.enter(self)
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
-        identity, now = connection.identity, env.clock.wall()
-        if identity is not None and env.deny_list.denies(identity, now):
+        identities, now = connection.identities, env.clock.wall()
+        if any(env.deny_list.denies(identity, now) for identity in identities):
             link.cut(CloseReason.LOGGED_OUT)
-        if identity is not None and env.deny_list.overflowed(now):
+        if identities and env.deny_list.overflowed(now):
             link.cut(CloseReason.IDENTITY_UNAVAILABLE)
         if (reason := bounds.expired(now)) is not None:
             link.cut(reason)

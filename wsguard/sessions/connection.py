@@ -54,8 +54,9 @@ class Connection:
 
     `path` is the request path without its query. `origin` is the Origin field as sent. `expires_at` is None where no
     credential bounds the connection's life; it includes the policy's clock skew. `host` is the name that was asked for,
-    without its port. `others` are whom further credentials speak for; `opened_with` are those of the handshake whose
-    place newer ones have taken (`sessions.renewal`). A log-out that names any of them means the connection.
+    without its port. `others` are whom further good credentials speak for: the same subject in another session, or as
+    another issuer names it. `opened_with` are those of the handshake whose place newer ones have taken
+    (`sessions.renewal`).
     """
 
     id: str
@@ -71,6 +72,11 @@ class Connection:
     host: str = ""
     others: tuple[Identity, ...] = ()
     opened_with: tuple[Identity, ...] = ()
+
+    @property
+    def known_by(self) -> tuple[Identity, ...]:
+        """Everyone by whom a log-out finds it: also whom it was opened with."""
+        return (*self.identities, *self.opened_with) if self.opened_with else self.identities
 
     @property
     def identities(self) -> tuple[Identity, ...]:
