@@ -7,13 +7,8 @@ opens last, so that the guard is never reachable without its probes. The end is 
 from __future__ import annotations
 
 import asyncio
-import errno
-import gc
 import logging
-import os
-import resource
 import signal
-import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -32,7 +27,7 @@ from wsguard.config.watch import Watcher
 from wsguard.events.assemble import MissingExtra, require_extras
 from wsguard.events.outbox import OutboxFull
 from wsguard.events.room import SessionEventsRoom
-from wsguard.identity.exchange import new_session
+from wsguard.identity.exchange import lines, new_session
 from wsguard.identity.finder import KeyFinder
 from wsguard.identity.forward_auth import ForwardAuthorizer
 from wsguard.identity.inquiry import Inquiry
@@ -41,6 +36,7 @@ from wsguard.identity.jwks import JwksCache
 from wsguard.identity.revalidator import Revalidator
 from wsguard.identity.verifier import TokenVerifier
 from wsguard.ops.admin import AdminPort
+from wsguard.ops.audit_file import AuditFile
 from wsguard.ops.control import Control, control_app
 from wsguard.ops.control_socket import serve_control
 from wsguard.ops.drainer import Drainer, DrainState
@@ -55,9 +51,11 @@ from wsguard.ops.problem import ProblemError
 from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
+from wsguard.policy.model_guard import Logging
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
+from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, listen
 from wsguard.proxy.environment import Environment
@@ -75,13 +73,6 @@ _LAST_REQUESTS = 1.0  # seconds that forwarded requests may go on, however long 
 
 class StartError(Exception):
     """The guard cannot start: a sentence for the operator."""
-
-
-class SystemClock:
-    """The process's own clocks; the functions themselves, because a message asks one."""
-
-    wall = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +100,7 @@ class Guard:
             require_extras(guard.session_events)
         except MissingExtra as error:
             raise StartError(str(error)) from None
-        self._log = Log(LineWriter(_STDOUT), guard.logging.level.value, guard.logging.format.value)
+        self._log = _log(guard.logging)
         self._log.install()
         self._clock = clock = SystemClock()
         rng = SystemRandom()
@@ -170,7 +161,7 @@ class Guard:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain and return. Raises StartError and ControlSocketError."""
         guard = self._reloader.current.policy_set.guard
-        _raise_descriptor_limit()
+        raise_descriptor_limit()
         self._metrics.policies_loaded(True)
         self._announce(self._reloader.current)
         async with AsyncExitStack() as closing:
@@ -191,7 +182,7 @@ class Guard:
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
             self._listen_to_signals()
-            _calm_the_collector()
+            calm_the_collector()
             self._health.started = True
             self._log.event("started", version=__version__, listen=str(guard.listener.address))
             await self._ending.wait()
@@ -223,7 +214,7 @@ class Guard:
         try:
             server = await listen(self._env.loop, door, address.host, address.port)
         except OSError as error:
-            raise StartError(f"cannot listen on {address}: {_why(error)}") from error
+            raise StartError(f"cannot listen on {address}: {why(error)}") from error
         closing.push_async_callback(self._finish_requests, server, door)
 
     async def _finish_requests(self, server: asyncio.Server, door: Door) -> None:
@@ -244,7 +235,7 @@ class Guard:
         try:
             served = await serve(port.app(), spec.address.host, spec.address.port)
         except OSError as error:
-            raise StartError(f"cannot listen on {spec.address} (admin): {_why(error)}") from error
+            raise StartError(f"cannot listen on {spec.address} (admin): {why(error)}") from error
         closing.push_async_callback(served.cleanup)
 
     async def _serve_control(self, closing: AsyncExitStack) -> None:
@@ -282,13 +273,22 @@ class Guard:
         self._ending.set()
 
     def _reload_now(self) -> None:
-        """SIGHUP: read the files now, whether or not the watcher saw a change."""
-        self._reloading = asyncio.ensure_future(self._reloader.reload())
+        """SIGHUP: read the files now, whether or not the watcher saw a change, and let go of a rotated audit file."""
+        try:
+            self._log.reopen()
+        except OSError as error:
+            self._log.event("audit_file_kept", logging.ERROR, error=why(error))
+        self._reloading = asyncio.ensure_future(self._reload())
+
+    async def _reload(self) -> None:
+        result = await self._reloader.reload()
+        if result.outcome is Outcome.UNCHANGED:  # who asked for it wants to see that it happened
+            self._log.event("policies_unchanged", revision=result.snapshot.revision)
 
     def _reloaded(self, result: ReloadResult) -> None:
         self._metrics.policies_loaded(result.outcome is not Outcome.REFUSED)
         if result.outcome is Outcome.REFUSED:
-            self._log.event("reload_refused", logging.ERROR, error=result.error)
+            self._log.audit("reload_refused", logging.ERROR, error=result.error)
             return
         self._inquiry = self._env.verifier = self._env.approver = self._inquiry_under(result.snapshot)
         logging_spec = result.snapshot.policy_set.guard.logging
@@ -302,14 +302,14 @@ class Guard:
     def _announce(self, snapshot: Snapshot) -> None:
         for warning in snapshot.warnings:
             self._log.event("policy_warning", logging.WARNING, detail=str(warning))
-        names = [policy.name for policy in snapshot.policy_set.policies]
-        self._log.event("policies_loaded", revision=snapshot.revision, policies=names)
+        self._log.revision = snapshot.revision
+        self._log.audit("policies_loaded", policies=[policy.name for policy in snapshot.policy_set.policies])
 
     def _inquiry_under(self, snapshot: Snapshot) -> Inquiry:
         """One of its own for each snapshot: what was learned with yesterday's keys and secrets is forgotten."""
         policies, files = snapshot.policy_set, snapshot.key_files
         # Of what was answered before a log-out nothing counts after it.
-        asking = (self._asking, self._clock, lambda: self._deny_list.changes, self._metrics.identity_asked)
+        asking = (lines(self._asking), self._clock, lambda: self._deny_list.changes, self._metrics.identity_asked)
         return Inquiry(
             TokenVerifier(self._jwks, snapshot.local_keys, self._clock),
             Introspector(policies, files, *asking),
@@ -329,27 +329,15 @@ class Guard:
         )
 
     def _issuers(self) -> frozenset[str]:
-        specs = [policy.spec for policy in self._reloader.current.policy_set.policies]
-        named = {provider.issuer or provider.name for spec in specs for provider in spec.providers}
-        services = (spec.forward_auth for spec in specs)
-        return frozenset(named | {service.issuer for service in services if service and service.subject_from})
+        return self._policies().issuers
 
 
-def _why(error: OSError) -> str:
-    """The system's own words: asyncio and uvloop add the address, in Python's spelling."""
-    if error.errno is not None and error.errno in errno.errorcode:  # a gaierror has numbers of its own
-        return os.strerror(error.errno)
-    return error.strerror or str(error)
-
-
-def _calm_the_collector() -> None:
-    """What start-up made lives as long as the process, and of a connection little is left in cycles: walk seldom."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-
-
-def _raise_descriptor_limit() -> None:
-    """Two descriptors a connection: take all that the system grants."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _log(spec: Logging) -> Log:
+    """Raises StartError."""
+    audit_file = None
+    if spec.audit_file is not None:
+        try:
+            audit_file = AuditFile(spec.audit_file)
+        except OSError as error:
+            raise StartError(f"cannot write {spec.audit_file} (logging.auditFile): {why(error)}") from error
+    return Log(LineWriter(_STDOUT), spec.level.value, spec.format.value, audit_file)

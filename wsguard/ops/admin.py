@@ -15,6 +15,7 @@ from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from wsguard.ops import requests
+from wsguard.ops.audited import audited
 from wsguard.ops.control import Control
 from wsguard.ops.health import Health
 from wsguard.ops.metrics import Metrics
@@ -56,7 +57,8 @@ class AdminPort:
     def app(self) -> web.Application:
         """The application to serve."""
         app = web.Application(
-            middlewares=[problems(self._control.log), self._door()], client_max_size=requests.MAX_BODY
+            middlewares=[audited(self._control.log), problems(self._control.log), self._door()],
+            client_max_size=requests.MAX_BODY,
         )
         app.add_routes(
             [

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from wsguard.ops import requests
+from wsguard.ops.audited import audited
 from wsguard.ops.drainer import Drainer, DrainIsFinalError
 from wsguard.ops.log import Log
 from wsguard.ops.problem import ProblemError, problems
@@ -131,7 +132,7 @@ class Control:
     def _tell(self, logout: Logout, closed: int, now: float) -> None:
         word = logout.word if logout.kind == "subject" else digest(logout.word)
         issued_before = logout.issued_before if logout.kind == "subject" else None
-        self.log.event(
+        self.log.audit(
             "logout", issuer=logout.issuer, issued_before=issued_before, closed=closed, **{logout.kind: word}
         )
         if self.denylist.overflowed(now):
@@ -140,6 +141,6 @@ class Control:
 
 def control_app(control: Control) -> web.Application:
     """The control API alone, for the Unix socket."""
-    app = web.Application(middlewares=[problems(control.log)], client_max_size=requests.MAX_BODY)
+    app = web.Application(middlewares=[audited(control.log), problems(control.log)], client_max_size=requests.MAX_BODY)
     app.add_routes(control.routes)
     return app

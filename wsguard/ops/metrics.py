@@ -16,6 +16,7 @@ from prometheus_client import (
 )
 
 from wsguard.ops.scrape import Scrape, Sources, add
+from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.records import Decided, Delivery, Ended
 
@@ -38,6 +39,9 @@ class Metrics:
         )
         self._closed = self._counter(
             "connections_closed", "Admitted connections that ended.", "policy", "initiator", "reason", "code"
+        )
+        self._spared = self._counter(
+            "cuts_spared", "Cuts that a policy would have made, were it not auditing only.", "policy", "reason"
         )
         self._connection_duration = self._histogram(
             "connection_duration_seconds", "How long admitted connections lived.", _LONG
@@ -94,6 +98,10 @@ class Metrics:
         self._closed.labels(record.policy, record.initiator, record.reason.token, code).inc()
         self._connection_duration.observe(record.duration)
         self._passed = add(self._passed, record.traffic)
+
+    def spared(self, policy: str, reason: CloseReason) -> None:
+        """Count a cut that was not made."""
+        self._spared.labels(policy, reason.token).inc()
 
     def lingering(self, count: int) -> None:
         """So many refused clients are awaited now."""

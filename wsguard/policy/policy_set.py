@@ -37,3 +37,11 @@ class PolicySet:
     def find(self, authority: Authority, path: str) -> WebSocketPolicy | None:
         """The most specific policy for `path` (decoded) on `authority`, or None."""
         return self._matcher.find(authority, path)
+
+    @property
+    def issuers(self) -> frozenset[str]:
+        """Everyone whose word about a subject counts: token issuers, and services that `forwardAuth` asks."""
+        specs = [policy.spec for policy in self.policies]
+        named = {provider.issuer or provider.name for spec in specs for provider in spec.providers}
+        services = (spec.forward_auth for spec in specs)
+        return frozenset(named | {service.issuer for service in services if service and service.subject_from})

@@ -241,6 +241,7 @@ class Conductor:
                 detail=refusal.detail if refusal else admit.warning,
                 origin=origin.decode("latin-1") if origin is not None else None,
                 client_ip=str(attempt.case.effective.client_ip or "unknown"),
+                scheme=attempt.case.effective.scheme,
                 host=str(attempt.case.effective.authority),
                 path=attempt.handshake.path,
                 identity=admit.identity or (known[0] if known else None),
