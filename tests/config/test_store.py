@@ -156,6 +156,20 @@ def test_what_opens_a_stream_is_read_and_one_line(tmp_path: Path) -> None:
     assert len(errors(tmp_path)) == 1
 
 
+def test_credentials_for_nats_hold_a_users_seed(tmp_path: Path) -> None:
+    stream = "type: NATSJetStream, url: 'nats://a', credentialsFile: guard.creds"
+    (tmp_path / "a.yaml").write_text(
+        policy() + "---\n" + guard(f"{{sessionEvents: {{onGap: Continue, sources: [{{{stream}}}]}}}}")
+    )
+    (tmp_path / "guard.creds").write_text(f"SA{'A' * 56}")  # an account's: it could sign users, and is none
+    (error,) = errors(tmp_path)
+    assert error.endswith(
+        "no usable NATS credentials: it has no line with the seed of a user's nkey, which begins with SU"
+    )
+    (tmp_path / "guard.creds").write_text(f"-----BEGIN USER NKEY SEED-----\r\nSU{'A' * 56}\r\n------END")
+    assert examine([tmp_path]).problems == ()
+
+
 def test_checking_knows_absent_keys_from_bad_ones(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(with_secret("a.key"))
     examined = examine([tmp_path])

@@ -14,6 +14,8 @@ from wsguard.policy.model import NATSJetStream, RedisStream, SessionEvents
 Files = Callable[[], Mapping[str, bytes]]
 """The contents of the files that the policies name, as they are now."""
 
+_USER_JWT = "BEGIN NATS USER JWT"
+
 _KEPT = 2
 """Replay windows for which a stream keeps its entries: whoever reads back finds a whole one."""
 
@@ -35,8 +37,10 @@ def open_streams(spec: SessionEvents, files: Files, now: float) -> list[Stream]:
 def require_extras(spec: SessionEvents) -> None:
     """Raises MissingExtra where the library of a stream is not installed."""
     for source in spec.streams:
-        extra = "redis" if isinstance(source, RedisStream) else "nats"
-        if find_spec(extra) is None:
+        extra, library = "redis", "redis"
+        if isinstance(source, NATSJetStream):
+            extra, library = "nats", "nkeys" if source.credentials_file is not None else "nats"
+        if find_spec(library) is None:
             raise MissingExtra(f"{source.type} needs an extra: pip install 'wsguard[{extra}]'")
 
 
@@ -68,6 +72,8 @@ def nats_options(source: NATSJetStream, files: Files) -> tuple[str, Mapping[str,
     url, options = _address(source, files), _login(source, files, "user")
     if source.token_file is not None:
         options["token"] = _line(files()[source.token_file])
+    if source.credentials_file is not None:
+        options |= _credentials(files()[source.credentials_file])
     if url.startswith("tls:"):
         context = ssl.create_default_context(cafile=source.tls.ca_file)
         if source.tls.cert_file is not None:
@@ -87,6 +93,16 @@ def _login(source: RedisStream | NATSJetStream, files: Files, user: str) -> dict
     if source.password_file is not None:
         options["password"] = _line(files()[source.password_file])
     return options
+
+
+def _credentials(content: bytes) -> dict[str, Any]:
+    """NATS' own: what `nsc` writes for a user, or the seed of an nkey. Both sign what the server asks them to."""
+    from nats.aio.client import RawCredentials  # noqa: PLC0415
+
+    text = content.decode("ascii", "replace")
+    if _USER_JWT in text:
+        return {"user_credentials": RawCredentials(text)}
+    return {"nkeys_seed_str": text.strip()}
 
 
 def _line(content: bytes) -> str:
