@@ -157,7 +157,7 @@ def test_what_opens_a_stream_is_read_and_one_line(tmp_path: Path) -> None:
 
 
 def test_credentials_for_nats_hold_a_users_seed(tmp_path: Path) -> None:
-    stream = "type: NATSJetStream, url: 'nats://a', credentialsFile: guard.creds"
+    stream = "type: NATSJetStream, url: 'tls://a', credentialsFile: guard.creds"
     (tmp_path / "a.yaml").write_text(
         policy() + "---\n" + guard(f"{{sessionEvents: {{onGap: Continue, sources: [{{{stream}}}]}}}}")
     )
