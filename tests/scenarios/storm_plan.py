@@ -50,21 +50,24 @@ class Plan:
 
 
 def plan(rng: Random, seconds: float, users: int, guards: int, calm: float = 1.0, longest: float = 4.5) -> Plan:
-    """Log-outs all the time; faults, each of at most `longest` seconds, but in the first `calm` seconds."""
+    """Log-outs all the time; faults, each of at most `longest` seconds, but in the first `calm` seconds.
+
+    While something is broken, one more log-out is told to the very guard that suffers from it.
+    """
     places = tuple(tuple(rng.randrange(guards) for _ in range(SESSIONS)) for _ in range(users))
-    endings = [
-        Ending(
-            at=rng.uniform(0.2, seconds),
-            user=rng.randrange(users),
-            session=rng.randrange(SESSIONS),
-            manner=rng.choice(MANNERS),
-            guard=rng.randrange(guards) if rng.random() < 0.75 else None,
-        )
-        for _ in range(users)
-    ]
     troubles = []
     at = calm
     while at < seconds:
         troubles.append(Trouble(at, rng.choice(FAULTS), rng.randrange(guards), rng.uniform(0.3, longest)))
         at += rng.expovariate(0.8)
+    endings = [_ending(rng, rng.uniform(0.2, seconds), users, _anyone(rng, guards)) for _ in range(users * 2 // 3)]
+    endings += [_ending(rng, it.at + rng.uniform(0.0, it.lasts), users, it.guard) for it in troubles]
     return Plan(seconds, places, tuple(endings), tuple(troubles))
+
+
+def _ending(rng: Random, at: float, users: int, guard: int | None) -> Ending:
+    return Ending(at, rng.randrange(users), rng.randrange(SESSIONS), rng.choice(MANNERS), guard)
+
+
+def _anyone(rng: Random, guards: int) -> int | None:
+    return rng.randrange(guards) if rng.random() < 0.75 else None

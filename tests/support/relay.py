@@ -80,7 +80,11 @@ class FaultyRelay:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:  # nobody is there: the client hears of an end, as it would without a relay
+            writer.close()
+            return
         self._writers += [writer, upstream_writer]
         if self._is_swallowing:
             self._silent.update((writer, upstream_writer))
