@@ -47,6 +47,7 @@ from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.loop_lag import sample_loop_lag
 from wsguard.ops.metrics import Metrics
 from wsguard.ops.observer import Observer
+from wsguard.ops.overview import Overview
 from wsguard.ops.problem import ProblemError
 from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
@@ -56,10 +57,12 @@ from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
 from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
+from wsguard.proxy import handshake_token
 from wsguard.proxy.conductor import Conductor
-from wsguard.proxy.door import Door, listen
+from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
@@ -143,6 +146,7 @@ class Guard:
             backend=guard.backends[0],
             approver=self._inquiry,
             revalidator=self._revalidator,
+            token_keys=lambda: self._reloader.current.token_keys,
         )
         self._control = Control(
             registry=self._registry,
@@ -154,6 +158,7 @@ class Guard:
             policies=self._loaded,
             issuers=self._issuers,
             drain_window=self._drain_window,
+            overview=Overview(self._metrics, self._drainer, self._loaded, clock, clock.wall()),
         )
         self._ending, self._hurried = asyncio.Event(), asyncio.Event()
         self._requests_end = 0.0  # on the loop's clock: until when forwarded requests may go on
@@ -210,7 +215,8 @@ class Guard:
         address = self._reloader.current.policy_set.guard.listener.address
         forwarder = Forwarder(self._env)
         closing.push_async_callback(forwarder.close)
-        door = Door(self._env, Conductor(self._env), forwarder, self._events.routes())
+        routes: dict[str, Route] = {**self._events.routes(), handshake_token.PATH: HandshakeTokenEndpoint(self._env)}
+        door = Door(self._env, Conductor(self._env), forwarder, routes)
         try:
             server = await listen(self._env.loop, door, address.host, address.port)
         except OSError as error:

@@ -18,7 +18,7 @@ from wsguard.policy.yaml_source import SourceText
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-TALKING = {"run", "demo", "connections", "logout", "drain"}
+TALKING = {"run", "demo", "connections", "logout", "drain", "top"}
 """Commands that serve, or talk to a guard that does: their arguments are checked. tests/demo and tests/ops run them."""
 
 _FENCE = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -52,7 +52,13 @@ def of(language: str) -> pytest.MarkDecorator:
 
 
 def test_every_example_is_of_a_kind_that_is_checked() -> None:
-    assert {example.language for example in EXAMPLES} <= {"console", "yaml", ""}  # the last: drawings
+    assert {example.language for example in EXAMPLES} <= {"console", "yaml", "js", ""}  # the last: drawings
+
+
+@of("js")
+def test_scripts_are_run_in_a_browser(example: Example) -> None:
+    """By the scenario that is about what the script fetches."""
+    assert "/.wsguard/handshake-token" in example.text  # tests/scenarios/browser/test_handshake_token.py
 
 
 @of("yaml")

@@ -71,7 +71,7 @@ def identity(subject: str = "ann", expires_at: float = NOW + 600.0, **fields: An
 def facts(*outcomes: Identity | TokenProblem) -> Sequence[TokenFact]:
     """What became of as many cookies."""
     return [
-        TokenFact(Credential(Kind.COOKIE, f"c{at}", ("corp",), True, "token"), outcome)
+        TokenFact(Credential(Kind.COOKIE, f"c{at}", ("corp",), True, "s3cret"), outcome)
         for at, outcome in enumerate(outcomes)
     ]
 
@@ -135,7 +135,8 @@ def test_the_order_of_the_checks_is_the_contracts() -> None:
     ]
     assert [reason(judged) for judged, _ in steps] == [expected for _, expected in steps]
     assert reason(case(speaks=policy(), facts=facts(identity()))) is None
-    assert [name for name, _ in (*EARLY, *LATE)][:4] == ["origin", "host", "policy", "credentials"]
+    names = [name for name, _ in (*EARLY, *LATE)]
+    assert names[:6] == ["origin", "host", "policy", "handshake-token", "token-binding", "credentials"]
 
 
 @pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_every_check_says_something_without_a_secret() -> None:
             said = check(judged)
             assert isinstance(said, Passed | Refuse)
             assert said.detail
-            assert "token" not in said.detail
+            assert "s3cret" not in said.detail
 
 
 def test_an_origin_is_told_without_its_query_and_without_controls() -> None:

@@ -130,7 +130,7 @@ class House:
         self.registry, self.deny_list = Registry(), DenyList()
         self.policies = policy_set(self.guard, test=self.spec)
         self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
-        env = Environment(
+        self.env = env = Environment(
             loop=loop,
             clock=self.clock,
             rng=Random(7),

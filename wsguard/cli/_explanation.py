@@ -5,7 +5,7 @@ Nothing here decides: each step is the function that the guard itself calls, in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from random import SystemRandom
@@ -14,8 +14,9 @@ from typing import Literal, Protocol
 from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
+from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
-from wsguard.policy.model import Rejection, RejectionMode
+from wsguard.policy.model import Rejection, RejectionMode, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import Handshake, HttpRefusal, is_attempt, read_handshake, request_problem
@@ -97,12 +98,18 @@ class Inquiry(gathering.Verifier, gathering.Approver, Protocol):
 
 @dataclass(slots=True)
 class Walk:
-    """Walks one request through `policies`. `now` is seconds since the epoch; `tls`: the client speaks TLS."""
+    """Walks one request through `policies`. `now` is seconds since the epoch; `tls`: the client speaks TLS.
+
+    `token_keys` are the keys of handshake tokens, by the name of their file. `is_token_given`: the page shows one that
+    it was given for all that it shows beside it.
+    """
 
     policies: PolicySet
     inquiry: Inquiry
     now: float
     steps: list[Step] = field(default_factory=list)
+    token_keys: Mapping[str, TokenKeys] = field(default_factory=dict)
+    is_token_given: bool = False
 
     async def explain(self, head: RequestHead, peer_ip: IPAddress, *, tls: bool) -> Explanation:
         """The way of `head`, which comes from `peer_ip`."""
@@ -116,6 +123,9 @@ class Walk:
         self.steps.append(Step("request", True, "a valid WebSocket handshake"))
         policy = self.policies.find(effective.authority, handshake.path)
         case = Case(handshake, effective, policy, self.policies, self.now, DenyList())
+        case.handshake_token = read_token(handshake, policy, self.token_keys)
+        if self.is_token_given and policy is not None:
+            case.handshake_token = await self._give_token(case, policy)
         refusal = self._refused_by(EARLY, case)
         if policy is not None:
             case = replace(case, credentials=read_credentials(handshake, policy))
@@ -123,6 +133,14 @@ class Walk:
             await gathering.ask(case, policy, self.inquiry, self.inquiry)
             refusal = self._refused_by(LATE, case)
         return self._explanation(case, refusal)
+
+    async def _give_token(self, case: Case, policy: WebSocketPolicy) -> TokenContent | None:
+        spec = policy.spec.origin.handshake_token
+        if spec is None:
+            return None
+        asking = replace(case, credentials=read_credentials(case.handshake, policy))
+        await gathering.ask(asking, policy, self.inquiry, self.inquiry)
+        return issue(asking, policy, spec.max_age)
 
     def _refused_by(self, checks: Sequence[tuple[str, Check]], case: Case) -> Refuse | None:
         for name, check in checks:
@@ -170,7 +188,8 @@ def _read(head: RequestHead) -> Handshake | HttpRefusal:
 
 
 def _admission(case: Case, admit: Admit) -> Admission:
-    credentials = () if isinstance(case.credentials, CredentialConflict) else case.credentials
+    found = () if isinstance(case.credentials, CredentialConflict) else case.credentials
+    credentials = (*found, *shown(case.handshake))
     return Admission(
         issuer=admit.identity.issuer if admit.identity else None,
         subject=admit.identity.subject if admit.identity else None,

@@ -16,6 +16,7 @@ from wsguard.ops import requests
 from wsguard.ops.audited import audited
 from wsguard.ops.drainer import Drainer, DrainIsFinalError
 from wsguard.ops.log import Log
+from wsguard.ops.overview import Overview
 from wsguard.ops.problem import ProblemError, problems
 from wsguard.ops.redact import digest, is_digest
 from wsguard.ops.views import LoadedPolicies, View, connection_view, drain_view, policies_view
@@ -38,7 +39,7 @@ class Control:
 
     `log_out` applies a logout here, has the other replicas told of it, and returns how many connections that cut and
     whether every stream has it; it raises ProblemError. `policies` tells what is loaded, `issuers` which issuers the
-    loaded policies trust, `drain_window` the window (seconds) of a drain that names none.
+    loaded policies trust, `drain_window` the window (seconds) of a drain that names none, `overview` has the counts.
     """
 
     registry: Registry
@@ -50,6 +51,7 @@ class Control:
     policies: Callable[[], LoadedPolicies]
     issuers: Callable[[], Collection[str]]
     drain_window: Callable[[], float]
+    overview: Overview
 
     @property
     def routes(self) -> Sequence[web.RouteDef]:
@@ -62,6 +64,7 @@ class Control:
             web.post("/v1/drain", self._drain),
             web.delete("/v1/drain", self._cancel_drain),
             web.get("/v1/policies", self._policies),
+            web.get("/v1/overview", self._overview),
         )
 
     async def _connections(self, request: web.Request) -> web.Response:
@@ -113,6 +116,10 @@ class Control:
     async def _policies(self, request: web.Request) -> web.Response:
         requests.parameters(request)
         return web.json_response(policies_view(self.policies()))
+
+    async def _overview(self, request: web.Request) -> web.Response:
+        requests.parameters(request)
+        return web.json_response(self.overview.view())
 
     def _drain_answer(self) -> web.Response:
         view: View = drain_view(self.drainer.status)

@@ -158,6 +158,18 @@ class Metrics:
         """Take a sample of the event loop's lag."""
         self._loop_lag.observe(seconds)
 
+    def read(self, *names: str) -> dict[str, list[dict[str, str | float]]]:
+        """The samples of counters and gauges, all as of one moment, by their names without `wsguard_`.
+
+        A sample is its labels and its `value`.
+        """
+        rows: dict[str, list[dict[str, str | float]]] = {name: [] for name in names}
+        for metric in self._collected.collect():
+            name = metric.name.removeprefix("wsguard_")
+            if name in rows:
+                rows[name] += [{**sample.labels, "value": sample.value} for sample in metric.samples]
+        return rows
+
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
         return generate_latest(self._collected)

@@ -17,6 +17,7 @@ from wsguard.policy.credentials import Credential, CredentialConflict, erase, re
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective, IPAddress, parse_ip
 from wsguard.policy.forwarding import with_forwarded
+from wsguard.policy.handshake_token import read_token, shown
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
 from wsguard.policy.model import Framing, WebSocketPolicy
@@ -132,7 +133,9 @@ class Conductor:
     async def _decide(self, attempt: _Attempt) -> Decision:
         """The verdict; whatever goes wrong on the way to it is a refusal."""
         try:
-            refusal = judge_early(attempt.case)
+            case = attempt.case
+            case.handshake_token = read_token(case.handshake, case.policy, self._env.token_keys())
+            refusal = judge_early(case)
             if attempt.policy is not None and (refusal is None or is_only_audited(attempt.case)):
                 attempt.case.credentials = read_credentials(attempt.handshake, attempt.policy)
             if refusal is not None:
@@ -158,7 +161,7 @@ class Conductor:
 
     def _outgoing(self, attempt: _Attempt, admit: Admit) -> RequestHead:
         """The request as the backend may see it: credentials erased, spoofed fields gone, the guard's own added."""
-        head = erase(attempt.handshake.head, attempt.credentials)
+        head = erase(attempt.handshake.head, (*attempt.credentials, *shown(attempt.handshake)))
         headers = strip(head.headers, attempt.case.policies.identity_header_names)
         headers = with_forwarded(headers, attempt.case.effective, _peer_ip(attempt.request), attempt.tls)
         return RequestHead(head.method, head.target, head.version, Headers((*headers.raw, *admit.identity_headers)))
