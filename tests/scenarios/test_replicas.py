@@ -130,3 +130,24 @@ async def test_what_the_engine_lost_closes_all_or_is_only_said(engine: Engine, b
         assert bob.is_open
         assert await going_on.ask("POST", "/v1/logout", {"subject": "alice"}) == (200, {"closed": 1})
         assert await bob.end() == LOGGED_OUT, "the stream goes on"
+
+
+async def test_a_deny_list_that_is_full_forgets_nobody_and_admits_nobody(
+    engine: Engine, backend: RecordingBackend
+) -> None:
+    """Also after a restart, when the stream is read back."""
+    async with replica(backend, engine, denyList={"maxEntries": 2}) as guard:
+        eve = await Socket(guard, token_of("eve")).open()
+        for subject in ("alice", "bob"):
+            assert await guard.ask("POST", "/v1/logout", {"subject": subject}) == (200, {"closed": 0})
+        assert await verdict(guard, token_of("frank")) == "open"
+        assert await guard.ask("POST", "/v1/logout", {"subject": "carol"}) == (200, {"closed": 0})
+        await guard.log({"event": "deny_list_overflowed", "entries": 2})
+        guard.program.process.kill()
+        await guard.program.wait()
+        assert (await eve.end())[1] == ""
+        await guard.start()
+        assert await guard.metric("wsguard_deny_list_overflowed") == 1
+        for subject in ("carol", "dave"):
+            assert await verdict(guard, token_of(subject)) in ("identity-unavailable", "logged-out")
+        assert await verdict(guard, token_of("dave")) == "identity-unavailable"
