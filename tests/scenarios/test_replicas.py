@@ -132,11 +132,9 @@ async def test_what_the_engine_lost_closes_all_or_is_only_said(engine: Engine, b
         assert await bob.end() == LOGGED_OUT, "the stream goes on"
 
 
-async def test_a_deny_list_that_is_full_forgets_nobody_and_admits_nobody(
-    engine: Engine, backend: RecordingBackend
-) -> None:
+async def test_a_deny_list_that_is_full_forgets_nobody_and_admits_nobody(backend: RecordingBackend) -> None:
     """Also after a restart, when the stream is read back."""
-    async with replica(backend, engine, denyList={"maxEntries": 2}) as guard:
+    async with Redis() as engine, replica(backend, engine, denyList={"maxEntries": 2}) as guard:
         eve = await Socket(guard, token_of("eve")).open()
         for subject in ("alice", "bob"):
             assert await guard.ask("POST", "/v1/logout", {"subject": subject}) == (200, {"closed": 0})
