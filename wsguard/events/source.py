@@ -11,7 +11,7 @@ POLL = 1.0
 PATIENCE = 3.0
 """Seconds after which an engine that does not answer is away: a link may fall silent without an end.
 
-Since it is asked again every POLL, silence is noticed within the sum of both.
+Since it is asked again every POLL, silence is noticed within the sum of both, and FAREWELL.
 """
 
 CONNECT = 2.0
