@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ async def site(
             relays = [await stack.enter_async_context(FaultyRelay(engine.port)) for _ in range(guards)]
             links += map(RelayLink, relays)
             built = [replica(backend, engine, relay.port, **events) for relay in relays]
-        for guard in built:
-            await stack.enter_async_context(guard)
+        async with asyncio.TaskGroup() as starting:
+            for guard in built:
+                starting.create_task(stack.enter_async_context(guard))
         yield Site(engine, built, links)

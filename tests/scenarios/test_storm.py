@@ -26,7 +26,7 @@ async def test_after_a_storm_nobody_lives_whose_session_ended_and_nobody_else_wa
     print(f"WSGUARD_SEED={seed}")  # pytest shows it where the test fails
     cables = cables and await why_not() is None
     async with site(kind, backend, guards=3, cables=cables) as there:
-        planned = plan(random.Random(seed), seconds=6.0, users=24, guards=3)
+        planned = plan(random.Random(seed), seconds=4.5, users=18, guards=3, longest=3.0)
         storm = Storm(planned, "user", there.engine, there.guards, there.links)
         await storm.run()
         print(f"Close after {worst(storm.healthy)} where all was well, {worst(storm.after_outage)} after an outage")
