@@ -21,6 +21,17 @@ def snapshot(path: Path) -> Snapshot:
     return read([path], now=lambda: 1000.0)
 
 
+CREDENTIALS = f"""\
+-----BEGIN NATS USER JWT-----
+a.b.c
+------END NATS USER JWT------
+
+-----BEGIN USER NKEY SEED-----
+SU{"A" * 56}
+------END USER NKEY SEED------
+"""
+
+
 def errors(*paths: Path) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         read(paths)
@@ -188,17 +199,15 @@ def test_what_opens_a_stream_is_read_and_one_line(tmp_path: Path) -> None:
     assert len(errors(tmp_path)) == 1
 
 
-def test_credentials_for_nats_hold_a_users_seed(tmp_path: Path) -> None:
+def test_credentials_for_nats_are_those_of_a_user(tmp_path: Path) -> None:
     stream = "type: NATSJetStream, url: 'tls://a', credentialsFile: guard.creds"
     (tmp_path / "a.yaml").write_text(
         policy() + "---\n" + guard(f"{{sessionEvents: {{onGap: Continue, sources: [{{{stream}}}]}}}}")
     )
-    (tmp_path / "guard.creds").write_text(f"SA{'A' * 56}")  # an account's: it could sign users, and is none
+    (tmp_path / "guard.creds").write_text(CREDENTIALS.replace("SU", "SA"))  # an account's: it could make users
     (error,) = errors(tmp_path)
-    assert error.endswith(
-        "no usable NATS credentials: it has no line with the seed of a user's nkey, which begins with SU"
-    )
-    (tmp_path / "guard.creds").write_text(f"-----BEGIN USER NKEY SEED-----\r\nSU{'A' * 56}\r\n------END")
+    assert "no usable NATS credentials: it does not have a user's JWT and the seed of its nkey" in error
+    (tmp_path / "guard.creds").write_text(CREDENTIALS)
     assert examine([tmp_path]).problems == ()
 
 

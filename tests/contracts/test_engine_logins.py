@@ -1,4 +1,4 @@
-"""How a guard logs in to an engine: passwords, tokens, nkeys and certificates from files, over TLS, on real servers."""
+"""How a guard logs in to an engine, on real servers: by what is in files, and over TLS."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import nkeys
 import pytest
 
-from tests.contracts.nats_accounts import make_seed, operator_mode, public
+from tests.contracts.nats_accounts import operator_mode
 from tests.identity.test_jwks import self_signed
 from tests.support.ports import free_port, listening
 from tests.support.programs import Program, need
@@ -135,17 +134,6 @@ async def test_nats_knows_a_token(tmp_path: Path) -> None:
         await refused(stream_of(tmp_path, source))
         (tmp_path / "token").write_text("secret\n")
         await works(stream_of(tmp_path, {**source, "tokenFile": "token"}))
-
-
-async def test_nats_knows_an_nkey(tmp_path: Path) -> None:
-    seed = make_seed(nkeys.PREFIX_BYTE_USER)
-    async with nats(tmp_path, f"authorization {{ users: [{{ nkey: {public(seed)} }}] }}") as port:
-        source = {"type": "NATSJetStream", "url": f"nats://127.0.0.1:{port}", "credentialsFile": "seed"}
-        (tmp_path / "seed").write_text(make_seed(nkeys.PREFIX_BYTE_USER))
-        stream = stream_of(tmp_path, source)
-        await refused(stream)
-        (tmp_path / "seed").write_text(f"{seed}\n")
-        await works(stream)
 
 
 async def test_nats_knows_a_user_by_the_credentials_that_its_account_signed(tmp_path: Path) -> None:

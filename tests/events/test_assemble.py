@@ -10,8 +10,7 @@ from wsguard.events import assemble
 from wsguard.events.assemble import MissingExtra, nats_options, open_streams, redis_options
 from wsguard.policy.model import NATSJetStream, RedisStream, SessionEvents
 
-FILES = {"password": b"pass word\r\n", "url": b"redis://host:1/0\n", "token": b"t0ken", "seed": b"SUAAA\n"}
-FILES["creds"] = b"-----BEGIN NATS USER JWT-----\na.b.c\n"
+FILES = {"password": b"pass word\r\n", "url": b"redis://host:1/0\n", "token": b"t0ken"}
 
 
 def files() -> dict[str, bytes]:
@@ -31,17 +30,11 @@ def test_a_redis_client_gets_what_the_files_hold() -> None:
 def test_a_nats_client_gets_what_the_files_hold() -> None:
     source = NATSJetStream.model_validate({"type": "NATSJetStream", "url": "nats://a", "tokenFile": "token"})
     assert nats_options(source, files) == ("nats://a", {"token": "t0ken"})
-    source = NATSJetStream.model_validate({"type": "NATSJetStream", "url": "nats://a", "credentialsFile": "seed"})
-    assert nats_options(source, files) == ("nats://a", {"nkeys_seed_str": "SUAAA"})
-    source = NATSJetStream.model_validate({"type": "NATSJetStream", "url": "nats://a", "credentialsFile": "creds"})
-    _, options = nats_options(source, files)
-    assert options["user_credentials"].data == FILES["creds"].decode()
 
 
 @pytest.mark.parametrize(
     ("source", "extra"),
     [
-        ({"type": "NATSJetStream", "url": "nats://a", "credentialsFile": "a"}, "wsguard[nats]"),
         ({"type": "RedisStream", "url": "redis://a"}, "wsguard[redis]"),
         ({"type": "NATSJetStream", "url": "nats://a"}, "wsguard[nats]"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,9 +10,8 @@ from wsguard.config.files import UnreadableError, exists, read_bytes
 from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.key_files import Content, KeyFile
 from wsguard.policy.keys import MAX_DOCUMENT, BadKeys, KeySet, read_local_keys
+from wsguard.policy.nats_credentials import read_nats_credentials
 from wsguard.policy.problems import Problem
-
-_USER_SEED = re.compile(rb"^SU[A-Z2-7]{56}\s*$", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -70,5 +68,5 @@ def _check(file: KeyFile, found: NamedFiles) -> None:
         raise ValueError("an address has no white space")
     elif file.content is Content.SECRET and len(data.splitlines()) > 1:
         raise ValueError("it has more than one line")
-    elif file.content is Content.NATS_CREDENTIALS and not _USER_SEED.search(data):
-        raise ValueError("it has no line with the seed of a user's nkey, which begins with SU")
+    elif file.content is Content.NATS_CREDENTIALS:
+        read_nats_credentials(data)

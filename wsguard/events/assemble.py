@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from wsguard.events.source import Stream
 from wsguard.policy.model import NATSJetStream, RedisStream, SessionEvents
+from wsguard.policy.nats_credentials import read_nats_credentials
 
 Files = Callable[[], Mapping[str, bytes]]
 """The contents of the files that the policies name, as they are now."""
-
-_USER_JWT = "BEGIN NATS USER JWT"
 
 _KEPT = 2
 """Replay windows for which a stream keeps its entries: whoever reads back finds a whole one."""
@@ -37,10 +39,8 @@ def open_streams(spec: SessionEvents, files: Files, now: float) -> list[Stream]:
 def require_extras(spec: SessionEvents) -> None:
     """Raises MissingExtra where the library of a stream is not installed."""
     for source in spec.streams:
-        extra, library = "redis", "redis"
-        if isinstance(source, NATSJetStream):
-            extra, library = "nats", "nkeys" if source.credentials_file is not None else "nats"
-        if find_spec(library) is None:
+        extra = "redis" if isinstance(source, RedisStream) else "nats"
+        if find_spec(extra) is None:
             raise MissingExtra(f"{source.type} needs an extra: pip install 'wsguard[{extra}]'")
 
 
@@ -96,13 +96,13 @@ def _login(source: RedisStream | NATSJetStream, files: Files, user: str) -> dict
 
 
 def _credentials(content: bytes) -> dict[str, Any]:
-    """NATS' own: what `nsc` writes for a user, or the seed of an nkey. Both sign what the server asks them to."""
-    from nats.aio.client import RawCredentials  # noqa: PLC0415
-
-    text = content.decode("ascii", "replace")
-    if _USER_JWT in text:
-        return {"user_credentials": RawCredentials(text)}
-    return {"nkeys_seed_str": text.strip()}
+    """NATS' own: the JWT is shown, and the key that goes with it signs what the server asks."""
+    credentials = read_nats_credentials(content)
+    key = Ed25519PrivateKey.from_private_bytes(credentials.key)
+    return {
+        "user_jwt_cb": lambda: bytearray(credentials.token.encode()),
+        "signature_cb": lambda nonce: base64.b64encode(key.sign(nonce.encode())),
+    }
 
 
 def _line(content: bytes) -> str:

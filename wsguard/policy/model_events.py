@@ -219,7 +219,7 @@ class NATSJetStream(_Stream):
     token_file: File | None = None
     """The file of a token, where the server asks for one in place of a user."""
     credentials_file: File | None = Field(default=None, validate_default=True)
-    """A file of NATS' own credentials: a user's JWT and nkey (`.creds`), or an nkey's seed alone."""
+    """The file of a user's own credentials, a JWT and its nkey, as `nsc` writes them (`.creds`)."""
     stream: Annotated[str, *read_as(str, _stream_name, "the name of a JetStream stream")] = "WSGUARD"
     """The stream's name."""
     subject: Annotated[str, *read_as(str, _subject, "a NATS subject such as wsguard.events")] = "wsguard.events"
