@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
+from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
 from wsguard.policy.model import Rejection, RejectionMode, WebSocketPolicy
@@ -52,7 +53,8 @@ class Admission:
     """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
 
     `asked_again` is how often others are asked about the connection while it lives, in seconds. `erased` are the
-    sources of credentials that the backend does not get; `added` are the identity headers.
+    sources of credentials that the backend does not get; `added` are the identity headers, of which the last
+    `answered` are of the answer of `forwardAuth`.
     """
 
     issuer: str | None = None
@@ -61,6 +63,7 @@ class Admission:
     asked_again: float | None = None
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    answered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,17 @@ class Explanation:
     steps: tuple[Step, ...]
     refusal: Refusal | None = None
     admission: Admission | None = None
+
+    @property
+    def for_terminal(self) -> Explanation:
+        """The same, less what a service tells the backend: it may be a token of its own."""
+        admission = self.admission
+        if admission is None:
+            return self
+        own = len(admission.added) - admission.answered
+        names = (header.partition(":")[0] for header in admission.added[own:])
+        added = (*admission.added[:own], *(f"{name}, as forwardAuth says" for name in names))
+        return replace(self, admission=replace(admission, added=added))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +204,7 @@ def _read(head: RequestHead) -> Handshake | HttpRefusal:
 def _admission(case: Case, admit: Admit) -> Admission:
     found = () if isinstance(case.credentials, CredentialConflict) else case.credentials
     credentials = (*found, *shown(case.handshake))
+    answered = case.approval.backend_headers if isinstance(case.approval, Approval) else ()
     return Admission(
         issuer=admit.identity.issuer if admit.identity else None,
         subject=admit.identity.subject if admit.identity else None,
@@ -197,4 +212,5 @@ def _admission(case: Case, admit: Admit) -> Admission:
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
         erased=tuple(credential.source for credential in credentials if not credential.forward),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
+        answered=len(answered) if admit.identity_headers else 0,
     )

@@ -106,7 +106,7 @@ async def _explain(args: argparse.Namespace) -> Explanation:
         tokens = TokenVerifier(jwks, snapshot.local_keys, moment)
         inquiry = Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under))
         walk = Walk(snapshot.policy_set, inquiry, moment.now, token_keys=snapshot.token_keys)
-        return await walk.explain(head, peer, tls=url.tls)
+        return (await walk.explain(head, peer, tls=url.tls)).for_terminal
 
 
 def _fields(args: argparse.Namespace) -> list[tuple[str, str]]:

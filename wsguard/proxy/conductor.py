@@ -216,6 +216,7 @@ class Conductor:
             opened_at=self._env.clock.wall(),
             expires_at=None if expires_at is None else expires_at + policy.spec.session.clock_skew,
             link=link,
+            others=admit.others,
         )
 
     def _refuse(self, attempt: _Attempt, refusal: Refuse, status: int | None = None) -> web.StreamResponse:
