@@ -261,6 +261,21 @@ SPEC_ERRORS += [
         "error: wsguard_token is the parameter of handshake tokens",
     ),
     ("session: {revalidateEvery: 5m}", "asks nobody: the policy has neither introspection nor forwardAuth"),
+    ("session: {logoutDetection: {}}", 'a.yaml:5:30: error: "cookies" is missing'),
+    ("session: {logoutDetection: {cookies: []}}", "a.yaml:5:40: error: expected at least one item"),
+    ("session: {logoutDetection: {cookies: ['a b']}}", "expected the name of a cookie, found"),
+    ("session: {logoutDetection: {cookies: [a, b, a]}}", '2 cookies have the name "a"'),
+    ("session: {logoutDetection: {cookies: [a], requests: []}}", "expected at least one item"),
+    (
+        "session: {logoutDetection: {cookies: [a], requests: [{method: post, path: /x}]}}",
+        'a.yaml:5:65: error: "post" is sent by nobody: a method is compared with case, POST',
+    ),
+    (
+        "session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: x}]}}",
+        'a.yaml:5:77: error: expected a path that starts with "/"',
+    ),
+    ("session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: /a//b}]}}", "matches nothing"),
+    ("session: {logoutDetection: {cookies: [a], requests: [{method: POST}]}}", '"path" is missing'),
     ("session: {revalidateGrace: 5m}", "bounds nothing: there is no revalidateEvery"),
 ]
 
@@ -276,7 +291,6 @@ NOT_YET = [
     ("jwt", f"providers: [{PROVIDER}, extractFrom: {{firstMessage: {{jsonPath: token}}}}}}]"),
     ("session", "renewal: Passive"),
     ("session", "renewal: Explicit"),
-    ("session", "logoutDetection: {cookies: [session]}"),
     ("", "limits: {maxMessageSize: 1Mi}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),
