@@ -375,6 +375,10 @@ GUARD_ERRORS = [
         "sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', tls: {caFile: a}}]}",
         "error: tls is for rediss:// and tls:// addresses",
     ),
+    (
+        "sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', tokenFile: a, credentialsFile: b}]}",
+        "error: credentialsFile goes with no username, passwordFile or tokenFile",
+    ),
     ("shutdown: {closeCode: 1005}", "a.yaml:4:25: error: expected a close code that may be sent"),
     ("admin: {tokenFile: []}", "a.yaml:4:22: error: expected the path of a file, found a list"),
     ("logging: {level: warn}", 'a.yaml:4:20: error: expected debug or info or warning or error, found "warn"; did you'),
