@@ -264,6 +264,21 @@ SPEC_ERRORS += [
     ("session: {expiryHint: {message: ''}}", "expected 1 to 4096 bytes of text, found 0"),
     ("session: {renewal: Passive}", "renews nothing: the policy has neither jwt nor introspection"),
     ("session: {revalidateEvery: 5m}", "asks nobody: the policy has neither introspection nor forwardAuth"),
+    ("session: {logoutDetection: {}}", 'a.yaml:5:30: error: "cookies" is missing'),
+    ("session: {logoutDetection: {cookies: []}}", "a.yaml:5:40: error: expected at least one item"),
+    ("session: {logoutDetection: {cookies: ['a b']}}", "expected the name of a cookie, found"),
+    ("session: {logoutDetection: {cookies: [a, b, a]}}", '2 cookies have the name "a"'),
+    ("session: {logoutDetection: {cookies: [a], requests: []}}", "expected at least one item"),
+    (
+        "session: {logoutDetection: {cookies: [a], requests: [{method: post, path: /x}]}}",
+        'a.yaml:5:65: error: "post" is sent by nobody: a method is compared with case, POST',
+    ),
+    (
+        "session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: x}]}}",
+        'a.yaml:5:77: error: expected a path that starts with "/"',
+    ),
+    ("session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: /a//b}]}}", "matches nothing"),
+    ("session: {logoutDetection: {cookies: [a], requests: [{method: POST}]}}", '"path" is missing'),
     ("session: {revalidateGrace: 5m}", "bounds nothing: there is no revalidateEvery"),
 ]
 
@@ -277,7 +292,6 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 
 NOT_YET = [
     ("jwt", f"providers: [{PROVIDER}, extractFrom: {{firstMessage: {{jsonPath: token}}}}}}]"),
-    ("session", "logoutDetection: {cookies: [session]}"),
     ("", "limits: {maxMessageSize: 1Mi}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),

@@ -67,6 +67,7 @@ def connection(
     origin: str | None = "https://app.test",
     link: FakeLink | None = None,
     others: tuple[Identity, ...] = (),
+    watched: tuple[str, ...] = (),
 ) -> Connection:
     return Connection(
         id=connection_id,
@@ -80,6 +81,7 @@ def connection(
         expires_at=who.expires_at if who else None,
         link=link or FakeLink(),
         others=others,
+        watched=watched,
     )
 
 

@@ -17,6 +17,7 @@ from wsguard.policy.effective import IPAddress, effective_request
 from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
+from wsguard.policy.logout_detection import session_cookies
 from wsguard.policy.model import Rejection, RejectionMode, Renewal, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.closing import http_status
@@ -53,8 +54,9 @@ class Admission:
     """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
 
     `asked_again` is how often others are asked about the connection while it lives, in seconds. `renewal` is how a
-    newer token of its session may prolong it; None: none can. `erased` are the sources of credentials that the backend
-    does not get; `added` are the identity headers, of which the last `answered` are of the answer of `forwardAuth`.
+    newer token of its session may prolong it; None: none can. `watched` are the session cookies that came along and
+    whose log-out in the application ends the connection. `erased` are the sources of credentials that the backend does
+    not get; `added` are the identity headers, of which the last `answered` are of the answer of `forwardAuth`.
     """
 
     issuer: str | None = None
@@ -62,6 +64,7 @@ class Admission:
     expires_at: float | None = None
     asked_again: float | None = None
     renewal: str | None = None
+    watched: tuple[str, ...] = ()
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     answered: int = 0
@@ -177,7 +180,8 @@ class Walk:
             return Explanation("refused", policy, steps, refusal=self._refusal(case, refusal.reason))
         if refusal is not None:
             audited = self._refusal(case, refusal.reason)
-            return Explanation("audited", policy, steps, audited, _admission(case, Admit()))
+            admission = replace(_admission(case, Admit()), watched=())  # whom the policy would refuse vouches for none
+            return Explanation("audited", policy, steps, audited, admission)
         decision = judge(case)
         assert isinstance(decision, Admit)  # every check of its tables has just passed
         return Explanation("admitted", policy, steps, admission=_admission(case, decision))
@@ -212,6 +216,7 @@ def _admission(case: Case, admit: Admit) -> Admission:
         expires_at=None if admit.expires_at is None else admit.expires_at + case.clock_skew,
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
         renewal=_renewal(case),
+        watched=_watched(case),
         erased=tuple(credential.source for credential in credentials if not credential.forward),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
         answered=len(answered) if admit.identity_headers else 0,
@@ -221,3 +226,8 @@ def _admission(case: Case, admit: Admit) -> Admission:
 def _renewal(case: Case) -> str | None:
     mode = case.policy.spec.session.renewal if case.policy else Renewal.OFF
     return mode.value if mode is not Renewal.OFF and any(who.sid is not None for who in case.identities) else None
+
+
+def _watched(case: Case) -> tuple[str, ...]:
+    names = case.policy.spec.session.watched_cookies if case.policy else ()
+    return tuple(f"cookie:{name}" for name in names if session_cookies(case.handshake.head.headers, (name,)))

@@ -177,6 +177,8 @@ def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
         yield f"  asked again about every {admission.asked_again:g} s"
     if admission.expires_at is not None:
         yield f"  {_RENEWAL[admission.renewal]}"
+    for source in admission.watched:
+        yield f"  ends when the application logs out {source}"
     for source in admission.erased:
         yield f"  hidden from the backend: {source}"
     for field in admission.added:

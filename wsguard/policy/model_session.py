@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from enum import Enum
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, JsonValue
 
 from wsguard.policy.fields import Count, Duration, PositiveDuration, duration
 from wsguard.policy.model_base import Model, read_as, shorten
+from wsguard.policy.model_logout import LogoutDetection
 from wsguard.protocol.profiles import Profile
 from wsguard.protocol.reasons import REASON_BY_TOKEN, Advice, CloseReason, is_sendable
 
@@ -104,8 +105,6 @@ class ExpiryHint(Model):
 class Session(Model):
     """How long a connection lives."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"logoutDetection"})
-
     max_connection_duration: PositiveDuration = duration("24h")
     """The age at which a connection is cut, whatever its token says."""
     idle_timeout: PositiveDuration | None = None
@@ -122,6 +121,13 @@ class Session(Model):
     """Sent to the client once before its credential expires; absent: nothing is."""
     on_reload: OnReload = OnReload.KEEP
     """What becomes of live connections when policies change: Keep, or Rejudge by the new ones."""
+    logout_detection: LogoutDetection | None = None
+    """The application's own answers, watched for log-outs; absent: they are not."""
+
+    @property
+    def watched_cookies(self) -> tuple[str, ...]:
+        """The names of the cookies whose end is the session's end."""
+        return self.logout_detection.cookies if self.logout_detection is not None else ()
 
 
 class Rejection(Model):

@@ -56,7 +56,8 @@ class Connection:
     credential bounds the connection's life; it includes the policy's clock skew. `host` is the name that was asked for,
     without its port. `others` are whom further good credentials speak for: the same subject in another session, or as
     another issuer names it. `opened_with` are those of the handshake whose place newer ones have taken
-    (`sessions.renewal`).
+    (`sessions.renewal`). `watched` are the digests of the cookies that the handshake carried and the policy's
+    `logoutDetection` names.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Connection:
     host: str = ""
     others: tuple[Identity, ...] = ()
     opened_with: tuple[Identity, ...] = ()
+    watched: tuple[str, ...] = ()
 
     @property
     def known_by(self) -> tuple[Identity, ...]:
@@ -82,3 +84,8 @@ class Connection:
     def identities(self) -> tuple[Identity, ...]:
         """Everyone whom a credential that it lives by speaks for."""
         return () if self.identity is None else (self.identity, *self.others)
+
+    @property
+    def cookies(self) -> frozenset[str]:
+        """The digest of every session cookie by which the connection is found."""
+        return frozenset((*self.watched, *(who.cookie for who in self.known_by if who.cookie is not None)))
