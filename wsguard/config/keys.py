@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from wsguard.config.files import UnreadableError, exists, read_bytes
+from wsguard.config.tls import key_pair_context
+from wsguard.policy.certificates import check_key, read_certificate, validity_problem
 from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.key_files import Content, KeyFile
 from wsguard.policy.keys import MAX_DOCUMENT, BadKeys, KeySet, read_local_keys
 from wsguard.policy.nats_credentials import read_nats_credentials
-from wsguard.policy.problems import Problem
+from wsguard.policy.problems import Problem, Severity
 
 
 @dataclass(slots=True)
@@ -62,6 +65,12 @@ def _check(file: KeyFile, found: NamedFiles) -> None:
             ssl.create_default_context(cadata=data.decode("ascii", "replace"))
         except ssl.SSLError:
             raise ValueError("it is not PEM") from None
+    elif file.content is Content.OWN_CERTIFICATE:
+        if problem := validity_problem(read_certificate(data), time.time()):
+            message = f'"{file.file}" is a certificate that no client accepts: {problem}'
+            found.problems.append(Problem.at(file.place, message, Severity.WARNING))
+    elif file.content is Content.TLS_KEY:
+        _check_key(file, data, found)
     elif file.content is Content.BEARER and len(data.split()) > 1:
         raise ValueError("a token has no white space")
     elif file.content is Content.ADDRESS and len(data.split()) > 1:
@@ -70,3 +79,16 @@ def _check(file: KeyFile, found: NamedFiles) -> None:
         raise ValueError("it has more than one line")
     elif file.content is Content.NATS_CREDENTIALS:
         read_nats_credentials(data)
+
+
+def _check_key(file: KeyFile, data: bytes, found: NamedFiles) -> None:
+    """Where its certificate was read as well: whether the two go together, and the TLS library takes them."""
+    certificates = None if file.certificate is None else found.contents.get(file.certificate)
+    if certificates is None:
+        return
+    try:
+        certificate = read_certificate(certificates)
+    except ValueError:
+        return  # said of that file
+    check_key(certificate, data)
+    key_pair_context(certificates, data)

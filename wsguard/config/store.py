@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from wsguard.config.files import Stamp, UnreadableError, all_policy_files, policy_files, read_bytes, stamp
 from wsguard.config.keys import NamedFiles, read_named
+from wsguard.config.tls import backend_context, listener_context
 from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.keys import KeySet
 from wsguard.policy.load import LoadResult, load
@@ -33,8 +35,9 @@ class Snapshot:
 
     `key_files` has the bytes of each file that a policy or the guard names, by the name that the model has for
     it; `local_keys` has the key sets in them, `token_keys` the keys of handshake tokens. `revision` is a short digest
-    of everything that was read, and `stamp` tells whether the file system still has it so. `warnings` are what is
-    legal but dangerous.
+    of everything that was read, and `stamp` tells whether the file system still has it so. `listener_tls` is what the
+    public port speaks and `backend_tls` what is trusted of the backend, None where that is no TLS. `warnings` are
+    what is legal but dangerous.
     """
 
     policy_set: PolicySet
@@ -44,6 +47,8 @@ class Snapshot:
     stamp: Stamp = field(repr=False)
     revision: str
     loaded_at: float
+    listener_tls: ssl.SSLContext | None = field(default=None, repr=False)
+    backend_tls: ssl.SSLContext | None = field(default=None, repr=False)
     warnings: tuple[Problem, ...] = ()
 
 
@@ -91,14 +96,17 @@ def read(paths: Sequence[Path], overrides: Overrides = _NO_OVERRIDES, now: Calla
         raise ConfigError(problems, examined.stamp)
     if not examined.is_settled:
         raise ConfigError([_at(paths[0], "the files change faster than they can be read")], examined.stamp)
+    guard, files = policy_set.guard, examined.named.contents
     return Snapshot(
         policy_set=policy_set,
-        key_files=examined.named.contents,
+        key_files=files,
         local_keys=examined.named.local_keys,
         token_keys=examined.named.token_keys,
         stamp=examined.stamp,
         revision=_revision(examined),
         loaded_at=now(),
+        listener_tls=None if guard.listener.tls is None else listener_context(guard.listener.tls, files),
+        backend_tls=next((backend_context(each, files) for each in guard.backends if each.is_tls), None),
         warnings=problems,
     )
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from wsguard.policy.model import (
+    Backend,
     BackChannelLogout,
     GuardConfig,
     JwtProvider,
+    Listener,
     NATSJetStream,
     RedisStream,
     SharedSignals,
@@ -23,6 +25,7 @@ class Content(Enum):
 
     KEYS = "keys"
     CERTIFICATES = "certificates"
+    OWN_CERTIFICATE = "certificate"
     BEARER = "bearer token"
     ADDRESS = "address"
     SECRET = "secret"
@@ -33,12 +36,16 @@ class Content(Enum):
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A file that is named at `place`, by `provider` where it holds a provider's keys."""
+    """A file that is named at `place`, by `provider` where it holds a provider's keys.
+
+    `certificate` is the file of the certificate that a private key is for, where the guard shows it itself.
+    """
 
     file: str
     content: Content
     place: Place
     provider: JwtProvider | None = None
+    certificate: str | None = None
 
 
 def key_files(document: WebSocketPolicy | GuardConfig, node: Node) -> Iterator[KeyFile]:
@@ -47,6 +54,9 @@ def key_files(document: WebSocketPolicy | GuardConfig, node: Node) -> Iterator[K
         if document.spec.admin.token_file is not None:
             place = node.at(("spec", "admin", "tokenFile"))
             yield KeyFile(document.spec.admin.token_file, Content.BEARER, place)
+        yield from _listener_files(document.spec.listener, node)
+        for i, backend in enumerate(document.spec.backends):
+            yield from _backend_files(backend, node, ("spec", "backends", i))
         for i, source in enumerate(document.spec.session_events.sources):
             yield from _source_files(source, node, ("spec", "sessionEvents", "sources", i))
         return
@@ -64,6 +74,24 @@ def key_files(document: WebSocketPolicy | GuardConfig, node: Node) -> Iterator[K
     if spec.forward_auth is not None and spec.forward_auth.ca_file is not None:
         place = node.at(("spec", "forwardAuth", "caFile"))
         yield KeyFile(spec.forward_auth.ca_file, Content.CERTIFICATES, place)
+
+
+def _listener_files(listener: Listener, node: Node) -> Iterator[KeyFile]:
+    tls, path = listener.tls, ("spec", "listener", "tls")
+    if tls is None:
+        return
+    for i, pair in enumerate(tls.key_pairs):
+        at = (*path, "certificates", i - 1) if i else path
+        yield KeyFile(pair.cert_file, Content.OWN_CERTIFICATE, node.at((*at, "certFile")))
+        yield KeyFile(pair.key_file, Content.TLS_KEY, node.at((*at, "keyFile")), certificate=pair.cert_file)
+    if tls.client_validation is not None:
+        place = node.at((*path, "clientValidation", "caFile"))
+        yield KeyFile(tls.client_validation.ca_file, Content.CERTIFICATES, place)
+
+
+def _backend_files(backend: Backend, node: Node, path: tuple[str | int, ...]) -> Iterator[KeyFile]:
+    if backend.tls.ca_file is not None:
+        yield KeyFile(backend.tls.ca_file, Content.CERTIFICATES, node.at((*path, "tls", "caFile")))
 
 
 def _provider_files(provider: JwtProvider, node: Node, path: tuple[str | int, ...]) -> Iterator[KeyFile]:

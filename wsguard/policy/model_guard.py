@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -15,14 +15,18 @@ from wsguard.policy.fields import (
     Count,
     Duration,
     File,
+    Flag,
     HostPort,
+    ListenAddress,
     Name,
     PositiveDuration,
+    SocketPath,
     duration,
 )
 from wsguard.policy.model_base import Model, one_of, read_as, shorten, written
 from wsguard.policy.model_events import SessionEvents
 from wsguard.policy.model_session import sendable
+from wsguard.policy.model_tls import BackendTls, ListenerTls
 from wsguard.protocol.authority import DEFAULT_PORTS, parse_authority
 from wsguard.protocol.reasons import CloseReason
 
@@ -53,14 +57,16 @@ class LogFormat(Enum):
 class Listener(Model):
     """The public port."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"tls", "proxyProtocol"})
-
-    address: Address = written(HostPort("127.0.0.1", 8080), "127.0.0.1:8080")
-    """Where the guard listens."""
+    address: ListenAddress = written(HostPort("127.0.0.1", 8080), "127.0.0.1:8080")
+    """Where the guard listens: HOST:PORT, or unix:/PATH."""
     allowed_hosts: tuple[AllowedHost, ...] = ()
     """Hosts that are answered beside those of the policy's `match.hostnames`; `*` switches the check off."""
     handshake_timeout: PositiveDuration = duration("10s")
-    """How long a client may take to send its handshake."""
+    """How long a client may take to send its handshake; as long before it for a PROXY header, and for TLS."""
+    tls: ListenerTls | None = None
+    """Certificates, so that the port speaks TLS; absent: it does not."""
+    proxy_protocol: Flag = False
+    """Every connection begins with a PROXY header, version 1 or 2, which says where the client is."""
 
 
 class XForwardedFor(Model):
@@ -88,37 +94,66 @@ class ClientIPDetection(Model):
     """From X-Forwarded-For, walked from the right."""
 
 
+_PLAIN = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
+
+
 def parse_backend_url(text: str) -> str:
-    """`http://HOST[:PORT]` as `http://host:port`; raises ValueError for anything else."""
-    example = "http://127.0.0.1:3000"
-    if text.lower().startswith("https://"):
-        raise ValueError(f"TLS towards the backend is not supported yet, expected an address such as {example}")
+    """`http://HOST[:PORT]`, `https://` or `unix:///PATH` in one spelling each; raises ValueError for anything else.
+
+    `ws` and `wss` are the same as `http` and `https`: what is no WebSocket goes there too.
+    """
+    if text.lower().startswith("unix:"):
+        return str(SocketPath.parse(text))
     try:
         parts = urlsplit(text)
-        if parts.scheme != "http" or parts.path not in ("", "/") or parts.query or parts.fragment:
+        if parts.scheme not in _PLAIN or parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ValueError
         authority = parse_authority(parts.netloc)
     except ValueError:
-        raise ValueError(f'expected an address such as {example}, without a path, found "{shorten(text)}"') from None
-    return f"http://{authority.host}:{authority.port or DEFAULT_PORTS['http']}"
+        example = "an address such as http://127.0.0.1:3000, https://app.internal or unix:///run/app.sock"
+        raise ValueError(f'expected {example}, without a path, found "{shorten(text)}"') from None
+    scheme = _PLAIN[parts.scheme]
+    return f"{scheme}://{authority.host}:{authority.port or DEFAULT_PORTS[scheme]}"
 
 
 class Backend(Model):
     """The application behind the guard."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"tls"})
-
     name: Name = "default"
     """The backend's name in logs and metrics."""
     url: Annotated[str, *read_as(str, parse_backend_url, "an address such as http://127.0.0.1:3000", format="uri")]
-    """Where it listens: http://HOST:PORT."""
+    """Where it listens: http://HOST:PORT, https://HOST:PORT (with TLS), or unix:///PATH."""
     connect_timeout: PositiveDuration = duration("2s")
-    """How long a connection to it may take."""
+    """How long a connection to it may take, a TLS handshake included."""
+    tls: BackendTls = BackendTls()
+    """How its certificate is verified, where `url` is https."""
+
+    @field_validator("tls")
+    @classmethod
+    def _only_with_tls(cls, value: BackendTls, info: ValidationInfo) -> BackendTls:
+        if value != BackendTls() and not str(info.data.get("url", "https:")).startswith("https:"):
+            raise ValueError("tls is for an https:// url")
+        return value
 
     @property
-    def address(self) -> HostPort:
-        """Host and port of `url`."""
-        return HostPort.parse(self.url.removeprefix("http://"))
+    def is_tls(self) -> bool:
+        """Whether it is spoken to over TLS."""
+        return self.url.startswith("https:")
+
+    @property
+    def address(self) -> HostPort | SocketPath:
+        """What `url` leads to."""
+        if self.url.startswith("unix:"):
+            return SocketPath.parse(self.url)
+        return HostPort.parse(self.url.partition("://")[2])
+
+    @property
+    def server_name(self) -> str | None:
+        """The name that its certificate must have; None where it is not spoken to over TLS."""
+        if not self.is_tls:
+            return None
+        address = self.address
+        return self.tls.server_name or (address.host if isinstance(address, HostPort) else None)
 
 
 class Shutdown(Model):
