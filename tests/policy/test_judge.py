@@ -135,7 +135,13 @@ def test_the_order_of_the_checks_is_the_contracts() -> None:
     ]
     assert [reason(judged) for judged, _ in steps] == [expected for _, expected in steps]
     assert reason(case(speaks=policy(), facts=facts(identity()))) is None
-    assert [name for name, _ in (*EARLY, *LATE)][:4] == ["origin", "host", "policy", "credentials"]
+    assert [name for name, _ in (*EARLY, *LATE)][:5] == [
+        "origin",
+        "host",
+        "policy",
+        "subprotocol",
+        "credentials",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ AGAIN = "session: {revalidateEvery: 5m}"
 SOUND = [
     f"introspection: {{providers: [{{{OPAQUE}}}]}}\n{AGAIN}",
     f"{ASKED}\n{AGAIN}",
+    provider(extractFrom="{cookies: [s], firstMessage: {jsonPath: payload.token, maxSize: 64Ki}}"),
+    provider(extractFrom="{subprotocols: [bearer.]}") + "\nlimits: {subprotocols: [chat, bearer]}",
     f"{ASKED}\nsession: {{revalidateEvery: 5m, revalidateGrace: 0s}}",
     f"introspection: {{providers: [{{{OPAQUE}}}]}}\n{AGAIN}\n"
     "authorization: {rules: [{action: Allow, principal: {jwt: {provider: o}}}]}",

@@ -19,6 +19,7 @@ from wsguard.policy.identity_headers import identity_headers
 from wsguard.policy.model import Enforcement, OriginSpec, WebSocketPolicy
 from wsguard.policy.origin import Origin, allows, is_missing_denied
 from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.subprotocols import plain_offers
 from wsguard.policy.tokens import TokenFact, TokenProblem, still_valid
 from wsguard.protocol.authority import Authority
 from wsguard.protocol.handshake import Handshake
@@ -171,6 +172,15 @@ def check_policy(case: Case) -> Passed | Refuse:
     return Passed(f"policy {case.policy.name} matches")
 
 
+def check_subprotocols(case: Case) -> Passed | Refuse:
+    """`limits.subprotocols`: a client that offers any must offer one that is listed; a credential is no offer."""
+    listed = case.policy.spec.limits.subprotocols if case.policy else ()
+    offered = plain_offers(case.handshake, case.policy) if listed else ()
+    if offered and not set(offered) & set(listed):
+        return Refuse(CloseReason.SUBPROTOCOL_DENIED, f"none that is offered is listed: {', '.join(listed)}")
+    return Passed("listed" if offered else "none is offered" if listed else "any is allowed")
+
+
 def check_credentials(case: Case) -> Passed | Refuse:
     """Every credential that is shown must be good; one that is demanded must be shown."""
     if isinstance(case.credentials, CredentialConflict):
@@ -244,7 +254,12 @@ def check_authorization(case: Case) -> Passed | Refuse:
     return Passed(ruling.detail, ruling.unclear)
 
 
-EARLY: tuple[tuple[str, Check], ...] = (("origin", check_origin), ("host", check_host), ("policy", check_policy))
+EARLY: tuple[tuple[str, Check], ...] = (
+    ("origin", check_origin),
+    ("host", check_host),
+    ("policy", check_policy),
+    ("subprotocol", check_subprotocols),
+)
 LATE: tuple[tuple[str, Check], ...] = (
     ("credentials", check_credentials),
     ("forward-auth", check_forward_auth),

@@ -38,6 +38,7 @@ from wsguard.policy.model_extraction import (
     CookieSource,
     Encoding,
     ExtractFrom,
+    FirstMessage,
     HeaderSource,
     ParamSource,
     SubprotocolSource,
@@ -63,6 +64,7 @@ from wsguard.policy.model_jwt import (
     LocalJwks,
     RemoteJwks,
 )
+from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_session import (
     Detail,
     Enforcement,
@@ -77,14 +79,14 @@ from wsguard.protocol.profiles import Profile
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
-    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "ForwardAuth",
-    "Framing", "GuardConfig", "GuardSpec", "HeaderSource", "HostPort", "Introspection", "IntrospectionProvider",
-    "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging", "Match",
-    "Metadata", "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern",
-    "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream",
-    "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown",
-    "StreamTls", "SubjectFrom",
-    "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "FirstMessage",
+    "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HeaderSource", "HostPort", "Introspection",
+    "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks", "LogFormat",
+    "LogLevel", "Logging", "Match", "Metadata", "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnGap",
+    "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec",
+    "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session",
+    "SessionEvents", "SharedSignals", "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource",
+    "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 
@@ -170,7 +172,7 @@ class OriginSpec(Model):
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"limits", "keepAlive", "backendLoss", "migration", "streams"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive", "backendLoss", "migration", "streams"})
 
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
@@ -186,6 +188,8 @@ class PolicySpec(Model):
     """What a caller may do; absent: any verified credential is enough."""
     session: Session = Session()
     """How long a connection lives."""
+    limits: Limits = Limits()
+    """How much of anything a client may have."""
     framing: Framing = Framing.STRICT
     """Strict: a frame header that breaks RFC 6455 cuts. Transparent: only an unmasked client frame does."""
     rejection: Rejection = Rejection()

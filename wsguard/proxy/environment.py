@@ -16,6 +16,7 @@ from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.gathering import Approver, Verifier
+from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
@@ -95,6 +96,7 @@ class Environment:
     deny_list: DenyList
     timekeeper: Timekeeper
     rejudger: Rejudger
+    lobby: Lobby
     verifier: Verifier
     observer: Observer
     policies: Callable[[], PolicySet]
