@@ -36,6 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cookie", action="append", default=[], metavar="N=V", help="a cookie; - reads cookies from standard input"
     )
+    parser.add_argument(
+        "--first-message", metavar="TEXT", help="what the client says first; - reads it from standard input"
+    )
     parser.add_argument("--remote-ip", default="127.0.0.1", metavar="IP", help="the TCP peer (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print it as one JSON object")
 
@@ -79,7 +82,7 @@ async def _explain(args: argparse.Namespace) -> Explanation:
         under = (snapshot.policy_set, snapshot.key_files, asking, moment, lambda: 0, lambda *_: None)
         tokens = TokenVerifier(jwks, snapshot.local_keys, moment)
         walk = Walk(snapshot.policy_set, Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under)), moment.now)
-        return await walk.explain(head, peer, tls=url.tls)
+        return await walk.explain(head, peer, tls=url.tls, first_message=_first_message(args.first_message))
 
 
 class _Url(NamedTuple):
@@ -134,6 +137,12 @@ def _cookies(words: Iterable[str]) -> Iterator[str]:
             raise UsageError("--cookie must be NAME=VALUE, or - for standard input")
 
 
+def _first_message(word: str | None) -> bytes | None:
+    if word == "-":
+        return sys.stdin.buffer.read()
+    return None if word is None else word.encode("utf-8", "surrogateescape")
+
+
 def _bytes(text: str) -> bytes:
     """As on the wire (the command line's bytes, unchanged); no line can end inside a field."""
     if not text.replace("\t", " ").isprintable():
@@ -161,6 +170,9 @@ def _as_text(explanation: Explanation) -> Iterator[str]:
         yield f"{verb}: {what} {refusal.reason}{advice}"
     if admission is not None:
         yield from _admitted(explanation, admission)
+    if (awaited := explanation.awaited) is not None:
+        speaking = f"subprotocol {awaited.subprotocol}" if awaited.subprotocol else "no subprotocol"
+        yield f"answered, with {speaking}, and judged by the first message, which may take {awaited.timeout:g} s"
 
 
 def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
