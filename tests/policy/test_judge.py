@@ -32,6 +32,7 @@ from wsguard.policy.model import (
     Enforcement,
     GuardSpec,
     Jwt,
+    Limits,
     Listener,
     Match,
     Metadata,
@@ -111,6 +112,30 @@ def test_a_foreign_page_learns_nothing_but_that_it_is_foreign() -> None:
     ):
         judged = case(FOREIGN, host=host, speaks=speaks, facts=outcome, deny_list=logged_out)
         assert reason(judged) is CloseReason.ORIGIN_DENIED
+
+
+@pytest.mark.parametrize(
+    ("offered", "expected"),
+    [
+        ((), None),
+        (("chat",), None),
+        (("other", "chat"), None),
+        (("bearer.abc",), None),
+        (("bearer.abc", "chat"), None),
+        (("other",), CloseReason.SUBPROTOCOL_DENIED),
+        (("Chat",), CloseReason.SUBPROTOCOL_DENIED),
+        (("bearer.abc", "other"), CloseReason.SUBPROTOCOL_DENIED),
+    ],
+)
+def test_of_what_is_offered_one_must_be_listed(offered: tuple[str, ...], expected: CloseReason | None) -> None:
+    """Where any is listed. A credential is no offer, and nobody has to offer anything."""
+    jwt = Jwt(providers=(provider("HS256", extract_from={"subprotocols": ["bearer."]}),))
+    speaks = policy(jwt=jwt, limits=Limits(subprotocols=("chat",)))
+    judged = case(speaks=speaks, facts=facts(identity()))
+    judged.handshake = replace(judged.handshake, subprotocols=offered)
+    assert reason(judged) is expected
+    judged.policy = policy(jwt=jwt)
+    assert reason(judged) is None
 
 
 def test_the_order_of_the_checks_is_the_contracts() -> None:
