@@ -32,6 +32,7 @@ from wsguard.policy.model import (
     MissingOrigin,
     OriginSpec,
     PolicySpec,
+    Profile,
     Rejection,
     RejectionMode,
     WebSocketPolicy,
@@ -392,6 +393,39 @@ async def test_a_message_that_comes_in_a_drain_is_not_judged(backend: RecordingB
         await at.client.send(text())
         assert await at.refused() == (1012, "draining")
         assert not at.tokens.asked
+
+
+NOWHERE = Jwt(providers=(provider("HS256"),))
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (spec(origin=OriginSpec(missing=MissingOrigin.DENY)), (4403, "origin-denied")),
+        (
+            PolicySpec(jwt=Jwt(providers=(provider("HS256"),)), rejection=QUICK, origin=OPEN),
+            (4401, "credential-missing"),
+        ),
+        (spec(rejection=Rejection(close_timeout=0.3, profile=Profile.GRAPHQL_WS)), None),
+    ],
+)
+async def test_policies_that_change_meanwhile_decide(
+    backend: RecordingBackend, changed: PolicySpec, expected: tuple[int, str] | None
+) -> None:
+    async with scene(backend) as at:
+        at.house.reload(test=changed)
+        await at.client.send(text())
+        if expected is None:
+            await backend.conversation()
+        else:
+            assert await at.refused() == expected
+
+
+async def test_a_policy_that_is_gone_meanwhile_admits_nobody(backend: RecordingBackend) -> None:
+    async with scene(backend) as at:
+        at.house.reload()
+        await at.client.send(text())
+        assert await at.refused() == (4404, "no-policy")
 
 
 async def test_the_end_of_the_process_ends_the_waiting(backend: RecordingBackend) -> None:

@@ -53,7 +53,7 @@ def read_first_message(policy: WebSocketPolicy, text: bytes | None) -> tuple[Cre
             return Refuse(CloseReason.CREDENTIAL_INVALID, f"the first message: {path} is not a string")
         found.append(Credential(Kind.FIRST_MESSAGE, path, providers, forward, value))
     if not found:
-        paths = " and ".join(path for path, _, _ in first_message_places(policy))
+        paths = " and ".join(path for path, _, _ in first_message_places(policy)) or "any place that is looked at"
         return Refuse(CloseReason.CREDENTIAL_MISSING, f"the first message has nothing at {paths}")
     return tuple(found)
 

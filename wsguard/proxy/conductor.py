@@ -133,7 +133,7 @@ class Conductor:
             elif isinstance(outcome, Failure) and outcome.reason is CloseReason.CLIENT_LOST:
                 self._usher.lost(attempt, outcome.detail + _why_it_may_have_left(attempt))
             else:
-                decision = await self._failing_closed(self._hear(attempt, policy, waiting, outcome))
+                decision = await self._failing_closed(self._hear(attempt, waiting, outcome))
                 await self._usher.carry_out(attempt, decision)
         except ConnectionResetError:
             self._usher.lost(attempt, _LEFT)
@@ -144,22 +144,32 @@ class Conductor:
             self._env.observer.fault("a handshake with a first message", error)
             waiting.abort()
 
-    async def _hear(
-        self, attempt: Attempt, policy: WebSocketPolicy, waiting: Waiting, outcome: Message | Failure
-    ) -> Decision:
+    async def _hear(self, attempt: Attempt, waiting: Waiting, outcome: Message | Failure) -> Decision:
         """The verdict on what was said. It is erased only where it admits: Audit passes a bad one on to the backend."""
         if isinstance(outcome, Failure):
             return Refuse(outcome.reason, outcome.detail)
         if self._env.is_draining():
             return Refuse(CloseReason.DRAINING, "the guard is draining")
-        found = read_first_message(policy, outcome.text)
+        if (refusal := self._look_again(attempt.case)) is not None:
+            return refusal
+        assert attempt.policy is not None  # else the early checks have refused
+        found = read_first_message(attempt.policy, outcome.text)
         if isinstance(found, Refuse):
             return found
-        attempt.case.credentials, attempt.case.now = found, self._env.clock.wall()
+        attempt.case.credentials = found
         decision = await self._judge(attempt)
         if isinstance(decision, Admit) and not is_forwarded(found):
             waiting.erase()
         return decision
+
+    def _look_again(self, case: Case) -> Refuse | None:
+        """Time has passed, and the policies may have changed: those in force now decide, from the first check on."""
+        case.now = self._env.clock.wall()
+        policies = self._env.policies()
+        if policies is case.policies:
+            return None
+        case.policies, case.policy = policies, policies.find(case.effective.authority, case.handshake.path)
+        return judge_early(case)
 
 
 def _why_it_may_have_left(attempt: Attempt) -> str:

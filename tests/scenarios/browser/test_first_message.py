@@ -52,7 +52,7 @@ async def stage() -> AsyncIterator[Stage]:
 
 
 async def test_a_page_that_says_who_it_is(stage: Stage) -> None:
-    """The app hears the second message and never sees the token; the compression that browsers offer is not agreed to."""
+    """The app hears the second message and never sees the token; the compression it offers is not agreed to."""
     socket = await stage.socket("other", "chat")
     assert await socket.opened() == "chat"
     before = len(stage.app.upgrades)
