@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.backend import RecordingBackend
+
+# How long an example takes is the machine's affair: no test fails because something else ran beside it.
+settings.register_profile("wsguard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wsguard")
 
 
 @pytest.fixture

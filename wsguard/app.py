@@ -27,7 +27,7 @@ from wsguard.config.watch import Watcher
 from wsguard.events.assemble import MissingExtra, require_extras
 from wsguard.events.outbox import OutboxFull
 from wsguard.events.room import SessionEventsRoom
-from wsguard.identity.exchange import new_session
+from wsguard.identity.exchange import lines, new_session
 from wsguard.identity.finder import KeyFinder
 from wsguard.identity.forward_auth import ForwardAuthorizer
 from wsguard.identity.inquiry import Inquiry
@@ -36,6 +36,7 @@ from wsguard.identity.jwks import JwksCache
 from wsguard.identity.revalidator import Revalidator
 from wsguard.identity.verifier import TokenVerifier
 from wsguard.ops.admin import AdminPort
+from wsguard.ops.audit_file import AuditFile
 from wsguard.ops.control import Control, control_app
 from wsguard.ops.control_socket import serve_control
 from wsguard.ops.drainer import Drainer, DrainState
@@ -46,10 +47,12 @@ from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.loop_lag import sample_loop_lag
 from wsguard.ops.metrics import Metrics
 from wsguard.ops.observer import Observer
+from wsguard.ops.overview import Overview
 from wsguard.ops.problem import ProblemError
 from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
+from wsguard.policy.model_guard import Logging
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
@@ -99,7 +102,7 @@ class Guard:
             require_extras(guard.session_events)
         except MissingExtra as error:
             raise StartError(str(error)) from None
-        self._log = Log(LineWriter(_STDOUT), guard.logging.level.value, guard.logging.format.value)
+        self._log = _log(guard.logging)
         self._log.install()
         self._clock = clock = SystemClock()
         rng = SystemRandom()
@@ -157,6 +160,7 @@ class Guard:
             policies=self._loaded,
             issuers=self._issuers,
             drain_window=self._drain_window,
+            overview=Overview(self._metrics, self._drainer, self._loaded, clock, clock.wall()),
         )
         self._ending, self._hurried = asyncio.Event(), asyncio.Event()
         self._requests_end = 0.0  # on the loop's clock: until when forwarded requests may go on
@@ -277,13 +281,22 @@ class Guard:
         self._ending.set()
 
     def _reload_now(self) -> None:
-        """SIGHUP: read the files now, whether or not the watcher saw a change."""
-        self._reloading = asyncio.ensure_future(self._reloader.reload())
+        """SIGHUP: read the files now, whether or not the watcher saw a change, and let go of a rotated audit file."""
+        try:
+            self._log.reopen()
+        except OSError as error:
+            self._log.event("audit_file_kept", logging.ERROR, error=why(error))
+        self._reloading = asyncio.ensure_future(self._reload())
+
+    async def _reload(self) -> None:
+        result = await self._reloader.reload()
+        if result.outcome is Outcome.UNCHANGED:  # who asked for it wants to see that it happened
+            self._log.event("policies_unchanged", revision=result.snapshot.revision)
 
     def _reloaded(self, result: ReloadResult) -> None:
         self._metrics.policies_loaded(result.outcome is not Outcome.REFUSED)
         if result.outcome is Outcome.REFUSED:
-            self._log.event("reload_refused", logging.ERROR, error=result.error)
+            self._log.audit("reload_refused", logging.ERROR, error=result.error)
             return
         self._inquiry = self._env.verifier = self._env.approver = self._inquiry_under(result.snapshot)
         logging_spec = result.snapshot.policy_set.guard.logging
@@ -297,14 +310,14 @@ class Guard:
     def _announce(self, snapshot: Snapshot) -> None:
         for warning in snapshot.warnings:
             self._log.event("policy_warning", logging.WARNING, detail=str(warning))
-        names = [policy.name for policy in snapshot.policy_set.policies]
-        self._log.event("policies_loaded", revision=snapshot.revision, policies=names)
+        self._log.revision = snapshot.revision
+        self._log.audit("policies_loaded", policies=[policy.name for policy in snapshot.policy_set.policies])
 
     def _inquiry_under(self, snapshot: Snapshot) -> Inquiry:
         """One of its own for each snapshot: what was learned with yesterday's keys and secrets is forgotten."""
         policies, files = snapshot.policy_set, snapshot.key_files
         # Of what was answered before a log-out nothing counts after it.
-        asking = (self._asking, self._clock, lambda: self._deny_list.changes, self._metrics.identity_asked)
+        asking = (lines(self._asking), self._clock, lambda: self._deny_list.changes, self._metrics.identity_asked)
         return Inquiry(
             TokenVerifier(self._jwks, snapshot.local_keys, self._clock),
             Introspector(policies, files, *asking),
@@ -325,3 +338,14 @@ class Guard:
 
     def _issuers(self) -> frozenset[str]:
         return self._policies().issuers
+
+
+def _log(spec: Logging) -> Log:
+    """Raises StartError."""
+    audit_file = None
+    if spec.audit_file is not None:
+        try:
+            audit_file = AuditFile(spec.audit_file)
+        except OSError as error:
+            raise StartError(f"cannot write {spec.audit_file} (logging.auditFile): {why(error)}") from error
+    return Log(LineWriter(_STDOUT), spec.level.value, spec.format.value, audit_file)

@@ -267,3 +267,51 @@ def test_an_unlisted_subprotocol(explain: Explainer) -> None:
     told = explain.json("--url", URL, "--origin", HOME, "--header", "Sec-WebSocket-Protocol: other")
     assert (told["refusal"]["reason"], told["refusal"]["status"]) == ("subprotocol-denied", 406)
     assert told["steps"][-1]["detail"] == "none that is offered is listed: chat"
+
+
+def replayed(explain: Explainer, *, origin: str | None = HOME, **fields: object) -> tuple[str, dict[str, str]]:
+    """The verdict on a line of the audit trail, and what each check said."""
+    line = {"time": "2026-01-31T12:00:00.000Z", "event": "handshake", "policy": "chat", "revision": "0a1b2c"}
+    where = {"client_ip": "192.0.2.7", "host": "app.test", "path": "/ws", "origin": origin}
+    told = explain.json("--replay", json.dumps({**line, **where, **fields}))
+    return told["verdict"], {step["check"]: step["detail"] for step in told["steps"]}
+
+
+def test_a_line_of_the_audit_trail_is_judged_again(explain: Explainer) -> None:
+    verdict, steps = replayed(explain, result="refused", reason="credential-expired", detail="cookie:session: old")
+    assert verdict == "as far as the line tells, as then: refused, credential-expired"
+    then = "refused: credential-expired: cookie:session: old (2026-01-31T12:00:00.000Z under revision 0a1b2c)"
+    assert steps == {
+        "recorded": then,
+        "origin": f"{HOME} is allowed",
+        "host": "app.test is answered to",
+        "policy": "policy chat matches",
+    }
+
+
+def test_other_policies_would_decide_otherwise(explain: Explainer) -> None:
+    admitted = {"result": "admitted", "path": "/wssss"}
+    assert replayed(explain, **admitted)[0] == "would be refused by the policies given: no-policy"
+    evil = replayed(explain, origin="http://evil.test", result="admitted")
+    assert evil[0] == "would be refused by the policies given: origin-denied"
+    allowed = replayed(explain, result="refused", reason="origin-denied")
+    assert allowed[0] == "would pass what refused it then; its credentials, which are not in the line, decide"
+    explain.write(policy(SPEC + "enforcement: Audit\n"))
+    evil = replayed(explain, origin="http://evil.test", result="refused", reason="origin-denied")
+    assert evil[0] == "would be let through by a policy that only audits by the policies given: origin-denied"
+
+
+def test_a_line_without_an_origin_says_what_it_does_not_tell(explain: Explainer) -> None:
+    _, steps = replayed(explain, origin=None, result="refused", reason="origin-denied")
+    assert "whether a cookie came" in steps["origin"]
+
+
+def test_a_line_is_read_from_standard_input(explain: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = {"time": "2026-01-31T12:00:00Z", "event": "handshake", "result": "admitted", "client_ip": "::1"}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({**line, "host": "app.test", "path": "/ws"}) + "\n"))
+    assert "as then: admitted" in explain.text("--replay", "-")
+
+
+@pytest.mark.parametrize("line", ["", "{}", '{"time": "2026-01-31T12:00:00Z", "event": "started"}', "hello {"])
+def test_what_is_no_handshake_cannot_be_replayed(explain: Explainer, line: str) -> None:
+    assert "--replay" in explain.error("--replay", line)

@@ -19,4 +19,4 @@ def test_prints_the_schema_of_one_kind_or_of_both(capsys: pytest.CaptureFixture[
 
 def test_an_unknown_kind_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", "ConfigMap"]) == 2
-    assert "KIND is WebSocketPolicy or GuardConfig, not 'ConfigMap'" in capsys.readouterr().err
+    assert "KIND is WebSocketPolicy or GuardConfig or PolicyTest, not 'ConfigMap'" in capsys.readouterr().err

@@ -13,11 +13,12 @@ import pytest
 
 from wsguard.cli import _parser, main
 from wsguard.policy.load import load
+from wsguard.policy.load_tests import load_tests
 from wsguard.policy.yaml_source import SourceText
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-TALKING = {"run", "demo", "connections", "logout", "drain"}
+TALKING = {"run", "demo", "connections", "logout", "drain", "top"}
 """Commands that serve, or talk to a guard that does: their arguments are checked. tests/demo and tests/ops run them."""
 
 _FENCE = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -56,8 +57,9 @@ def test_every_example_is_of_a_kind_that_is_checked() -> None:
 
 @of("yaml")
 def test_policies_load(example: Example) -> None:
-    result = load([SourceText(example.place, example.text.encode())])
-    assert not result.errors, "\n".join(map(str, result.errors))
+    source = SourceText(example.place, example.text.encode())
+    problems = load_tests(source)[1] if "kind: PolicyTest" in example.text else load([source]).errors
+    assert not problems, "\n".join(map(str, problems))
 
 
 @of("console")

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from wsguard.cli import main
+from wsguard.config.files import policy_files
 
 ROOT = Path(__file__).parents[2]
 POLICIES = ROOT / "policies"
 DEMO = ROOT / "wsguard/demo/policies"
-FILES = sorted([*POLICIES.glob("*.yaml"), *DEMO.glob("*.yaml")])
+FILES = [file for folder in (POLICIES, DEMO) for file in policy_files(folder)]
 
 COOKIE_APP, FEED = "wss://app.example.com/ws", "wss://feed.example.com/feed"
 GRAPHQL, OLD_GRAPHQL = "wss://graphql.example.com/graphql", ["--header", "Sec-WebSocket-Protocol: graphql-ws"]
@@ -39,8 +40,14 @@ def test_the_demonstrations_lack_nothing_but_the_key_that_it_makes(capsys: pytes
 
 
 def test_each_says_in_its_first_line_what_it_is_for() -> None:
-    for path in POLICIES.glob("*.yaml"):
+    for path in policy_files(POLICIES):
         assert path.read_text("utf-8").startswith("# "), path
+
+
+def test_each_policy_has_tests_that_it_passes() -> None:
+    assert main(["test", str(POLICIES)]) == 0
+    untested = {path.name for path in policy_files(POLICIES) if not path.with_suffix(".test.yaml").exists()}
+    assert untested == {"guard.yaml"}  # no policy
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import aiohttp
 
 from tests.identity.asked import Reply, reply
 from tests.identity.key_server import HandClock
+from wsguard.identity.exchange import lines
 from wsguard.identity.forward_auth import ForwardAuthorizer
 from wsguard.identity.introspection import Introspector
 from wsguard.policy.credentials import Credential, Kind
@@ -53,7 +54,7 @@ class World:
     def asking(self) -> tuple[Any, ...]:
         """The last four arguments of Introspector and ForwardAuthorizer."""
         told = lambda provider, result, _seconds: self.told.append((provider, result))  # noqa: E731
-        return self.session, self.clock, lambda: self.logouts, told
+        return lines(self.session), self.clock, lambda: self.logouts, told
 
 
 def handshake(*fields: tuple[str, str], target: str = "/ws?q=1") -> Handshake:

@@ -16,6 +16,7 @@ from wsguard.ops.health import Health
 from wsguard.ops.log import Format, Log
 from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.metrics import Metrics
+from wsguard.ops.overview import Overview
 from wsguard.ops.scrape import Sources
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
 from wsguard.protocol.reasons import CloseReason
@@ -101,6 +102,7 @@ class Rig:
             policies=lambda: self.loaded,
             issuers=lambda: self.issuers,
             drain_window=lambda: 20.0,
+            overview=Overview(self.metrics, self.drainer, lambda: self.loaded, self.clock, 1_000.0),
         )
 
     def send_away(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -11,9 +13,13 @@ import pytest
 from aiohttp import web
 
 from tests.ops.rig import Rig
+from tests.ops.test_metrics import decided
+from tests.sessions.fakes import identity
 from tests.support.waiting import eventually, stays
 from wsguard.ops.admin import MAX_WAITERS, AdminPort
+from wsguard.ops.page import PATHS
 from wsguard.ops.serving import serve
+from wsguard.protocol.reasons import CloseReason
 
 
 class Served:
@@ -31,6 +37,11 @@ class Served:
             if response.status >= 400 and response.content_type != "text/plain":
                 assert response.content_type == "application/problem+json"
             return response.status, await response.text()
+
+    async def fetch(self, path: str) -> tuple[int, str, Mapping[str, str]]:
+        """With the header fields."""
+        async with self._session.get(self.url + path) as response:
+            return response.status, await response.text(), response.headers
 
 
 @pytest.fixture
@@ -242,5 +253,28 @@ async def test_no_spelling_of_a_path_goes_round_the_token(serving: Any, path: st
 
 
 async def test_unknown_paths_are_problems(admin: Served) -> None:
-    assert (await admin.get("/"))[0] == 404
+    assert (await admin.get("/page"))[0] == 404
     assert (await admin.get("/livez", method="POST"))[0] == 405
+
+
+async def test_the_page_is_whole_and_lets_nothing_else_in(admin: Served) -> None:
+    for path, (_, kind) in PATHS.items():
+        status, text, headers = await admin.fetch(path)
+        assert (status, headers["Content-Type"]) == (200, f"{kind}; charset=utf-8")
+        assert headers["Content-Security-Policy"].startswith("default-src 'none';")
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "http://" not in text  # nothing from elsewhere
+        assert "https://" not in text
+
+
+async def test_the_overview_needs_no_token_and_names_nobody(rig: Rig, serving: Any) -> None:
+    admin = await serving(token=lambda: b"secret")
+    rig.connect("c1", identity("alice", sid="s1"))
+    rig.metrics.decided(decided("refused", CloseReason.ORIGIN_DENIED))
+    status, text = await admin.get("/v1/overview")
+    told = json.loads(text)
+    assert status == 200
+    assert told["connections"] == [{"policy": "chat", "value": 1}]
+    assert told["handshakes"] == [{"policy": "chat", "result": "refused", "reason": "origin-denied", "value": 1}]
+    assert (told["revision"], told["policies"], told["drain"]["state"]) == ("0a1b2c", ["chat"], "serving")
+    assert not {"alice", "s1", "c1", "192.0.2.7", "https://app.test"} & set(re.findall(r'"([^"]*)"', text))

@@ -21,6 +21,7 @@ def decided(result: Result = "admitted", reason: CloseReason | None = None, poli
         detail="",
         origin="https://app.test",
         client_ip="192.0.2.7",
+        scheme="https",
         host="app.test",
         path="/ws",
         identity=identity(sid="s1"),

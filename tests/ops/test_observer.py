@@ -23,6 +23,7 @@ async def test_a_decision_is_one_line_and_one_count(rig: Rig) -> None:
         "code": 4403,
         "origin": "https://app.test",
         "client_ip": "192.0.2.7",
+        "scheme": "https",
         "host": "app.test",
         "path": "/ws",
         "provider": "corp",

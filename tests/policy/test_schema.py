@@ -28,9 +28,9 @@ def test_is_complete_in_itself(kind: str | None) -> None:
     assert references == {f"#/$defs/{name}" for name in schema["$defs"]}
 
 
-def test_one_kind_or_both() -> None:
+def test_one_kind_or_all() -> None:
     assert json_schema("GuardConfig")["oneOf"] == [{"$ref": "#/$defs/GuardConfig"}]
-    assert len(json_schema()["oneOf"]) == 2
+    assert len(json_schema()["oneOf"]) == len(KINDS) == 3
     with pytest.raises(KeyError):
         json_schema("ConfigMap")
 

@@ -61,7 +61,7 @@ def guard_close(sent: bytes, source: bytes) -> bytes:
         at = end
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(streams(True), streams(False), ACTS)
 def test_any_order_of_events(from_client: bytes, from_backend: bytes, acts: list[tuple[str, str, int]]) -> None:
     bench = Bench()

@@ -13,7 +13,19 @@ from collections.abc import Sequence
 
 from wsguard import __version__
 
-COMMANDS: tuple[str, ...] = ("check", "connections", "demo", "drain", "explain", "logout", "run", "schema")
+COMMANDS: tuple[str, ...] = (
+    "check",
+    "connections",
+    "demo",
+    "drain",
+    "explain",
+    "logout",
+    "report",
+    "run",
+    "schema",
+    "test",
+    "top",
+)
 
 
 class UsageError(Exception):

@@ -18,7 +18,7 @@ _TIMEOUT = 10.0
 
 
 class NoGuardError(UsageError):
-    """Nobody listens on the control socket."""
+    """Nobody listens on the control socket, or who did has left without an answer."""
 
 
 class Guard:
@@ -50,6 +50,8 @@ class Guard:
             answer = json.loads(response.read())
         except (FileNotFoundError, ConnectionRefusedError):
             raise NoGuardError(f"no guard answers at {self._path}: is one running there?") from None
+        except (ConnectionResetError, BrokenPipeError):
+            raise NoGuardError(f"the guard at {self._path} ended before it answered") from None
         except (OSError, HTTPException, ValueError) as error:
             why = getattr(error, "strerror", None) or "it did not answer in time, or with something else"
             raise UsageError(f"no answer from the guard at {self._path}: {why}") from None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsguard.cli._arguments import add_control_argument
+from wsguard.cli._table import table
 
 if TYPE_CHECKING:
     from wsguard.cli._control import Guard
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"connections": found}, indent=2))
     else:
-        _print_table([_COLUMNS, *map(_row, found)])
+        print("\n".join(table([_COLUMNS, *map(_row, found)])))
     return 0
 
 
@@ -68,13 +69,3 @@ def _row(connection: dict[str, Any]) -> Sequence[str]:
         connection["state"],
     )
     return ["-" if cell is None else str(cell) for cell in cells]
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Columns side by side; what would not print is escaped here once more, whatever the guard's version."""
-    from wsguard.ops.redact import printable
-
-    shown = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    for row in shown:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

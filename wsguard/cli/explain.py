@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from wsguard.cli import UsageError
 
 if TYPE_CHECKING:
-    from wsguard.cli._explanation import Admission, Explanation
-    from wsguard.protocol.http import RequestHead
+    from wsguard.cli._explanation import Admission, Explanation, Step
+    from wsguard.cli._replay import Replay
 
 HELP = "print a decision step by step: what would become of a handshake, and why"
-
-_URL = re.compile(r"(?P<scheme>wss?|https?)://(?P<authority>[^/?#]+)(?P<target>.*)", re.IGNORECASE)
-_KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455 §1.3: explaining needs no secret nonce
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--first-message", metavar="TEXT", help="what the client says first; - reads it from standard input"
     )
     parser.add_argument("--remote-ip", default="127.0.0.1", metavar="IP", help="the TCP peer (default: %(default)s)")
+    parser.add_argument(
+        "--replay", metavar="LINE", help="judge a handshake again that is in the audit trail; - reads its line"
+    )
     parser.add_argument("--json", action="store_true", help="print it as one JSON object")
 
 
@@ -49,20 +48,41 @@ def run(args: argparse.Namespace) -> int:
 
     from wsguard.config.store import ConfigError
 
+    told: Explanation | Replay
     try:
-        explanation = asyncio.run(_explain(args))
+        if args.replay is not None:
+            told = replay = _replay(args)
+            verdict: Iterable[str] = (replay.verdict,)
+        else:
+            told = explanation = asyncio.run(_explain(args))
+            verdict = _verdict(explanation)
     except ConfigError as error:
         raise UsageError(str(error)) from None
-    print("\n".join(_as_json(explanation) if args.json else _as_text(explanation)))
+    print("\n".join(_as_json(told) if args.json else (*_steps(told.steps), "", *verdict)))
     return 0
+
+
+def _replay(args: argparse.Namespace) -> Replay:
+    from wsguard.cli._audit_trail import read_line
+    from wsguard.cli._replay import NoHandshake, replay
+    from wsguard.config.store import read
+
+    entry = read_line(sys.stdin.readline() if args.replay == "-" else args.replay)
+    if entry is None:
+        raise UsageError("--replay: this is no line of a guard's audit trail")
+    try:
+        return replay(entry, read([Path(path) for path in args.policy]).policy_set, time.time())
+    except NoHandshake as error:
+        raise UsageError(f"--replay: {error}") from None
 
 
 async def _explain(args: argparse.Namespace) -> Explanation:
     import aiohttp
 
     from wsguard.cli._explanation import Moment, Walk
+    from wsguard.cli._request import Url, handshake_to
     from wsguard.config.store import read
-    from wsguard.identity.exchange import new_session
+    from wsguard.identity.exchange import lines, new_session
     from wsguard.identity.forward_auth import ForwardAuthorizer
     from wsguard.identity.inquiry import Inquiry
     from wsguard.identity.introspection import Introspector
@@ -74,49 +94,30 @@ async def _explain(args: argparse.Namespace) -> Explanation:
     if peer is None:
         raise UsageError(f"--remote-ip must be an IP address, not {args.remote_ip}")
     snapshot = read([Path(path) for path in args.policy])
-    url = _Url.parse(args.url or f"ws://{snapshot.policy_set.guard.listener.address}/")
-    head = _request(url, args)
+    try:
+        url = Url.parse(args.url or f"ws://{snapshot.policy_set.guard.listener.address}/")
+    except ValueError as error:
+        raise UsageError(f"--url {error}") from None
+    try:
+        head = handshake_to(url, _fields(args))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     moment = Moment(time.time())
     async with aiohttp.ClientSession() as session, new_session() as asking:
         jwks = JwksCache(session, moment, lambda _provider, _result: None)
-        under = (snapshot.policy_set, snapshot.key_files, asking, moment, lambda: 0, lambda *_: None)
+        under = (snapshot.policy_set, snapshot.key_files, lines(asking), moment, lambda: 0, lambda *_: None)
         tokens = TokenVerifier(jwks, snapshot.local_keys, moment)
         walk = Walk(snapshot.policy_set, Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under)), moment.now)
         return await walk.explain(head, peer, tls=url.tls, first_message=_first_message(args.first_message))
 
 
-class _Url(NamedTuple):
-    """A URL taken apart and nothing more: what the guard judges is the spelling."""
-
-    tls: bool
-    authority: str
-    target: str
-
-    @classmethod
-    def parse(cls, text: str) -> _Url:
-        parts = _URL.fullmatch(text)
-        if parts is None:
-            raise UsageError(f"--url must be like wss://app.example.com/ws, not {text}")
-        target = parts["target"]
-        target = target if target.startswith("/") else f"/{target}"
-        return cls(parts["scheme"].lower() in ("wss", "https"), parts["authority"], target)
-
-
-def _request(url: _Url, args: argparse.Namespace) -> RequestHead:
-    """The handshake a browser would send; a field of `--header` replaces its own of the same name."""
-    from wsguard.protocol.http import Headers, RequestHead
-
+def _fields(args: argparse.Namespace) -> list[tuple[str, str]]:
     given = [_header(text) for text in args.header]
     if args.origin is not None:
         given.append(("Origin", args.origin))
     if cookies := "; ".join(_cookies(args.cookie)):
         given.append(("Cookie", cookies))
-    usual = {"Host": url.authority, "Upgrade": "websocket", "Connection": "Upgrade"}
-    usual |= {"Sec-WebSocket-Key": _KEY, "Sec-WebSocket-Version": "13"}
-    replaced = {name.lower() for name, _ in given}
-    fields = [(name, value) for name, value in usual.items() if name.lower() not in replaced]
-    raw = tuple((_bytes(name), _bytes(value)) for name, value in (*fields, *given))
-    return RequestHead("GET", url.target, (1, 1), Headers(raw))
+    return given
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -143,25 +144,20 @@ def _first_message(word: str | None) -> bytes | None:
     return None if word is None else word.encode("utf-8", "surrogateescape")
 
 
-def _bytes(text: str) -> bytes:
-    """As on the wire (the command line's bytes, unchanged); no line can end inside a field."""
-    if not text.replace("\t", " ").isprintable():
-        raise UsageError("a header field or a cookie has control characters")
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _as_json(explanation: Explanation) -> Iterator[str]:
+def _as_json(explanation: Explanation | Replay) -> Iterator[str]:
     import dataclasses
     import json
 
     yield json.dumps(dataclasses.asdict(explanation), indent=2, ensure_ascii=False)
 
 
-def _as_text(explanation: Explanation) -> Iterator[str]:
-    width = max(len(step.check) for step in explanation.steps)
-    for step in explanation.steps:
+def _steps(steps: Sequence[Step]) -> Iterator[str]:
+    width = max(len(step.check) for step in steps)
+    for step in steps:
         yield f"{step.check.ljust(width)}  {'ok' if step.passed else 'NO'}  {step.detail}"
-    yield ""
+
+
+def _verdict(explanation: Explanation) -> Iterator[str]:
     refusal, admission = explanation.refusal, explanation.admission
     if refusal is not None:
         what = f"HTTP {refusal.status}" if refusal.code is None else f"{refusal.code}"

@@ -10,7 +10,9 @@ HELP = "print the JSON Schema of policy files, for editors"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument("kind", nargs="?", metavar="KIND", help="WebSocketPolicy or GuardConfig (default: both)")
+    parser.add_argument(
+        "kind", nargs="?", metavar="KIND", help="WebSocketPolicy, GuardConfig or PolicyTest (default: all)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -37,6 +37,29 @@ def policy_files(path: Path) -> list[Path]:
     return found
 
 
+def policy_test_files(path: Path) -> list[Path]:
+    """The tests of policies that `path` stands for: itself, or the `*.test.yaml` of a folder, in the order of names.
+
+    Raises UnreadableError.
+    """
+    try:
+        if not os.path.isdir(path):
+            return [path]
+        names = sorted(entry.name for entry in path.iterdir())
+    except OSError as error:
+        raise UnreadableError(_why(error)) from None
+    found = [path / name for name in names if name.endswith(_POLICY_TESTS) and not name.startswith(".")]
+    if not found:
+        raise UnreadableError("the folder holds no *.test.yaml file")
+    return found
+
+
+def tested_by(path: Path) -> Path:
+    """The policy file that a test file is of by its name: of `chat.test.yaml` it is `chat.yaml`."""
+    suffix = next((suffix for suffix in _POLICY_TESTS if path.name.endswith(suffix)), path.suffix)
+    return path.with_name(path.name.removesuffix(suffix) + path.suffix)
+
+
 def _is_policy(name: str) -> bool:
     return name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith(_POLICY_TESTS)
 

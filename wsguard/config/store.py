@@ -58,12 +58,16 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """One reading of the files, whatever it found. `is_settled`: none of them changed meanwhile."""
+    """One reading of the files, whatever it found. `is_settled`: none of them changed meanwhile.
+
+    `unreadable` are the problems of files that could not be read; they are among `problems`.
+    """
 
     sources: tuple[SourceText, ...]
     loaded: LoadResult
     named: NamedFiles
     problems: tuple[Problem, ...]
+    unreadable: tuple[Problem, ...]
     stamp: Stamp
     is_settled: bool
 
@@ -109,6 +113,7 @@ def examine(paths: Sequence[Path], overrides: Overrides = _NO_OVERRIDES) -> Exam
         loaded=loaded,
         named=named,
         problems=(*unreadable, *loaded.problems, *named.problems),
+        unreadable=tuple(unreadable),
         stamp={**before, **keys_before},
         is_settled=stamp(all_policy_files(paths)) == before and stamp(keys) == keys_before,
     )

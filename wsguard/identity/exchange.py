@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import aiohttp
 from yarl import URL
@@ -27,9 +27,27 @@ class Unanswered(Exception):
     """No complete answer came; the message says why, for the operator, and quotes nothing of the question."""
 
 
+class Exchange(Protocol):
+    """The way to one service."""
+
+    async def exchange(
+        self,
+        method: Literal["GET", "POST"],
+        fields: Sequence[tuple[str, str]],
+        most: int,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send `fields` and a `form`; a body of the answer beyond `most` bytes reads as None. Raises Unanswered."""
+        ...
+
+
+Lines = Callable[[str, bytes | None], Exchange]
+"""Makes the way to a service from its URL and the certificates to believe (PEM; None: the system's own)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The way to one service. `session` is the caller's to close; `trust` are the certificates to believe."""
+    """The way to one service over HTTP. `session` is the caller's to close; `trust` are the certificates to believe."""
 
     session: aiohttp.ClientSession
     url: str
@@ -81,6 +99,11 @@ def trusting(certificates: bytes | None) -> ssl.SSLContext | None:
     if certificates is None:
         return None
     return ssl.create_default_context(cadata=certificates.decode("ascii", "replace"))
+
+
+def lines(session: aiohttp.ClientSession) -> Lines:
+    """Ways that all use `session`."""
+    return lambda url, certificates: Line(session, url, trusting(certificates))
 
 
 def new_session() -> aiohttp.ClientSession:

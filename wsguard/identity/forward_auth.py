@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import aiohttp
-
 from wsguard.identity.asking import Asker, Known
-from wsguard.identity.exchange import AskResult, Line, Unanswered, trusting
+from wsguard.identity.exchange import AskResult, Exchange, Lines, Unanswered
 from wsguard.identity.introspection import Told
 from wsguard.policy.decision import Refuse
 from wsguard.policy.forward_auth import MAX_ANSWER, PROVIDER, Approval, Question, read_answer
@@ -22,7 +20,9 @@ _Outcome = Approval | Refuse
 class ForwardAuthService:
     """The service of one policy."""
 
-    def __init__(self, spec: ForwardAuth, line: Line, clock: Clock, epoch: Callable[[], int], on_asked: Told) -> None:
+    def __init__(
+        self, spec: ForwardAuth, line: Exchange, clock: Clock, epoch: Callable[[], int], on_asked: Told
+    ) -> None:
         self._line = line
         self._clock = clock
         self._on_asked = on_asked
@@ -54,15 +54,14 @@ class ForwardAuthorizer:
     """The services of one set of policies. `files` are the contents of the files that they name."""
 
     def __init__(
-        self, policies: PolicySet, files: Mapping[str, bytes], session: aiohttp.ClientSession, clock: Clock,
+        self, policies: PolicySet, files: Mapping[str, bytes], lines: Lines, clock: Clock,
         epoch: Callable[[], int], on_asked: Told,
     ) -> None:  # fmt: skip
         self._services: dict[str, ForwardAuthService] = {}
         for policy in policies.policies:
             spec = policy.spec.forward_auth
             if spec is not None:
-                trust = trusting(None if spec.ca_file is None else files[spec.ca_file])
-                line = Line(session, spec.url, trust)
+                line = lines(spec.url, None if spec.ca_file is None else files[spec.ca_file])
                 self._services[policy.name] = ForwardAuthService(spec, line, clock, epoch, on_asked)
 
     def service(self, policy: str) -> ForwardAuthService | None:

@@ -13,10 +13,8 @@ from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import quote_plus
 
-import aiohttp
-
 from wsguard.identity.asking import Asker, Known
-from wsguard.identity.exchange import AskResult, Line, Unanswered, trusting
+from wsguard.identity.exchange import AskResult, Exchange, Lines, Unanswered
 from wsguard.policy.credentials import Credential, Kind
 from wsguard.policy.introspection import MAX_ANSWER, askable, read_answer
 from wsguard.policy.model import IntrospectionProvider, WebSocketPolicy
@@ -39,7 +37,7 @@ class IntrospectionService:
     """One provider of one policy."""
 
     def __init__(
-        self, provider: IntrospectionProvider, clock_skew: float, secret: bytes, line: Line, clock: Clock,
+        self, provider: IntrospectionProvider, clock_skew: float, secret: bytes, line: Exchange, clock: Clock,
         epoch: Callable[[], int], on_asked: Told,
     ) -> None:  # fmt: skip
         self._provider = provider
@@ -100,16 +98,16 @@ class Introspector:
     """The introspection providers of one set of policies. `files` are the contents of the files that they name."""
 
     def __init__(
-        self, policies: PolicySet, files: Mapping[str, bytes], session: aiohttp.ClientSession, clock: Clock,
+        self, policies: PolicySet, files: Mapping[str, bytes], lines: Lines, clock: Clock,
         epoch: Callable[[], int], on_asked: Told,
     ) -> None:  # fmt: skip
         self._services: dict[tuple[str, str], IntrospectionService] = {}
         for policy in policies.policies:
             for provider in policy.spec.introspection.providers if policy.spec.introspection else ():
-                trust = trusting(None if provider.ca_file is None else files[provider.ca_file])
+                line = lines(provider.endpoint, None if provider.ca_file is None else files[provider.ca_file])
                 self._services[policy.name, provider.name] = IntrospectionService(
-                    provider, policy.spec.session.clock_skew, files[provider.client_secret_file],
-                    Line(session, provider.endpoint, trust), clock, epoch, on_asked,
+                    provider, policy.spec.session.clock_skew, files[provider.client_secret_file], line, clock,
+                    epoch, on_asked,
                 )  # fmt: skip
 
     def service(self, policy: str, provider: str) -> IntrospectionService | None:

@@ -11,10 +11,11 @@ import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from cachetools import TLRUCache
 
-from wsguard.identity.jwks import JwksCache, JwksUnavailable
+from wsguard.identity.jwks import JwksUnavailable
 from wsguard.policy.credentials import Credential, Kind
 from wsguard.policy.keys import KeySet, key_file
 from wsguard.policy.model import JwtProvider, WebSocketPolicy
@@ -41,10 +42,22 @@ class _Verified:
     until: float
 
 
+class RemoteKeys(Protocol):
+    """Who has the keys of providers with `remoteJWKS`."""
+
+    def peek(self, provider: JwtProvider) -> KeySet | None:
+        """The keys where they are at hand; else None."""
+        ...
+
+    async def get(self, provider: JwtProvider, *, besides: KeySet | None = None) -> KeySet:
+        """The keys, others than `besides` where there are any. Raises JwksUnavailable."""
+        ...
+
+
 class TokenVerifier:
     """Verifies the tokens of handshakes. `local_keys` are the key sets of key files, by the file's name."""
 
-    def __init__(self, jwks: JwksCache, local_keys: Mapping[str, KeySet], clock: Clock) -> None:
+    def __init__(self, jwks: RemoteKeys, local_keys: Mapping[str, KeySet], clock: Clock) -> None:
         self._jwks = jwks
         self._local_keys = local_keys
         self._clock = clock

@@ -1,4 +1,4 @@
-"""The admin port: probes, metrics, the wait for a drain, and the control API for who has its token.
+"""The admin port: probes, metrics, the wait for a drain, a page, and the control API for who has its token.
 
 Law: a web page may not use it. Its Host cannot be a name that was pointed here (DNS rebinding), and a request that a
 browser made for another site is refused.
@@ -14,7 +14,8 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from wsguard.ops import requests
+from wsguard.ops import page, requests
+from wsguard.ops.audited import audited
 from wsguard.ops.control import Control
 from wsguard.ops.health import Health
 from wsguard.ops.metrics import Metrics
@@ -27,7 +28,7 @@ from wsguard.protocol.authority import Authority, parse_authority
 MAX_WAITERS = 32
 """Requests that may wait at /drain/wait at the same time; a pod needs one a container."""
 
-_OPEN = frozenset({"/livez", "/readyz", "/startupz", "/metrics", "/drain/wait"})
+_OPEN = frozenset({"/livez", "/readyz", "/startupz", "/metrics", "/drain/wait", "/v1/overview", *page.PATHS})
 _OWN_SITE = frozenset({"same-origin", "none"})  # Sec-Fetch-Site of what the user or our own page asked for
 
 
@@ -56,7 +57,8 @@ class AdminPort:
     def app(self) -> web.Application:
         """The application to serve."""
         app = web.Application(
-            middlewares=[problems(self._control.log), self._door()], client_max_size=requests.MAX_BODY
+            middlewares=[audited(self._control.log), problems(self._control.log), self._door()],
+            client_max_size=requests.MAX_BODY,
         )
         app.add_routes(
             [
@@ -65,6 +67,7 @@ class AdminPort:
                 web.get("/startupz", self._startup),
                 web.get("/metrics", self._scrape),
                 web.get("/drain/wait", self._drain_wait),
+                *page.routes(),
                 *self._control.routes,
             ]
         )

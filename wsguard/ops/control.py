@@ -13,8 +13,10 @@ from http import HTTPStatus
 from aiohttp import web
 
 from wsguard.ops import requests
+from wsguard.ops.audited import audited
 from wsguard.ops.drainer import Drainer, DrainIsFinalError
 from wsguard.ops.log import Log
+from wsguard.ops.overview import Overview
 from wsguard.ops.problem import ProblemError, problems
 from wsguard.ops.redact import digest, is_digest
 from wsguard.ops.views import LoadedPolicies, View, connection_view, drain_view, policies_view
@@ -37,7 +39,7 @@ class Control:
 
     `log_out` applies a logout here, has the other replicas told of it, and returns how many connections that cut and
     whether every stream has it; it raises ProblemError. `policies` tells what is loaded, `issuers` which issuers the
-    loaded policies trust, `drain_window` the window (seconds) of a drain that names none.
+    loaded policies trust, `drain_window` the window (seconds) of a drain that names none, `overview` has the counts.
     """
 
     registry: Registry
@@ -49,6 +51,7 @@ class Control:
     policies: Callable[[], LoadedPolicies]
     issuers: Callable[[], Collection[str]]
     drain_window: Callable[[], float]
+    overview: Overview
 
     @property
     def routes(self) -> Sequence[web.RouteDef]:
@@ -61,6 +64,7 @@ class Control:
             web.post("/v1/drain", self._drain),
             web.delete("/v1/drain", self._cancel_drain),
             web.get("/v1/policies", self._policies),
+            web.get("/v1/overview", self._overview),
         )
 
     async def _connections(self, request: web.Request) -> web.Response:
@@ -113,6 +117,10 @@ class Control:
         requests.parameters(request)
         return web.json_response(policies_view(self.policies()))
 
+    async def _overview(self, request: web.Request) -> web.Response:
+        requests.parameters(request)
+        return web.json_response(self.overview.view())
+
     def _drain_answer(self) -> web.Response:
         view: View = drain_view(self.drainer.status)
         return web.json_response(view)
@@ -131,7 +139,7 @@ class Control:
     def _tell(self, logout: Logout, closed: int, now: float) -> None:
         word = logout.word if logout.kind == "subject" else digest(logout.word)
         issued_before = logout.issued_before if logout.kind == "subject" else None
-        self.log.event(
+        self.log.audit(
             "logout", issuer=logout.issuer, issued_before=issued_before, closed=closed, **{logout.kind: word}
         )
         if self.denylist.overflowed(now):
@@ -140,6 +148,6 @@ class Control:
 
 def control_app(control: Control) -> web.Application:
     """The control API alone, for the Unix socket."""
-    app = web.Application(middlewares=[problems(control.log)], client_max_size=requests.MAX_BODY)
+    app = web.Application(middlewares=[audited(control.log), problems(control.log)], client_max_size=requests.MAX_BODY)
     app.add_routes(control.routes)
     return app

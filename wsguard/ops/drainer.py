@@ -88,7 +88,7 @@ class Drainer:
         self._state = DrainState.DRAINING
         self._window, self._started_at = window, self._clock.wall()
         self._ends_at = self._clock.monotonic() + window
-        self._log.event("drain_started", window=window, connections=len(self._registry))
+        self._log.audit("drain_started", window=window, connections=len(self._registry))
         self._send_away()
         self._task = asyncio.create_task(self._run(window), name="wsguard-drain")
 
@@ -109,7 +109,7 @@ class Drainer:
         self._state = DrainState.SERVING
         self._window = self._started_at = None
         self._drained.clear()
-        self._log.event("drain_cancelled", connections=len(self._registry))
+        self._log.audit("drain_cancelled", connections=len(self._registry))
 
     async def wait(self) -> None:
         """Return once a drain has finished; may be called before it begins."""
@@ -133,7 +133,7 @@ class Drainer:
         await self._until(self._clock.monotonic() + STRAGGLERS)
         self._state = DrainState.DRAINED
         self._drained.set()
-        self._log.event("drain_finished", connections=len(self._registry))
+        self._log.audit("drain_finished", connections=len(self._registry))
 
     def _cut(self, connection_id: str) -> None:
         connection = self._registry.get(connection_id)

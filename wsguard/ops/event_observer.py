@@ -27,7 +27,7 @@ class EventObserver:
             self._metrics.session_event_lagged(lag)
         logout = event.logout
         word = logout.word if logout.kind == "subject" else digest(logout.word)
-        self._log.event(
+        self._log.audit(
             "session_ended",
             logging.INFO if lag is not None else logging.DEBUG,
             source=source,
@@ -46,7 +46,7 @@ class EventObserver:
     def gap(self, source: str, why: str, closed: int | None) -> None:
         """A part of a stream is gone; `closed` connections were cut for it, None: onGap is Continue."""
         action = "Continue" if closed is None else "CloseAll"
-        self._log.event("session_event_gap", logging.ERROR, source=source, why=why, on_gap=action, closed=closed)
+        self._log.audit("session_event_gap", logging.ERROR, source=source, why=why, on_gap=action, closed=closed)
 
     def source_up(self, source: str, is_up: bool, why: str) -> None:
         """A stream came back, or went away and why."""

@@ -9,6 +9,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Literal
 
+from wsguard.ops.audit_file import AuditFile
 from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.redact import printable, timestamp
 
@@ -21,12 +22,18 @@ _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 class Log:
     """Where the guard says what it does: events by name, their fields named as in the records they tell of.
 
-    `level` is a name of the logging module, in any case. Events do not pass through that module: it costs as
-    much as all the rest of a line. What libraries and plain loggers say comes in by `install`.
+    `level` is a name of the logging module, in any case. Audit events (who was let in, who was not, what was cut, what
+    an operator did) bear the `revision` of the policies in force, and go into `audit_file` where there is one. Events
+    do not pass through that module: it costs as much as all the rest of a line. What libraries and plain loggers say
+    comes in by `install`.
     """
 
-    def __init__(self, writer: LineWriter, level: str = "info", form: Format = "json") -> None:
+    def __init__(
+        self, writer: LineWriter, level: str = "info", form: Format = "json", audit_file: AuditFile | None = None
+    ) -> None:
+        self.revision: str | None = None
         self._writer = writer
+        self._audit_file = audit_file
         self.configure(level, form)
 
     def configure(self, level: str, form: Format) -> None:
@@ -38,7 +45,7 @@ class Log:
     @property
     def dropped(self) -> int:
         """How many lines were lost because the reader stalled or left."""
-        return self._writer.dropped
+        return self._writer.dropped + (self._audit_file.dropped if self._audit_file is not None else 0)
 
     def tells(self, level: int) -> bool:
         """Whether an event of `level` is logged: asked first where its fields cost something to make."""
@@ -49,24 +56,36 @@ class Log:
         if level >= self._level:
             self._say(time.time(), level, name, fields)
 
+    def tells_audit(self, level: int) -> bool:
+        """Whether an audit event of `level` is written."""
+        return self._audit_file is not None or level >= self._level
+
+    def audit(self, name: str, level: int = logging.INFO, /, **fields: object) -> None:
+        """Log one audit event: into the audit file, whatever its level, where there is one."""
+        fields["revision"] = self.revision
+        if self._audit_file is not None:
+            self._audit_file.write(_encode(_members(time.time(), level, name, fields)))
+        else:
+            self.event(name, level, **fields)
+
+    def reopen(self) -> None:
+        """Go on in a new audit file, the old one having been moved away. Raises OSError: it is still the old one."""
+        if self._audit_file is not None:
+            self._audit_file.reopen()
+
     def install(self) -> None:
         """Take over Python's loggers: `wsguard` and below from this log's level on, of others warnings."""
         handler = _Bridge(self)
         logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
     def close(self) -> None:
-        """Write out what is queued, for at most a second."""
+        """Write out what is queued, for at most a second each."""
         self._writer.close()
+        if self._audit_file is not None:
+            self._audit_file.close()
 
     def _say(self, moment: float, level: int, name: str, fields: dict[str, object]) -> None:
-        members: dict[str, Any] = {
-            "time": timestamp(moment),
-            "level": logging.getLevelName(level).lower(),
-            "event": name,
-        }
-        for key, value in fields.items():
-            if value is not None:
-                members[key] = printable(value) if isinstance(value, str) else value
+        members = _members(moment, level, name, fields)
         self._writer.write(_encode(members) if self._form == "json" else _text(members))
 
 
@@ -85,6 +104,14 @@ class _Bridge(logging.Handler):
             self._log._say(record.created, record.levelno, "message", fields)
         except Exception:  # a line that cannot be formatted is reported on stderr, as every handler does
             self.handleError(record)
+
+
+def _members(moment: float, level: int, name: str, fields: dict[str, object]) -> dict[str, Any]:
+    members: dict[str, Any] = {"time": timestamp(moment), "level": logging.getLevelName(level).lower(), "event": name}
+    for key, value in fields.items():
+        if value is not None:
+            members[key] = printable(value) if isinstance(value, str) else value
+    return members
 
 
 def describe(error: BaseException) -> dict[str, object]:

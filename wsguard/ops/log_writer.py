@@ -36,12 +36,13 @@ class LineWriter:
             if len(self._pending) == 1:
                 self._changed.notify()
 
-    def close(self, timeout: float = 1.0) -> None:
-        """Write out what is queued, for at most `timeout` seconds; later lines are dropped."""
+    def close(self, timeout: float = 1.0) -> bool:
+        """Write out what is queued, for at most `timeout` seconds; later lines are dropped. False: it took longer."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:

@@ -16,6 +16,7 @@ from prometheus_client import (
 )
 
 from wsguard.ops.scrape import Scrape, Sources, add
+from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.records import Decided, Delivery, Ended
 
@@ -38,6 +39,9 @@ class Metrics:
         )
         self._closed = self._counter(
             "connections_closed", "Admitted connections that ended.", "policy", "initiator", "reason", "code"
+        )
+        self._spared = self._counter(
+            "cuts_spared", "Cuts that a policy would have made, were it not auditing only.", "policy", "reason"
         )
         self._connection_duration = self._histogram(
             "connection_duration_seconds", "How long admitted connections lived.", _LONG
@@ -95,6 +99,10 @@ class Metrics:
         self._connection_duration.observe(record.duration)
         self._passed = add(self._passed, record.traffic)
 
+    def spared(self, policy: str, reason: CloseReason) -> None:
+        """Count a cut that was not made."""
+        self._spared.labels(policy, reason.token).inc()
+
     def lingering(self, count: int) -> None:
         """So many refused clients are awaited now."""
         self._lingering.set(count)
@@ -149,6 +157,18 @@ class Metrics:
     def loop_lagged(self, seconds: float) -> None:
         """Take a sample of the event loop's lag."""
         self._loop_lag.observe(seconds)
+
+    def read(self, *names: str) -> dict[str, list[dict[str, str | float]]]:
+        """The samples of counters and gauges, all as of one moment, by their names without `wsguard_`.
+
+        A sample is its labels and its `value`.
+        """
+        rows: dict[str, list[dict[str, str | float]]] = {name: [] for name in names}
+        for metric in self._collected.collect():
+            name = metric.name.removeprefix("wsguard_")
+            if name in rows:
+                rows[name] += [{**sample.labels, "value": sample.value} for sample in metric.samples]
+        return rows
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""

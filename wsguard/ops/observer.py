@@ -22,9 +22,9 @@ class Observer:
     def decided(self, record: Decided) -> None:
         """A handshake was admitted or refused."""
         self._metrics.decided(record)
-        if not self._log.tells(_severity(record.reason)):
+        if not self._log.tells_audit(_severity(record.reason)):
             return
-        self._log.event(
+        self._log.audit(
             "handshake",
             _severity(record.reason),
             connection_id=record.connection_id,
@@ -35,6 +35,7 @@ class Observer:
             detail=record.detail or None,
             origin=None if record.origin is None else without_query(record.origin),
             client_ip=record.client_ip,
+            scheme=record.scheme,
             host=record.host,
             path=record.path,
             **_who(record.identity),
@@ -44,9 +45,9 @@ class Observer:
     def ended(self, record: Ended) -> None:
         """An admitted connection ended, and leaves the registry in the same step."""
         self._metrics.ended(record)
-        if not self._log.tells(_severity(record.reason)):
+        if not self._log.tells_audit(_severity(record.reason)):
             return
-        self._log.event(
+        self._log.audit(
             "connection_closed",
             _severity(record.reason),
             connection_id=record.connection_id,
@@ -66,13 +67,14 @@ class Observer:
 
     def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
         """A policy that only audits would have cut this connection."""
-        self._log.event(
+        self._metrics.spared(policy, reason)
+        self._log.audit(
             "cut_spared", connection_id=connection_id, policy=policy, reason=reason.token, detail=detail or None
         )
 
     def rejudged(self, judged: int, cut: int) -> None:
         """The policies have changed, and live connections were judged again."""
-        self._log.event("connections_rejudged", judged=judged, cut=cut)
+        self._log.audit("connections_rejudged", judged=judged, cut=cut)
 
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         """A request got a plain HTTP answer of the guard's own."""

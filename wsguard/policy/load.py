@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from wsguard.policy.documents import read_document
 from wsguard.policy.key_files import KeyFile, key_files
 from wsguard.policy.lint import lint_policy
 from wsguard.policy.lint_set import lint_events, lint_guard, lint_hosts, lint_shadows
@@ -25,10 +26,10 @@ from wsguard.policy.model import (
     PolicySpec,
     WebSocketPolicy,
 )
-from wsguard.policy.model_base import Reading, found
+from wsguard.policy.model_base import Reading
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
-from wsguard.policy.problems import Finding, Problem, Severity, explain, nearest
+from wsguard.policy.problems import Finding, Problem, Severity
 from wsguard.policy.yaml_source import Node, Place, SourceText, read_documents
 
 _KINDS: dict[str, type[WebSocketPolicy] | type[GuardConfig]] = {
@@ -108,27 +109,9 @@ def _read_source(source: SourceText, into: _Documents) -> None:
 
 
 def _read_document(node: Node, reading: Reading, into: _Documents) -> list[Problem]:
-    kind = node.get("kind")
-    if not isinstance(node.value, dict):
-        message = f"expected a mapping with apiVersion, kind and spec, found {found(node.plain())}"
-        return [Problem.at(node.place, message)]
-    if kind is None:
-        return [Problem.at(node.place, f'"kind" is missing: {" or ".join(_KINDS)}')]
-    if not isinstance(kind, str) or kind not in _KINDS:
-        near = nearest(kind, tuple(_KINDS)) if isinstance(kind, str) else None
-        hint = f"; did you mean {near}?" if near else ""
-        message = f"expected {' or '.join(_KINDS)}, found {found(kind)}{hint}"
-        return [Problem.at(node.at(("kind",)), message)]
-    problems = []
-    if "apiVersion" not in node.value:
-        problems.append(Problem.at(node.place, '"apiVersion" is missing: wsguard.dev/v1'))
-    model = _KINDS[kind]
-    try:
-        document = model.model_validate(node.plain(), by_alias=True, by_name=False, context=reading)
-    except ValidationError as error:
-        document = None
-        problems += explain(error, node, model)
-    _keep(document, node, kind, into)
+    document, kind, problems = read_document(node, _KINDS, reading)
+    if kind is not None:
+        _keep(document, node, kind, into)
     return problems
 
 

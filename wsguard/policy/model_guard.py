@@ -148,6 +148,8 @@ class Logging(Model):
     """The least severity that is logged."""
     format: LogFormat = LogFormat.JSON
     """One JSON object a line, or text."""
+    audit_file: File | None = None
+    """Where audit events go as JSON, instead of stdout: who was let in, who was not, and what an operator did."""
 
 
 class GuardSpec(Model):

@@ -10,10 +10,13 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import PydanticSerializationError, core_schema
 
 from wsguard.policy.model import GuardConfig, WebSocketPolicy
+from wsguard.policy.model_base import Model
+from wsguard.policy.model_policy_test import PolicyTest
 
-KINDS: Mapping[str, type[WebSocketPolicy] | type[GuardConfig]] = {
+KINDS: Mapping[str, type[Model]] = {
     "WebSocketPolicy": WebSocketPolicy,
     "GuardConfig": GuardConfig,
+    "PolicyTest": PolicyTest,
 }
 """The kinds of document, as they are written under `kind`."""
 

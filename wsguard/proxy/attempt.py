@@ -83,6 +83,7 @@ class Attempt:
             detail=refusal.detail if refusal else admit.warning,
             origin=self._origin,
             client_ip=self._client_ip,
+            scheme=self.case.effective.scheme,
             host=str(self.case.effective.authority),
             path=self.handshake.path,
             identity=admit.identity or (known[0] if known else None),

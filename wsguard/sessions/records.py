@@ -17,7 +17,8 @@ class Decided(NamedTuple):
     """A handshake's outcome. `audited`: refused by policy, but let through because the policy only audits.
 
     `code` is the close code sent with a refusal (0: none was). `duration` is seconds from the request's arrival to the
-    answer. `detail` is a sentence for the operator; it carries no secret. `path` has no query.
+    answer. `detail` is a sentence for the operator; it carries no secret. `scheme` is None where it cannot be known;
+    `path` has no query.
     """
 
     connection_id: str
@@ -28,6 +29,7 @@ class Decided(NamedTuple):
     detail: str
     origin: str | None
     client_ip: str
+    scheme: str | None
     host: str
     path: str
     identity: Identity | None
