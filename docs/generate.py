@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from docs.reference import fields
+from docs.reference_cli import commands, metrics
 from wsguard.policy.cel import VARIABLES
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.profiles import Profile, code_for
@@ -68,6 +69,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "cel-variables": cel_variables,
     "policy-fields": partial(fields, "WebSocketPolicy"),
     "guard-fields": partial(fields, "GuardConfig"),
+    "commands": commands,
+    "metrics": metrics,
 }
 
 

@@ -57,10 +57,12 @@ from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
 from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
+from wsguard.proxy import handshake_token
 from wsguard.proxy.conductor import Conductor
-from wsguard.proxy.door import Door, listen
+from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
 from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
@@ -149,6 +151,7 @@ class Guard:
             backend=guard.backends[0],
             approver=self._inquiry,
             revalidator=self._revalidator,
+            token_keys=lambda: self._reloader.current.token_keys,
         )
         self._control = Control(
             registry=self._registry,
@@ -218,7 +221,8 @@ class Guard:
         address = self._reloader.current.policy_set.guard.listener.address
         forwarder = Forwarder(self._env)
         closing.push_async_callback(forwarder.close)
-        door = Door(self._env, Conductor(self._env), forwarder, self._events.routes())
+        routes: dict[str, Route] = {**self._events.routes(), handshake_token.PATH: HandshakeTokenEndpoint(self._env)}
+        door = Door(self._env, Conductor(self._env), forwarder, routes)
         try:
             server = await listen(self._env.loop, door, address.host, address.port)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -81,8 +82,8 @@ def test_an_admission_passes_every_check_in_order(explain: Explainer) -> None:
     token = explain.issuer.token("ann", groups=["staff"])
     told = explain.json("--url", URL, "--origin", HOME, "--cookie", f"session={token}")
     assert told["result"] == "admitted"
-    names = ["request", "origin", "host", "policy", "subprotocol", "credentials", "forward-auth", "identity"]
-    names += ["deny-list", "authorization"]
+    names = ["request", "origin", "host", "policy", "handshake-token", "subprotocol", "token-binding"]
+    names += ["credentials", "forward-auth", "identity", "deny-list", "authorization"]
     assert [step["check"] for step in told["steps"]] == names
     assert all(step["passed"] for step in told["steps"])
     assert told["admission"]["subject"] == "ann"
@@ -93,7 +94,7 @@ def test_an_admission_passes_every_check_in_order(explain: Explainer) -> None:
 
 def test_text_names_the_check_that_says_no(explain: Explainer) -> None:
     told = explain.text("--url", URL, "--origin", HOME, "--cookie", f"session={explain.issuer.token()}")
-    assert "authorization  NO  no rule matches: defaultAction Deny" in told
+    assert "authorization    NO  no rule matches: defaultAction Deny" in told
     assert told.endswith("\nrefused: 4403 not-authorized; the client should give up\n")
 
 
@@ -111,6 +112,23 @@ def test_what_the_backend_sees_differently(explain: Explainer) -> None:
     told = explain.text("--url", f"{URL}?access_token={explain.issuer.token('ann')}", "--origin", HOME)
     assert "hidden from the backend: param:access_token" in told
     assert "added for the backend: X-Who: ann" in told
+
+
+def test_a_handshake_token_is_judged_and_not_shown(explain: Explainer) -> None:
+    (explain.folder / "tokens.key").write_text(base64.b64encode(bytes(range(32))).decode())
+    explain.write(policy(f"origin: {{handshakeToken: {{required: true, secretFile: tokens.key}}}}\n{JWT}"))
+    told = explain.text("--url", "ws://localhost/ws", "--origin", "http://localhost")
+    assert "handshake-token  NO  there is none, and it is required" in told
+    assert told.endswith("\nrefused: 4403 handshake-token-invalid; the client should give up\n")
+    told = explain.text("--url", "ws://localhost/ws?wsguard_token=s3cret", "--origin", "http://localhost")
+    assert "handshake-token  NO  none of the keys opens the token" in told
+    assert "s3cret" not in told
+    explain.write(policy(JWT))
+    cookie = f"session={explain.issuer.token()}"
+    told = explain.text(
+        "--url", "ws://localhost/ws?wsguard_token=s3cret", "--origin", "http://localhost", "--cookie", cookie
+    )
+    assert "hidden from the backend: param:wsguard_token" in told
 
 
 def test_audit_says_what_it_would_do(explain: Explainer) -> None:
@@ -287,6 +305,13 @@ def test_a_line_of_the_audit_trail_is_judged_again(explain: Explainer) -> None:
         "host": "app.test is answered to",
         "policy": "policy chat matches",
     }
+
+
+def test_a_line_does_not_tell_of_handshake_tokens(explain: Explainer) -> None:
+    explain.write(policy(f"origin: {{handshakeToken: {{required: true, secretFile: tokens.key}}}}\n{SPEC}"))
+    (explain.folder / "tokens.key").write_text(base64.b64encode(bytes(range(32))).decode())
+    for result in ({"result": "admitted"}, {"result": "refused", "reason": "handshake-token-invalid"}):
+        assert replayed(explain, **result)[0].startswith("as far as the line tells, as then: ")
 
 
 def test_other_policies_would_decide_otherwise(explain: Explainer) -> None:

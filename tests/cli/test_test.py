@@ -163,3 +163,36 @@ def test_what_cannot_be_run_is_an_error_and_no_failure(folder: Folder) -> None:
     (folder.path / "chat.test.yaml").unlink()
     status, _, error = folder.test()
     assert (status, error) == (2, f"wsguard test: \n{folder.path}: the folder holds no *.test.yaml file\n")
+
+
+def test_a_page_may_have_a_handshake_token(folder: Folder) -> None:
+    """One for the rest of its request; a text that is none is refused, though no key is to be had."""
+    origin = "origin: {handshakeToken: {required: true, secretFile: absent.key}}"
+    given = REQUEST.replace("cookies:", "handshakeToken: true, cookies:")
+    made_up = REQUEST.replace("/ws'", "/ws?wsguard_token=x'")
+    expected = "{result: admitted, subject: ann}"
+    tests = ", ".join(
+        (
+            f"{{name: with, request: {given}, expect: {expected}}}",
+            f"{{name: without, request: {REQUEST}, expect: {refused('handshake-token-invalid')}}}",
+            f"{{name: made up, request: {made_up}, expect: {refused('handshake-token-invalid')}}}",
+        )
+    )
+    folder.write(f"{origin}\n  {jwt()}", f"[{tests}]", "tokens: {ann: {provider: corp, claims: {sub: ann}}}")
+    assert folder.test() == (0, ["3 tests: 3 passed, 0 failed"], "")
+
+
+def test_a_handshake_token_stands_with_what_another_service_said(folder: Folder) -> None:
+    service = "forwardAuth: {url: 'http://127.0.0.1:1/me', headersToExtAuth: [cookie], subjectFrom: {jsonPath: id}}"
+    origin = "origin: {handshakeToken: {required: true, secretFile: absent.key}}"
+    given = "{url: 'ws://app.test/ws', origin: 'http://app.test', handshakeToken: true, cookies: {sid: s}}"
+    tests = ", ".join(
+        (
+            f"{{name: yes, request: {given}, forwardAuth: {{body: {{id: ann}}}}, expect: {{result: admitted}}}}",
+            f"{{name: no, request: {given}, forwardAuth: {{status: 401}},"
+            f" expect: {refused('handshake-token-invalid')}}}",
+            f"{{name: away, request: {given}, expect: {refused('identity-unavailable')}}}",
+        )
+    )
+    folder.write(f"{origin}\n  {service}", f"[{tests}]")
+    assert folder.test() == (0, ["3 tests: 3 passed, 0 failed"], "")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from pathlib import Path
@@ -102,6 +103,37 @@ def test_a_secret_that_is_none_is_an_error_where_it_is_named(
     (error,) = errors(tmp_path)
     assert error.startswith(f"{tmp_path}/a.yaml:4:")
     assert f'error: "{tmp_path}/a.key" {sentence}' in error
+
+
+HANDSHAKE_TOKENS = policy(
+    spec="{origin: {handshakeToken: {required: true, secretFile: tokens.key}},"
+    " jwt: {providers: [{name: p, issuer: i, audiences: [a], algorithms: [RS256], remoteJWKS: {uri: 'https://i/k'}}]}}"
+)
+
+
+def test_keys_of_handshake_tokens_are_read_and_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(HANDSHAKE_TOKENS)
+    key = base64.b64encode(bytes(range(32))).decode()
+    (tmp_path / "tokens.key").write_text(f"{key}\n")
+    found = snapshot(tmp_path)
+    assert list(found.token_keys) == [str(tmp_path / "tokens.key")]
+    assert key not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("c2hvcnQ=", "line 1 has 5 bytes, not 32"),
+        ("s3cr3t!\n", "line 1 is not base64"),
+        ("A" * 43, "line 1 is not random"),
+    ],
+)
+def test_bad_keys_of_handshake_tokens_are_an_error_where_they_are_named(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "a.yaml").write_text(HANDSHAKE_TOKENS)
+    (tmp_path / "tokens.key").write_text(text)
+    (error,) = errors(tmp_path)
+    assert error.startswith(f"{tmp_path}/a.yaml:4:")
+    assert error.endswith(f'tokens.key" holds no usable key for handshake tokens: {why}')
 
 
 def test_a_secret_is_as_long_as_its_algorithm_asks(tmp_path: Path) -> None:

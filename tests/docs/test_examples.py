@@ -52,7 +52,13 @@ def of(language: str) -> pytest.MarkDecorator:
 
 
 def test_every_example_is_of_a_kind_that_is_checked() -> None:
-    assert {example.language for example in EXAMPLES} <= {"console", "yaml", ""}  # the last: drawings
+    assert {example.language for example in EXAMPLES} <= {"console", "yaml", "js", ""}  # the last: drawings
+
+
+@of("js")
+def test_scripts_are_run_in_a_browser(example: Example) -> None:
+    """By the scenario that is about what the script fetches."""
+    assert "/.wsguard/handshake-token" in example.text  # tests/scenarios/browser/test_handshake_token.py
 
 
 @of("yaml")

@@ -16,7 +16,9 @@ from tests.policy.minting import ISSUER, jwks, mint, public_jwk
 from tests.policy.test_event_tokens import LOGOUT, REVOKED
 from tests.proxy.house import House
 from tests.sessions.fakes import identity, link_of
+from tests.support import wire
 from tests.support.backend import RecordingBackend
+from tests.support.client import connect
 from tests.support.waiting import eventually
 from wsguard.events.pushed import MAX_BODY, Route
 from wsguard.events.room import SessionEventsRoom
@@ -160,8 +162,17 @@ async def test_what_is_no_event_is_refused(
 async def test_only_a_post_to_the_very_path_is_answered(ends: Ends) -> None:
     status, _, headers = await ends.post(SIGNALS, "", SET, method="GET")
     assert (status, headers["Allow"]) == (405, "POST")
-    for path in ("/.wsguard/events/", "/.wsguard/Events", "/.wsguard/%65vents", "/.wsguard/renew", SIGNALS + "?a=b"):
+    for path in ("/.wsguard/events/", "/.wsguard/Events", "/.wsguard/%65vents", "/.wsguard/renew"):
         assert (await ends.post(path, "", SET))[0] == 404, path
+    assert (await ends.post(SIGNALS + "?a=b", "", SET))[
+        0
+    ] == 400  # a query is kept by who posts (BCL §2.2) and means nothing
+
+
+async def test_a_host_that_the_guard_does_not_answer_to_is_turned_away(ends: Ends) -> None:
+    async with connect(ends.house.port) as client:
+        await client.send(wire.request("POST", SIGNALS, [("Host", "rebound.test"), ("Content-Type", SET)]))
+        assert (await client.head()).status == 421
 
 
 async def test_nothing_is_there_unless_configured(backend: RecordingBackend) -> None:

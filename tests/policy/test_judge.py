@@ -72,7 +72,7 @@ def identity(subject: str = "ann", expires_at: float = NOW + 600.0, **fields: An
 def facts(*outcomes: Identity | TokenProblem) -> Sequence[TokenFact]:
     """What became of as many cookies."""
     return [
-        TokenFact(Credential(Kind.COOKIE, f"c{at}", ("corp",), True, "token"), outcome)
+        TokenFact(Credential(Kind.COOKIE, f"c{at}", ("corp",), True, "s3cret"), outcome)
         for at, outcome in enumerate(outcomes)
     ]
 
@@ -160,13 +160,9 @@ def test_the_order_of_the_checks_is_the_contracts() -> None:
     ]
     assert [reason(judged) for judged, _ in steps] == [expected for _, expected in steps]
     assert reason(case(speaks=policy(), facts=facts(identity()))) is None
-    assert [name for name, _ in (*EARLY, *LATE)][:5] == [
-        "origin",
-        "host",
-        "policy",
-        "subprotocol",
-        "credentials",
-    ]
+    names = [name for name, _ in (*EARLY, *LATE)]
+    assert names[:4] == ["origin", "host", "policy", "handshake-token"]
+    assert names[4:7] == ["subprotocol", "token-binding", "credentials"]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +280,7 @@ def test_every_check_says_something_without_a_secret() -> None:
             said = check(judged)
             assert isinstance(said, Passed | Refuse)
             assert said.detail
-            assert "token" not in said.detail
+            assert "s3cret" not in said.detail
 
 
 def test_an_origin_is_told_without_its_query_and_without_controls() -> None:

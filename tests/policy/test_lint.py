@@ -96,6 +96,15 @@ DANGEROUS = [
         "warning: tokens and the client secret travel over http",
     ),
     (f"{ASKED.replace('127.0.0.1', 'app')}\n{AGAIN}", "a.yaml:5:22: warning: credentials travel over http"),
+    (
+        f"origin: {{handshakeToken: {{secretFile: k}}}}\njwt: {{providers: [{PROVIDER}}}]}}",
+        "a.yaml:5:28: warning: not required: whoever shows no token is let in",
+    ),
+    (
+        f"jwt: {{providers: [{PROVIDER}}}]}}\n"
+        "origin: {handshakeToken: {required: true, secretFile: k, maxAge: 1h}}",
+        "a.yaml:6:68: warning: very long: a token can be used as often as is wanted",
+    ),
     ("session: {clockSkew: 1h}", "a.yaml:5:24: warning: very long"),
     ("enforcement: Audit", "a.yaml:5:16: warning: Audit"),
     (
@@ -122,6 +131,14 @@ def test_null_with_a_cookie_credential_says_whose_cookie() -> None:
 def test_any_origin_is_refused_only_with_a_cookie_credential() -> None:
     result = loaded(policy(f"origin: {{allowOrigins: ['*']}}\n{provider(extractFrom='{headers: [Authorization]}')}"))
     assert [problem.severity for problem in result.problems] == [Severity.WARNING]
+
+
+def test_any_origin_may_have_a_cookie_credential_where_a_handshake_token_is_required() -> None:
+    origin = "origin: {{allowOrigins: ['*'], handshakeToken: {{required: {required}, secretFile: k}}}}\n"
+    cookie = provider(extractFrom="{cookies: [s]}")
+    assert warnings(policy(origin.format(required="true") + cookie)) == []
+    result = loaded(policy(origin.format(required="false") + cookie))
+    assert any("list the origins, or let handshakeToken be required" in str(each) for each in result.errors)
 
 
 GUARDS = [

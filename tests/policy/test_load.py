@@ -216,6 +216,7 @@ SPEC_ERRORS = [
 
 
 OPAQUE = "name: o, endpoint: 'https://idp/i', clientID: guard, clientSecretFile: s"
+TOKENS = "origin: {handshakeToken: {secretFile: k}}"
 ASKED = "url: 'http://127.0.0.1:3000/me', headersToExtAuth: [cookie]"
 SPEC_ERRORS += [
     ("introspection: {providers: []}", "expected at least one item"),
@@ -240,6 +241,24 @@ SPEC_ERRORS += [
         f"forwardAuth: {{{ASKED}, headersToBackend: [x_user]}}",
         '"x_user" is set by a claimToHeaders too',
     ),
+    ("origin: {handshakeToken: {required: true}}", 'a.yaml:5:28: error: "secretFile" is missing'),
+    ("origin: {handshakeToken: {secretFile: k, maxAge: 0s}}", "a.yaml:5:52: error: expected a duration longer than 0s"),
+    (
+        "origin: {handshakeToken: {secretFile: k}}",
+        "a.yaml:5:28: error: nobody can get a token: it is bound to a credential, and the policy looks for none",
+    ),
+    (
+        f"{TOKENS}\njwt: {{providers: [{PROVIDER}, extractFrom: {{params: [a, wsguard.token]}}}}]}}",
+        "error: wsguard_token is the parameter of handshake tokens",
+    ),
+    (
+        f"{TOKENS}\njwt: {{providers: [{PROVIDER}, extractFrom: {{subprotocols: [{{prefix: WSGuard.}}]}}}}]}}",
+        "error: wsguard.token. begins handshake tokens",
+    ),
+    (
+        f"{TOKENS}\nintrospection: {{providers: [{{{OPAQUE}, extractFrom: {{params: [wsguard_token]}}}}]}}",
+        "error: wsguard_token is the parameter of handshake tokens",
+    ),
     ("session: {revalidateEvery: 5m}", "asks nobody: the policy has neither introspection nor forwardAuth"),
     ("session: {revalidateGrace: 5m}", "bounds nothing: there is no revalidateEvery"),
 ]
@@ -263,6 +282,10 @@ SPEC_ERRORS += [
     (_first("jsonPath: token, maxSize: 8KB"), 'expected a size such as 8Ki or 1Mi, found "8KB"'),
     (_first("jsonPath: token, size: 8Ki"), 'unknown key "size"; did you mean maxSize?'),
     (_first("jsonPath: token", "optional: true, "), "error: does not go with optional"),
+    (
+        "origin: {handshakeToken: {required: true, secretFile: k}}\n" + _first("jsonPath: token"),
+        "error: never awaited: handshakeToken is required",
+    ),
     (
         f"introspection: {{optional: true, providers: [{{{OPAQUE}, "
         "extractFrom: {firstMessage: {jsonPath: token}}}]}",
@@ -293,7 +316,6 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 
 
 NOT_YET = [
-    ("origin", "handshakeToken: {required: true}"),
     ("session", "renewal: Passive"),
     ("session", "renewal: Explicit"),
     ("session", "logoutDetection: {cookies: [session]}"),

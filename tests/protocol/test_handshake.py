@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support import wire
@@ -154,6 +154,7 @@ NAMES = st.sampled_from(
 VALUES = st.sampled_from([*GOOD.values(), b"", b"0", b"chunked", b"a, b", b"https://a"]) | st.binary(max_size=20)
 
 
+@example([(b"Upgrade", b"")], None, "GET", "/")
 @given(
     st.lists(st.tuples(NAMES, VALUES), max_size=4),
     st.sampled_from(sorted(GOOD)) | st.none(),

@@ -132,7 +132,7 @@ class House:
         self.policies = policy_set(self.guard, test=self.spec)
         self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
         self.lobby = Lobby()
-        env = Environment(
+        self.env = env = Environment(
             loop=loop,
             clock=self.clock,
             rng=Random(7),

@@ -168,5 +168,5 @@ async def test_explain_asks_as_a_running_guard_does(
             assert "hidden from the backend: subprotocol:bearer." in told
             assert "added for the backend: X-User: ann" in told
         else:
-            assert "credentials  NO  subprotocol:bearer.: it is not active" in told
+            assert "credentials      NO  subprotocol:bearer.: it is not active" in told
             assert "refused: 4401 credential-invalid" in told

@@ -5,7 +5,7 @@ Nothing here decides: each step is the function that the guard itself calls, in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from random import SystemRandom
@@ -15,6 +15,7 @@ from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
 from wsguard.policy.first_message import awaited, read_first_message
+from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
 from wsguard.policy.model import FirstMessage, Rejection, RejectionMode, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
@@ -110,13 +111,17 @@ class Inquiry(gathering.Verifier, gathering.Approver, Protocol):
 class Walk:
     """Walks one request through `policies`. `now` is seconds since the epoch; `tls`: the client speaks TLS.
 
-    `is_answered` once the walk is behind the 101 that a first message follows: a refusal is a Close then.
+    `token_keys` are the keys of handshake tokens, by the name of their file. `is_token_given`: the page shows one that
+    it was given for all that it shows beside it. `is_answered` once the walk is behind
+    the 101 that a first message follows: a refusal is a Close then.
     """
 
     policies: PolicySet
     inquiry: Inquiry
     now: float
     steps: list[Step] = field(default_factory=list)
+    token_keys: Mapping[str, TokenKeys] = field(default_factory=dict)
+    is_token_given: bool = False
     is_answered: bool = False
 
     async def explain(
@@ -133,6 +138,9 @@ class Walk:
         self.steps.append(Step("request", True, "a valid WebSocket handshake"))
         policy = self.policies.find(effective.authority, handshake.path)
         case = Case(handshake, effective, policy, self.policies, self.now, DenyList())
+        case.handshake_token = read_token(handshake, policy, self.token_keys)
+        if self.is_token_given and policy is not None:
+            case.handshake_token = await self._give_token(case, policy)
         refusal = self._refused_by(EARLY, case)
         if policy is not None:
             case = replace(case, credentials=read_credentials(handshake, policy))
@@ -145,6 +153,14 @@ class Walk:
             await gathering.ask(case, policy, self.inquiry, self.inquiry)
             refusal = self._refused_by(LATE, case)
         return self._explanation(case, refusal)
+
+    async def _give_token(self, case: Case, policy: WebSocketPolicy) -> TokenContent | None:
+        spec = policy.spec.origin.handshake_token
+        if spec is None:
+            return None
+        asking = replace(case, credentials=read_credentials(case.handshake, policy))
+        await gathering.ask(asking, policy, self.inquiry, self.inquiry)
+        return issue(asking, policy, spec.max_age)
 
     def _awaited(self, case: Case, policy: WebSocketPolicy, message: FirstMessage) -> Explanation:
         self.steps.append(Step("first-message", True, "awaited: no other credential came"))
@@ -209,7 +225,8 @@ def _read(head: RequestHead) -> Handshake | HttpRefusal:
 
 
 def _admission(case: Case, admit: Admit) -> Admission:
-    credentials = () if isinstance(case.credentials, CredentialConflict) else case.credentials
+    found = () if isinstance(case.credentials, CredentialConflict) else case.credentials
+    credentials = (*found, *shown(case.handshake))
     unoffered = (f"subprotocol:{name}" for name in unlisted(case.handshake, case.policy)) if case.policy else ()
     return Admission(
         issuer=admit.identity.issuer if admit.identity else None,

@@ -13,7 +13,7 @@ from wsguard.cli._explanation import Step
 from wsguard.cli._request import Url, handshake_to
 from wsguard.policy.decision import Refuse
 from wsguard.policy.effective import Effective, parse_ip
-from wsguard.policy.judge import EARLY, Case, check_subprotocols, is_only_audited
+from wsguard.policy.judge import PLACE, Case, is_only_audited
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.authority import parse_authority
 from wsguard.protocol.handshake import HttpRefusal, read_handshake
@@ -41,9 +41,7 @@ def replay(entry: Entry, policies: PolicySet, now: float) -> Replay:
     """What `policies` make of the handshake of `entry`. `now` is seconds since the epoch. Raises NoHandshake."""
     case = _case(entry, policies, now)
     steps = [_recorded(entry)]
-    for name, check in EARLY:
-        if check is check_subprotocols:
-            continue  # what was offered the line does not say
+    for name, check in PLACE:
         if name == "origin" and case.handshake.origin is None:
             steps.append(
                 Step(name, True, "no Origin; whether a cookie came, which matters then, the line does not say")

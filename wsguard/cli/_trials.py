@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from wsguard.identity.introspection import Introspector
 from wsguard.identity.verifier import TokenVerifier
 from wsguard.policy.effective import parse_ip
 from wsguard.policy.forward_auth import Answer
+from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.load_tests import REFERENCE
 from wsguard.policy.model_policy_test import Expectation, PolicyTest, Trial, Verdict
 from wsguard.policy.policy_set import PolicySet
@@ -46,6 +48,8 @@ class Trials:
         self._policies = policies
         self._moment = Moment(now if test.spec.now is None else test.spec.now)
         self._issuer = Issuer(policies)
+        # Keys that have sealed no token: whatever a test writes in its place is none.
+        self._token_keys: Mapping[str, TokenKeys] = defaultdict(lambda: TokenKeys(secrets.token_bytes(32)))
         try:
             self._tokens = {name: self._issuer.sign(each, self._moment.now) for name, each in test.spec.tokens.items()}
         except (LookupError, TypeError) as error:  # the other: claims that no JWT has
@@ -65,7 +69,13 @@ class Trials:
             head = handshake_to(url, list(self._fields(trial)))
         except ValueError as error:
             raise UnusableTrial(str(error)) from None
-        walk = Walk(self._policies, self._inquiry(trial), self._moment.now)
+        walk = Walk(
+            self._policies,
+            self._inquiry(trial),
+            self._moment.now,
+            token_keys=self._token_keys,
+            is_token_given=request.handshake_token,
+        )
         said = None if request.first_message is None else self._with_tokens(request.first_message).encode()
         explanation = await walk.explain(head, peer, tls=url.tls, first_message=said)
         return Outcome(trial, explanation, tuple(_differences(trial.expect, explanation)))

@@ -107,7 +107,8 @@ async def _explain(args: argparse.Namespace) -> Explanation:
         jwks = JwksCache(session, moment, lambda _provider, _result: None)
         under = (snapshot.policy_set, snapshot.key_files, lines(asking), moment, lambda: 0, lambda *_: None)
         tokens = TokenVerifier(jwks, snapshot.local_keys, moment)
-        walk = Walk(snapshot.policy_set, Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under)), moment.now)
+        inquiry = Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under))
+        walk = Walk(snapshot.policy_set, inquiry, moment.now, token_keys=snapshot.token_keys)
         return await walk.explain(head, peer, tls=url.tls, first_message=_first_message(args.first_message))
 
 

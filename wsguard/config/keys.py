@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from wsguard.config.files import UnreadableError, exists, read_bytes
+from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.key_files import Content, KeyFile
 from wsguard.policy.keys import MAX_DOCUMENT, BadKeys, KeySet, read_local_keys
 from wsguard.policy.problems import Problem
@@ -21,6 +22,7 @@ class NamedFiles:
 
     contents: dict[str, bytes] = field(default_factory=dict, repr=False)
     local_keys: dict[str, KeySet] = field(default_factory=dict, repr=False)
+    token_keys: dict[str, TokenKeys] = field(default_factory=dict, repr=False)
     problems: list[Problem] = field(default_factory=list)
     absent: list[Problem] = field(default_factory=list)
 
@@ -52,6 +54,8 @@ def _check(file: KeyFile, found: NamedFiles) -> None:
             found.local_keys[file.file] = read_local_keys(file.provider, data)
         except BadKeys as error:
             raise ValueError(str(error)) from None
+    elif file.content is Content.TOKEN_KEYS:
+        found.token_keys[file.file] = TokenKeys.parse(data)
     elif file.content is Content.CERTIFICATES:
         try:
             ssl.create_default_context(cadata=data.decode("ascii", "replace"))

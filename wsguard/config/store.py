@@ -14,6 +14,7 @@ from pathlib import Path
 
 from wsguard.config.files import Stamp, UnreadableError, all_policy_files, policy_files, read_bytes, stamp
 from wsguard.config.keys import NamedFiles, read_named
+from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.keys import KeySet
 from wsguard.policy.load import LoadResult, load
 from wsguard.policy.overrides import Overrides
@@ -31,13 +32,15 @@ class Snapshot:
     """Policies and keys as they were read, at `loaded_at` (seconds since the epoch).
 
     `key_files` has the bytes of each file that a policy or the guard names, by the name that the model has for
-    it; `local_keys` has the key sets in them. `revision` is a short digest of everything that was read, and
-    `stamp` tells whether the file system still has it so. `warnings` are what is legal but dangerous.
+    it; `local_keys` has the key sets in them, `token_keys` the keys of handshake tokens. `revision` is a short digest
+    of everything that was read, and `stamp` tells whether the file system still has it so. `warnings` are what is
+    legal but dangerous.
     """
 
     policy_set: PolicySet
     key_files: Mapping[str, bytes] = field(repr=False)
     local_keys: Mapping[str, KeySet] = field(repr=False)
+    token_keys: Mapping[str, TokenKeys] = field(repr=False)
     stamp: Stamp = field(repr=False)
     revision: str
     loaded_at: float
@@ -92,6 +95,7 @@ def read(paths: Sequence[Path], overrides: Overrides = _NO_OVERRIDES, now: Calla
         policy_set=policy_set,
         key_files=examined.named.contents,
         local_keys=examined.named.local_keys,
+        token_keys=examined.named.token_keys,
         stamp=examined.stamp,
         revision=_revision(examined),
         loaded_at=now(),

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from wsguard.events.pushed import Intake, Refusal, answer
+from wsguard.policy.effective import Effective
 
 PATH = "/.wsguard/backchannel-logout"
 _FORM = "application/x-www-form-urlencoded"
@@ -19,10 +20,10 @@ class BackChannelEndpoint:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
 
-    async def __call__(self, request: web.BaseRequest, client_ip: str) -> web.StreamResponse:
+    async def __call__(self, request: web.BaseRequest, effective: Effective) -> web.StreamResponse:
         """200 once the log-out is stored; an error as §2.8 has it."""
         try:
-            body = await self._intake.body(request, client_ip, _FORM)
+            body = await self._intake.body(request, effective, _FORM)
             await self._intake.take(_logout_token(body), is_replay_fine=False)
         except Refusal as refusal:
             self._intake.refused()

@@ -18,6 +18,7 @@ from cachetools import TTLCache
 from wsguard.events.bus import Bus
 from wsguard.events.outbox import OutboxFull
 from wsguard.events.rate import Rate
+from wsguard.policy.effective import Effective
 from wsguard.policy.event_tokens import CLOCK_SKEW, MAX_AGE, BadToken, Told
 from wsguard.policy.keys import KeySet
 from wsguard.policy.model import BackChannelLogout, JwtProvider, SharedSignals
@@ -29,8 +30,8 @@ MAX_BODY = 16 * 1024
 
 _REMEMBERED = 100_000
 
-Route = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
-"""Answers a request of the client with the given address."""
+Route = Callable[[web.BaseRequest, Effective], Awaitable[web.StreamResponse]]
+"""Answers a request; the second is how its client made it."""
 
 Reader = Callable[[UnverifiedToken, JwtProvider, KeySet, float], Told | BadToken]
 
@@ -79,11 +80,11 @@ class Intake:
         self._rate = Rate()
         self._seen: TTLCache[bytes, None] = TTLCache(_REMEMBERED, MAX_AGE + 2 * CLOCK_SKEW, timer=clock.monotonic)
 
-    async def body(self, request: web.BaseRequest, client_ip: str, content_type: str) -> bytes:
+    async def body(self, request: web.BaseRequest, effective: Effective, content_type: str) -> bytes:
         """The body of a well-formed POST. Raises Refusal."""
         if request.method != "POST":
             raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "invalid_request", "only POST is answered here")
-        if not self._rate.allows(client_ip, self._clock.monotonic()):
+        if not self._rate.allows(str(effective.client_ip or "unknown"), self._clock.monotonic()):
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "temporarily_unavailable", "too many requests")
         if request.content_type != content_type:
             raise Refusal(HTTPStatus.BAD_REQUEST, "invalid_request", f"Content-Type is not {content_type}")

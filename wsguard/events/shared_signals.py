@@ -9,6 +9,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from wsguard.events.pushed import Intake, Refusal, answer
+from wsguard.policy.effective import Effective
 
 PATH = "/.wsguard/events"
 _SET = "application/secevent+jwt"
@@ -21,10 +22,10 @@ class SharedSignalsEndpoint:
         self._intake = intake
         self._authorization = authorization
 
-    async def __call__(self, request: web.BaseRequest, client_ip: str) -> web.StreamResponse:
+    async def __call__(self, request: web.BaseRequest, effective: Effective) -> web.StreamResponse:
         """202 once the event is stored, again for one that was sent before; an error as RFC 8935 §2.3 has it."""
         try:
-            body = await self._intake.body(request, client_ip, _SET)
+            body = await self._intake.body(request, effective, _SET)
             if not self._is_authorized(request):
                 raise Refusal(HTTPStatus.UNAUTHORIZED, "authentication_failed", "Authorization is missing or wrong")
             text = body.decode("ascii", "replace").strip()

@@ -46,6 +46,11 @@ class Question:
     is_bare: bool
 
     @property
+    def shown(self) -> tuple[tuple[str, str], ...]:
+        """The fields that are the client's own: those are in lower case."""
+        return tuple(pair for pair in self.fields if not pair[0].startswith("X-Forwarded-"))
+
+    @property
     def digest(self) -> bytes:
         """Equal for equal questions: policy, every header sent, host and path."""
         hashed = hashlib.sha256(self.policy.name.encode())

@@ -14,6 +14,7 @@ from wsguard.policy.credentials import Credential, CredentialConflict
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.forward_auth import PROVIDER, Approval, Question
+from wsguard.policy.handshake_token import TokenContent, binding_problem, token_problem
 from wsguard.policy.hosts import HostPattern, host_allowed
 from wsguard.policy.identity_headers import identity_headers
 from wsguard.policy.model import Enforcement, OriginSpec, WebSocketPolicy
@@ -46,8 +47,8 @@ class Case:
     """All that the checks may look at, and must not change.
 
     `policy` is None where none matches; `now` is seconds since the epoch. The others are filled in
-    by whoever gathers them, once the early checks have passed: `question` is what `forwardAuth` is asked, `approval`
-    what it says (None: it was not asked).
+    by whoever gathers them: `handshake_token`, opened, before the early checks; the rest once they have
+    passed. `question` is what `forwardAuth` is asked, `approval` what it says (None: it was not asked).
     """
 
     handshake: Handshake
@@ -56,6 +57,7 @@ class Case:
     policies: PolicySet
     now: float
     deny_list: DenyList
+    handshake_token: TokenContent | Refuse | None = None
     credentials: tuple[Credential, ...] | CredentialConflict = ()
     facts: Sequence[TokenFact] = ()
     question: Question | None = None
@@ -78,9 +80,9 @@ class Case:
 Check = Callable[[Case], Passed | Refuse]
 
 
-def judge_early(case: Case) -> Refuse | None:
-    """The first early check that refuses, or None."""
-    refusal, _ = _walk(EARLY, case)
+def judge_early(case: Case, checks: Sequence[tuple[str, Check]] | None = None) -> Refuse | None:
+    """The first of `checks` (None: EARLY) that refuses, or None."""
+    refusal, _ = _walk(EARLY if checks is None else checks, case)
     return refusal
 
 
@@ -172,6 +174,30 @@ def check_policy(case: Case) -> Passed | Refuse:
     return Passed(f"policy {case.policy.name} matches")
 
 
+def check_handshake_token(case: Case) -> Passed | Refuse:
+    """A page that cannot read our answers has no token. Looked at before any credential, as its Origin is."""
+    spec = case.policy.spec.origin.handshake_token if case.policy else None
+    if isinstance(case.handshake_token, Refuse):
+        return case.handshake_token
+    if case.handshake_token is not None:
+        problem = token_problem(case.handshake_token, case)
+        return Refuse(CloseReason.HANDSHAKE_TOKEN_INVALID, problem) if problem else Passed("good, and for this page")
+    if spec is not None and spec.required:
+        return Refuse(CloseReason.HANDSHAKE_TOKEN_INVALID, "there is none, and it is required")
+    return Passed("none was sent, and none is required")
+
+
+def check_token_binding(case: Case) -> Passed | Refuse:
+    """A token is for who shows the credential that it was given for, and says so before that credential is judged.
+
+    Else a page with a token of its own session would learn whether its visitor is logged in.
+    """
+    if not isinstance(case.handshake_token, TokenContent):
+        return Passed("no token, so it is bound to nothing")
+    problem = binding_problem(case.handshake_token, case)
+    return Refuse(CloseReason.HANDSHAKE_TOKEN_INVALID, problem) if problem else Passed("given for what is shown here")
+
+
 def check_subprotocols(case: Case) -> Passed | Refuse:
     """`limits.subprotocols`: a client that offers any must offer one that is listed; a credential is no offer."""
     listed = case.policy.spec.limits.subprotocols if case.policy else ()
@@ -254,13 +280,15 @@ def check_authorization(case: Case) -> Passed | Refuse:
     return Passed(ruling.detail, ruling.unclear)
 
 
+PLACE: tuple[tuple[str, Check], ...] = (("origin", check_origin), ("host", check_host), ("policy", check_policy))
+"""From where, and to where: what of EARLY is asked of who shows no handshake token, being in or asking for one."""
 EARLY: tuple[tuple[str, Check], ...] = (
-    ("origin", check_origin),
-    ("host", check_host),
-    ("policy", check_policy),
+    *PLACE,
+    ("handshake-token", check_handshake_token),
     ("subprotocol", check_subprotocols),
 )
 LATE: tuple[tuple[str, Check], ...] = (
+    ("token-binding", check_token_binding),
     ("credentials", check_credentials),
     ("forward-auth", check_forward_auth),
     ("identity", check_identity),

@@ -27,6 +27,7 @@ class Content(Enum):
     ADDRESS = "address"
     SECRET = "secret"
     TLS_KEY = "private key"
+    TOKEN_KEYS = "key for handshake tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ def key_files(document: WebSocketPolicy | GuardConfig, node: Node) -> Iterator[K
             yield from _source_files(source, node, ("spec", "sessionEvents", "sources", i))
         return
     spec = document.spec
+    if spec.origin.handshake_token is not None:
+        place = node.at(("spec", "origin", "handshakeToken", "secretFile"))
+        yield KeyFile(spec.origin.handshake_token.secret_file, Content.TOKEN_KEYS, place)
     for i, provider in enumerate(spec.jwt.providers if spec.jwt else ()):
         yield from _provider_files(provider, node, ("spec", "jwt", "providers", i))
     for i, asked in enumerate(spec.introspection.providers if spec.introspection else ()):

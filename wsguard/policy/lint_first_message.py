@@ -18,6 +18,9 @@ def check_first_message(policy: WebSocketPolicy) -> Iterator[Finding]:
         if is_optional:
             why = "does not go with optional: whoever sends no token would wait for a first message that is none"
             yield Finding(path, why, Severity.ERROR)
+        if (token := policy.spec.origin.handshake_token) is not None and token.required:
+            why = "never awaited: handshakeToken is required, and one is given for a credential of the handshake itself"
+            yield Finding(path, why, Severity.ERROR)
         first = first or message
         if (message.timeout, message.max_size) != (first.timeout, first.max_size):
             why = "expected the timeout and maxSize of the policy's other firstMessage: there is only one message"

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 import re2
 from pydantic import Field, ValidationInfo, field_validator
 
-from wsguard.policy.fields import Hostname, HostPort, Name
+from wsguard.policy.fields import File, Flag, Hostname, HostPort, Name, PositiveDuration, duration
 from wsguard.policy.model_asking import ForwardAuth, Introspection, IntrospectionProvider, SubjectFrom
 from wsguard.policy.model_authorization import (
     Action,
@@ -80,13 +80,13 @@ from wsguard.protocol.profiles import Profile
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
     "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "FirstMessage",
-    "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HeaderSource", "HostPort", "Introspection",
-    "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks", "LogFormat",
-    "LogLevel", "Logging", "Match", "Metadata", "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnGap",
-    "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec",
-    "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session",
-    "SessionEvents", "SharedSignals", "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource",
-    "WebSocketPolicy", "XForwardedFor",
+    "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort",
+    "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener",
+    "LocalJwks", "LogFormat", "LogLevel", "Logging", "Match", "Metadata", "MissingOrigin", "NATSJetStream",
+    "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch",
+    "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks",
+    "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls", "SubjectFrom",
+    "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 
@@ -152,10 +152,19 @@ class Match(Model):
     """Paths; absent: any."""
 
 
+class HandshakeToken(Model):
+    """Tokens that a page fetches from `/.wsguard/handshake-token` and shows in its handshake."""
+
+    required: Flag = False
+    """true: without one nobody gets in. One that is shown is judged in any case."""
+    secret_file: File
+    """The file of the keys: 32 random bytes in base64 a line, of which the first seals and all open."""
+    max_age: PositiveDuration = duration("60s")
+    """How long a token can be used, as often as is wanted."""
+
+
 class OriginSpec(Model):
     """Which pages may open a connection."""
-
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"handshakeToken"})
 
     allow_origins: tuple[
         Annotated[
@@ -167,6 +176,8 @@ class OriginSpec(Model):
     """SameHost, origins, `https://*.example.com`, `null`, or `*`; a list replaces the default."""
     missing: MissingOrigin = MissingOrigin.DENY_WITH_COOKIE
     """A handshake without an Origin: Deny, Allow, or DenyWithCookie (what browsers add by themselves counts)."""
+    handshake_token: HandshakeToken | None = None
+    """A proof that the page is one of the application's own, beside its Origin; absent: none is looked for."""
 
 
 class PolicySpec(Model):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from wsguard.policy.fields import Duration, Name, duration
+from wsguard.policy.fields import Duration, Flag, Name, duration
 from wsguard.policy.model import Metadata
 from wsguard.policy.model_base import Model, found, read_as, unique
 from wsguard.policy.problems import nearest
@@ -65,13 +65,15 @@ class Request(Model):
     """A handshake. `${name}` in any value is the token of that name, `${base64url:name}` the same in base64url."""
 
     url: str
-    """What the client dials: wss://app.example.com/ws"""
+    """What the client dials, such as wss://app.example.com/ws."""
     origin: str | None = None
     """The page that dials; absent, as from a program."""
     headers: Mapping[str, str] = Field(default_factory=dict)
     """More header fields; one of the usual names replaces it."""
     cookies: Mapping[str, str] = Field(default_factory=dict)
     """The cookies that go along."""
+    handshake_token: Flag = False
+    """true: the page shows a handshake token that it was given for the rest of this request."""
     remote_ip: str = Field(default="127.0.0.1", alias="remoteIP")
     """The TCP peer."""
     first_message: str | None = None
@@ -117,7 +119,7 @@ class Expectation(Model):
     added: Mapping[str, str | None] = Field(default_factory=dict)
     """Header fields that the backend gets from the guard; null: it does not get that one."""
     erased: tuple[str, ...] | None = None
-    """Sources of credentials that are hidden from the backend, all of them: cookie:session"""
+    """Sources of credentials that are hidden from the backend, all of them, such as cookie:session."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Expectation:

@@ -13,7 +13,7 @@ from wsguard.policy import introspection
 from wsguard.policy.credentials import Credential, CredentialConflict, readers
 from wsguard.policy.decision import Decision, Refuse
 from wsguard.policy.forward_auth import Approval
-from wsguard.policy.judge import AGAIN, Case, check_policy, judge, judge_early
+from wsguard.policy.judge import AGAIN, PLACE, Case, check_policy, judge, judge_early
 from wsguard.policy.model import IntrospectionProvider, JwtProvider, MissingOrigin, WebSocketPolicy
 from wsguard.policy.origin import is_missing_denied
 from wsguard.policy.policy_set import PolicySet
@@ -51,6 +51,7 @@ def kept(case: Case) -> Case:
     return replace(
         case,
         handshake=handshake,
+        handshake_token=None,
         credentials=_credentials(facts, case.credentials),
         facts=facts,
         question=None,
@@ -76,7 +77,7 @@ def rejudge(case: Case, policies: PolicySet, now: float) -> tuple[Case, Decision
         approval=_approval(policy, case),
     )
     unspoken = check_policy(again)  # first: it was admitted once, and nothing is to be hidden from it
-    decision = unspoken if isinstance(unspoken, Refuse) else judge_early(again) or judge(again, AGAIN)
+    decision = unspoken if isinstance(unspoken, Refuse) else judge_early(again, PLACE) or judge(again, AGAIN)
     if isinstance(decision, Refuse):
         decision = replace(decision, reason=_OF_A_SESSION.get(decision.reason, decision.reason))
     return again, decision

@@ -6,12 +6,15 @@ code. The one that carries a credential is echoed only where nothing else was of
 
 from __future__ import annotations
 
+from wsguard.policy.handshake_token import PREFIX
 from wsguard.policy.model import Enforcement, WebSocketPolicy
 from wsguard.protocol.handshake import Handshake
 
 
 def is_credential(offered: str, policy: WebSocketPolicy | None) -> bool:
-    """Whether `policy` looks for a credential in a subprotocol like this one."""
+    """Whether `policy` looks for a credential in a subprotocol like this one, or the guard for a token of its own."""
+    if offered.lower().startswith(PREFIX):
+        return True
     if policy is None or not policy.spec.providers:
         return False
     sources = (source for provider in policy.spec.providers for source in provider.extract_from.subprotocols)

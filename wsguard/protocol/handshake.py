@@ -124,7 +124,7 @@ def read_handshake(head: RequestHead) -> Handshake | HttpRefusal:
 
 
 def _upgrade_problem(headers: Headers) -> str | None:
-    if headers.tokens(b"upgrade") != [b"websocket"]:
+    if headers.tokens(b"upgrade") != [b"websocket"] or len(headers.all(b"upgrade")) != 1:
         return "Upgrade is not exactly websocket"  # `websocket, h2c`: who speaks what afterwards is anyone's guess
     if b"upgrade" not in headers.tokens(b"connection"):
         return "Connection lacks upgrade"

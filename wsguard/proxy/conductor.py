@@ -17,6 +17,7 @@ from wsguard.policy.credentials import read_credentials
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective, parse_ip
 from wsguard.policy.first_message import awaited, is_forwarded, read_first_message
+from wsguard.policy.handshake_token import read_token
 from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
 from wsguard.policy.model import FirstMessage, WebSocketPolicy
 from wsguard.policy.subprotocols import answered_early, plain_offers, promised
@@ -75,7 +76,7 @@ class Conductor:
     async def _decide(self, attempt: Attempt) -> Decision | FirstMessage:
         """The verdict, or the message that it has to wait for."""
         case, policy = attempt.case, attempt.policy
-        refusal = judge_early(case)
+        refusal = self._judge_early(case)
         if policy is not None and (refusal is None or is_only_audited(case)):
             case.credentials = read_credentials(case.handshake, policy)
         if refusal is not None:
@@ -84,10 +85,12 @@ class Conductor:
             return Refuse(CloseReason.DRAINING, "the guard is draining")
         message = awaited(case)
         if message is not None and self._env.lobby.is_full:
-            return Refuse(
-                CloseReason.TOO_MANY_CONNECTIONS, "too many clients wait for their first message to be judged"
-            )
+            return Refuse(CloseReason.TOO_MANY_CONNECTIONS, "too many wait for their first message to be judged")
         return message or await self._judge(attempt)
+
+    def _judge_early(self, case: Case) -> Refuse | None:
+        case.handshake_token = read_token(case.handshake, case.policy, self._env.token_keys())
+        return judge_early(case)
 
     async def _judge(self, attempt: Attempt) -> Decision:
         """The verdict on all that the client has shown: all waiting is here, under one deadline."""
@@ -169,7 +172,7 @@ class Conductor:
         if policies is case.policies:
             return None
         case.policies, case.policy = policies, policies.find(case.effective.authority, case.handshake.path)
-        return judge_early(case)
+        return self._judge_early(case)
 
 
 def _why_it_may_have_left(attempt: Attempt) -> str:

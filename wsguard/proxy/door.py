@@ -27,8 +27,8 @@ from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.refusal import SERVER
 from wsguard.proxy.takeover import end_unreadable_body
 
-Route = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
-"""Answers a request for one of the guard's own paths; the text is the client's address."""
+Route = Callable[[web.BaseRequest, Effective], Awaitable[web.StreamResponse]]
+"""Answers a request for one of the guard's own paths."""
 
 _MUTE = logging.getLogger("wsguard.aiohttp")
 _MUTE.disabled = True  # aiohttp's own lines quote raw header lines, cookies among them; ours do not
@@ -114,10 +114,7 @@ class Door(web.Server):
         except ValueError as error:
             return self._turn_away(request, HttpRefusal(400, f"unreadable host: {error}"))
         if is_reserved(head.target):
-            route = self._routes.get(head.target)
-            if route is not None and not is_attempt(head):
-                return await route(request, str(effective.client_ip or "unknown"))
-            return self._turn_away(request, HttpRefusal(404, "nothing is here"))
+            return await self._own(request, head, effective)
         if not is_attempt(head):
             return await self._plain(request, head, effective, tls)
         handshake = read_handshake(head)
@@ -125,12 +122,21 @@ class Door(web.Server):
             return self._turn_away(request, handshake)
         return await self._conductor.conduct(request, handshake, effective, tls)
 
+    async def _own(self, request: web.BaseRequest, head: RequestHead, effective: Effective) -> web.StreamResponse:
+        """One of the guard's own paths; a query is its route's to read."""
+        route = self._routes.get(head.raw_path)
+        if route is None or is_attempt(head):
+            return self._turn_away(request, HttpRefusal(404, "nothing is here"))
+        if not self._answers_to(effective, head.target):
+            return self._turn_away(request, _no_host_of_ours(effective))
+        return await route(request, effective)
+
     async def _plain(
         self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
     ) -> web.StreamResponse:
         guard = self._env.policies().guard
         if not self._answers_to(effective, head.target):
-            return self._turn_away(request, HttpRefusal(421, f"{effective.authority.host} is no host of this guard"))
+            return self._turn_away(request, _no_host_of_ours(effective))
         if guard.non_web_socket is NonWebSocket.DENY:
             return self._turn_away(request, HttpRefusal(403, "only WebSockets are served here"))
         return await self._forwarder.forward(request, head, effective, tls)
@@ -163,6 +169,10 @@ class Door(web.Server):
         if self._env.loop.time() - connection.opened >= self._timeout:
             token = CloseReason.HANDSHAKE_TIMEOUT.token
             self._env.observer.turned_away(connection.client_ip, HTTPStatus.REQUEST_TIMEOUT, token)
+
+
+def _no_host_of_ours(effective: Effective) -> HttpRefusal:
+    return HttpRefusal(421, f"{effective.authority.host} is no host of this guard")
 
 
 def read_head(request: web.BaseRequest) -> RequestHead:

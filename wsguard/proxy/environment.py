@@ -6,12 +6,13 @@ Siblings on floor 2 do not import one another: each need is a small Protocol her
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 from wsguard.policy.evidence import Evidence
+from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.reasons import CloseReason
@@ -84,7 +85,8 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class Environment:
-    """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload.
+    """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload. So do
+    `token_keys`, the keys of handshake tokens by the name of their file.
 
     Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again.
     """
@@ -104,3 +106,4 @@ class Environment:
     backend: Backend
     approver: Approver | None = None
     revalidator: Revalidator | None = None
+    token_keys: Callable[[], Mapping[str, TokenKeys]] = dict

@@ -9,6 +9,7 @@ from __future__ import annotations
 from wsguard.policy.credentials import erase, without_offers
 from wsguard.policy.decision import Admit
 from wsguard.policy.forwarding import with_forwarded
+from wsguard.policy.handshake_token import shown
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.subprotocols import unlisted
 from wsguard.protocol.http import Headers, RequestHead
@@ -25,7 +26,7 @@ class BrokenPromise(Exception):
 def outgoing(attempt: Attempt, admit: Admit) -> RequestHead:
     """The request as the backend may see it: credentials erased, spoofed fields gone, the guard's own added."""
     case = attempt.case
-    head = erase(attempt.handshake.head, attempt.credentials)
+    head = erase(attempt.handshake.head, (*attempt.credentials, *shown(attempt.handshake)))
     headers = strip(head.headers, case.policies.identity_header_names)
     headers = _negotiable(attempt, headers)
     headers = with_forwarded(headers, case.effective, attempt.peer, attempt.tls)
