@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -433,7 +435,8 @@ async def test_the_end_of_the_process_ends_the_waiting(backend: RecordingBackend
         await at.house.lobby.close()
         assert not len(at.house.lobby)
         assert at.decision() == ("refused", "client-lost", 0)
-        at.client.reset()
+        with pytest.raises(ConnectionResetError):
+            await at.client.rest()
 
 
 async def test_no_more_wait_than_there_is_room_for(backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,6 +499,30 @@ async def test_who_takes_no_pongs_is_not_read(backend: RecordingBackend) -> None
         assert most < 131_072
         assert at.decision()[:2] == ("refused", "first-message-timeout")
         at.client.reset()
+
+
+@pytest.mark.parametrize("ending", ["good", "bad", "closed", "lost", "lost while judged", "late"])
+async def test_nothing_is_left_for_the_collector(backend: RecordingBackend, ending: str) -> None:
+    """Which a guard runs seldom."""
+    async with scene(backend, spec(timeout=0.3 if ending == "late" else 5.0)) as at:
+        (waiting,) = at.house.lobby._waiting
+        left = weakref.ref(waiting)
+        gc.collect()
+        gc.disable()
+        try:
+            del waiting
+            if ending == "lost while judged":
+                at.tokens.release.clear()
+            said = {"good": text(), "bad": bearing("x"), "closed": wire.close_frame(1000), "lost while judged": text()}
+            await at.client.send(said.get(ending, b""))
+            if ending == "lost while judged":
+                await eventually(lambda: at.tokens.asked)
+            if ending.startswith("lost"):
+                at.client.reset()
+            await eventually(lambda: at.house.notebook.decisions)
+            await eventually(lambda: left() is None, what="the end of the one who waited")
+        finally:
+            gc.enable()
 
 
 # Subprotocols.
