@@ -75,7 +75,7 @@ class Observer(Protocol):
         ...
 
     def lingering_exceeded(self) -> None:
-        """A refusal was plain HTTP, because `rejection.maxLingering` clients were lingering already."""
+        """A refusal was plain HTTP, or an RST, because `rejection.maxLingering` clients were lingering already."""
         ...
 
     def fault(self, where: str, error: BaseException) -> None:
