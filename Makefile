@@ -1,5 +1,6 @@
 # make demo    see it work: a legacy app, an evil site and the guard between, played in the terminal
 # make test    everything that must hold: check, then every test (as root on Debian it installs what tests need)
+# make test-extended   what takes longer or asks package indexes: builds the image and starts it (root, Debian)
 # make check   the readers that run nothing: style, types, floors
 # make bench   measure wsguard beside other proxies; writes docs/performance.md
 # make docs    write again what the docs take from the code
@@ -10,9 +11,9 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 PIP    := $(RUN) -m pip --disable-pip-version-check --quiet
 UV     := .make/uv/bin/uv
-LOCK   := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+LOCK   := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: demo test check bench docs lock
+.PHONY: demo test test-extended check bench docs lock
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -22,6 +23,10 @@ test:
 	$(PYTHON) tests/support/provision.py test
 	$(MAKE) check
 	$(RUN) -m pytest -n 2 --dist worksteal
+
+test-extended: $(VENV)/.dev
+	$(PYTHON) tests/support/provision.py extended
+	$(RUN) -m pytest -m extended
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -37,8 +42,11 @@ docs: $(VENV)/.dev
 	$(RUN) -m docs.generate
 
 lock: .make/uv/bin/uv
-	$(LOCK) --upgrade --output-file requirements.lock
-	$(LOCK) --upgrade --all-extras --group dev --output-file requirements-dev.lock
+	$(LOCK) --upgrade --output-file requirements.lock pyproject.toml
+	$(LOCK) --upgrade --output-file requirements-dev.lock pyproject.toml --all-extras --group dev
+	$(LOCK) --output-file requirements-extras.lock pyproject.toml --all-extras --constraint requirements-dev.lock
+	$(LOCK) --output-file requirements-build.lock --group build --constraint requirements-dev.lock
+	$(LOCK) --upgrade --output-file requirements-helm.lock --group helm --no-deps
 
 # What runs the guard, and nothing more; `make demo` needs no other thing than Python, git and make.
 $(VENV)/.runtime: requirements.lock | $(VENV)/bin/python

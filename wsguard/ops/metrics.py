@@ -63,6 +63,9 @@ class Metrics:
         self._reloaded_at = self._gauge(
             "policy_last_reload_success_timestamp_seconds", "When policies were last loaded, since the epoch."
         )
+        self._reload_succeeded = self._gauge(
+            "policy_last_reload_successful", "0 while the policy files on disk are refused and older ones hold."
+        )
         self._fetches = self._counter("jwks_fetches", "Fetches of remote key sets.", "provider", "result")
         self._asked = self._counter(
             "identity_requests", "Questions to introspection endpoints and forwardAuth services.", "provider", "result"
@@ -126,6 +129,7 @@ class Metrics:
     def policies_loaded(self, is_success: bool) -> None:
         """Count a load of the policies, the first one included."""
         self._reloads.labels("success" if is_success else "failure").inc()
+        self._reload_succeeded.set(is_success)
         if is_success:
             self._reloaded_at.set(self._clock.wall())
 
