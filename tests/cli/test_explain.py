@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,30 @@ def test_what_the_backend_sees_differently(explain: Explainer) -> None:
     told = explain.text("--url", f"{URL}?access_token={explain.issuer.token('ann')}", "--origin", HOME)
     assert "hidden from the backend: param:access_token" in told
     assert "added for the backend: X-Who: ann" in told
+
+
+def test_what_a_service_tells_the_backend_is_not_shown(explain: Explainer) -> None:
+    """It may be a token that the service made for the backend."""
+    answer = b"HTTP/1.1 200 OK\r\nX-Internal: s3cret\r\nContent-Length: 0\r\n\r\n"
+
+    def serve(server: socket.socket) -> None:
+        asked, _ = server.accept()
+        with asked:
+            asked.recv(65536)
+            asked.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as service:
+        done = service.submit(serve, server)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        asks = f"forwardAuth: {{url: {url}, headersToExtAuth: [cookie], headersToBackend: [x-internal]}}"
+        explain.write(policy(f"match: {{hostnames: [app.test]}}\n{asks}"))
+        told = explain.text("--url", URL, "--origin", HOME, "--cookie", "session=abc")
+        done.result(10)
+        done = service.submit(serve, server)
+        read = explain.json("--url", URL, "--origin", HOME, "--cookie", "session=abc")
+        done.result(10)
+    assert "added for the backend: x-internal, as forwardAuth says" in told
+    assert "s3cret" not in told + str(read)
 
 
 def test_a_handshake_token_is_judged_and_not_shown(explain: Explainer) -> None:

@@ -15,6 +15,7 @@ from wsguard.events.outbox import Outbox, OutboxFull
 from wsguard.events.source import Entry
 from wsguard.policy.model import OnGap, OnOutage
 from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.denylist import CLOCK_ALLOWANCE, SHORTEST_RETENTION
 from wsguard.sessions.logout import Logout
 
 ALICE = Logout("subject", "alice", "https://idp.test", NOW)
@@ -206,3 +207,25 @@ async def test_on_outage_says_whether_handshakes_wait_for_a_stream_that_is_away(
         await eventually(lambda replica=replica: not replica.bus.followers[0].is_up)  # type: ignore[misc,arg-type]
         assert replica.deny_list.is_behind is waits
         await replica.close()
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_an_entry_from_the_far_future_denies_nobody_for_ever(is_live: bool) -> None:
+    """In Redis whoever adds an entry may choose its number, and every later number is higher still."""
+    replica = Replica()
+    far = Entry("99999999999999-0", json.dumps({"subject": "alice"}).encode(), 99_999_999_999.999)
+    replica.bus.take("RedisStream", far, is_live=is_live)
+    assert replica.deny_list.denies(identity("alice", issued_at=NOW), NOW)
+    assert not replica.deny_list.denies(identity("alice", issued_at=NOW + 1), NOW + 1), "a new login holds"
+    milliseconds = Entry("99999999999999-1", json.dumps({"subject": "bob", "issuedBefore": NOW * 1000}).encode(), 1e11)
+    replica.bus.take("RedisStream", milliseconds, is_live=is_live)
+    assert "milliseconds" in replica.notebook.skips[0]
+
+
+def test_what_is_read_back_lapses_when_it_would_have_without_the_restart() -> None:
+    replica, gone = Replica(), SHORTEST_RETENTION + CLOCK_ALLOWANCE + 1
+    for sid, age in (("old", gone), ("young", gone - 100)):
+        stored = Entry("1-0", json.dumps({"sid": sid}).encode(), NOW - age)
+        replica.bus.take("RedisStream", stored, is_live=False)
+    assert not replica.deny_list.denies(identity(sid="old"), NOW)
+    assert replica.deny_list.denies(identity(sid="young"), NOW)

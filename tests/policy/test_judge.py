@@ -224,7 +224,7 @@ def test_an_admission_says_who_and_until_when() -> None:
     ann = identity(expires_at=NOW + 600.0)
     same = identity(expires_at=NOW + 60.0, sid="another session")
     decision = verdict(case(speaks=policy(), facts=facts(ann, same)))
-    assert decision == Admit(ann, ((b"X-User", b"ann"),), NOW + 60.0)
+    assert decision == Admit(ann, ((b"X-User", b"ann"),), NOW + 60.0, others=(same,))
 
 
 def test_credentials_speak_for_one_subject_of_one_issuer() -> None:
@@ -249,6 +249,14 @@ def test_a_full_deny_list_admits_no_token_and_every_stranger() -> None:
     optional = policy(jwt=Jwt(optional=True, providers=JWT.providers))
     assert reason(case(speaks=optional, facts=facts(identity()), deny_list=full)) is CloseReason.IDENTITY_UNAVAILABLE
     assert reason(case(speaks=optional, deny_list=full)) is None
+
+
+def test_a_deny_list_that_is_behind_admits_no_token_and_every_stranger() -> None:
+    """What ended meanwhile is not in it yet."""
+    behind, optional = DenyList(), policy(jwt=Jwt(optional=True, providers=JWT.providers))
+    behind.is_behind = True
+    assert reason(case(speaks=optional, facts=facts(identity()), deny_list=behind)) is CloseReason.IDENTITY_UNAVAILABLE
+    assert reason(case(speaks=optional, deny_list=behind)) is None
 
 
 def test_a_connection_that_is_in_is_not_asked_for_the_deny_list() -> None:

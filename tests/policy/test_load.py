@@ -231,6 +231,7 @@ SPEC_ERRORS += [
     ("forwardAuth: {url: 'http://127.0.0.1:3000/me'}", '"headersToExtAuth" is missing'),
     ("forwardAuth: {url: 'http://127.0.0.1:3000/me', headersToExtAuth: []}", "expected at least one item"),
     (f"forwardAuth: {{{ASKED.replace('cookie', 'host')}}}", 'the header "host" belongs to the protocol'),
+    (f"forwardAuth: {{{ASKED.replace('cookie', 'X_Forwarded_Uri')}}}", 'the header "X_Forwarded_Uri" belongs to'),
     (f"forwardAuth: {{{ASKED.replace('cookie', 'X-A, x_a')}}}", '2 header fields have the name "x-a"'),
     (f"forwardAuth: {{{ASKED}, headersToBackend: [cookie]}}", 'the header "cookie" belongs to the protocol'),
     (f"forwardAuth: {{{ASKED}, maxConcurrent: 0}}", "expected a number of at least 1"),
@@ -435,6 +436,23 @@ def test_events_are_read_back_as_far_as_a_connection_may_live() -> None:
     (error,) = errors(f"{short}\n---\n{policy('session: {maxConnectionDuration: 8h}')}")
     assert 'shorter than the maxConnectionDuration of policy "' in error
     assert not errors(f"{short}\n---\n{policy('session: {maxConnectionDuration: 1h}')}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "warns"),
+    [
+        (f"jwt: {{providers: [{PROVIDER}}}]}}", True),
+        (f"jwt: {{providers: [{PROVIDER.replace('issuer: i', 'issuer: https://op.test')}}}]}}", False),
+        (f"introspection: {{providers: [{{{OPAQUE}}}]}}", False),
+        (f"introspection: {{providers: [{{{OPAQUE}, issuer: 'https://op.test/'}}]}}", True),
+        (f"forwardAuth: {{{ASKED}, subjectFrom: {{jsonPath: id}}}}", True),
+    ],
+)
+def test_a_provider_that_posts_is_one_whose_sessions_the_policies_know(spec: str, warns: bool) -> None:
+    source = "{type: BackChannelLogout, issuer: 'https://op.test', clientIDs: [web], algorithms: [RS256],"
+    text = guard(f"sessionEvents: {{sources: [{source} remoteJWKS: {{uri: 'https://op.test/jwks'}}}}]}}")
+    found = [str(problem) for problem in loaded(f"{text}\n---\n{policy(spec)}").problems]
+    assert any('no policy has credentials of the issuer "https://op.test"' in each for each in found) == warns, found
 
 
 DOCUMENT_ERRORS = [

@@ -62,6 +62,7 @@ def connection(
     path: str = "/ws",
     origin: str | None = "https://app.test",
     link: FakeLink | None = None,
+    others: tuple[Identity, ...] = (),
 ) -> Connection:
     return Connection(
         id=connection_id,
@@ -74,6 +75,7 @@ def connection(
         opened_at=1_000.0,
         expires_at=who.expires_at if who else None,
         link=link or FakeLink(),
+        others=others,
     )
 
 

@@ -75,3 +75,31 @@ def test_everyone_is_whoever_was_issued_something_before() -> None:
     assert log_out_everyone(NOW, registry, denylist, NOW) == 1
     assert denylist.denies(old, NOW)
     assert not denylist.denies(new, NOW)
+
+
+def test_each_session_that_a_connection_was_admitted_by_ends_it() -> None:
+    """The door refuses a handshake if any of its credentials was logged out: so a live one is cut by any."""
+    first, second = identity("alice", sid="s1", issued_at=300.0), identity("alice", "https://app.test", issued_at=100.0)
+    second = replace(second, sid="s2", cookie=cookie_digest("c2"))
+    for logout in (
+        Logout("sid", "s1", None, 0.0),
+        Logout("sid", "s2", None, 0.0),
+        Logout("cookie", cookie_digest("c2"), None, 0.0),
+        Logout("subject", "alice", "https://app.test", 200.0),
+        Logout("subject", "alice", "https://idp.test", 301.0),
+    ):
+        registry, denylist = Registry(), DenyList()
+        one = connection("c1", first, others=(second,))
+        registry.add(one)
+        assert log_out(logout, registry, denylist, NOW) == 1, logout
+        assert link_of(one).reason is CloseReason.LOGGED_OUT
+        assert denylist.denies(first, NOW) or denylist.denies(second, NOW)
+        registry.remove(one.id)
+        assert not registry.find(sid="s1")
+        assert not registry.find(sid="s2")
+    registry = Registry()
+    registry.add(connection("c1", first, others=(second,)))
+    assert log_out(Logout("subject", "alice", "https://idp.test", 200.0), registry, DenyList(), NOW) == 0, (
+        "300 is later"
+    )
+    assert log_out_everyone(200.0, registry, DenyList(), NOW) == 1

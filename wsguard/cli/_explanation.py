@@ -15,6 +15,7 @@ from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
 from wsguard.policy.first_message import awaited, read_first_message
+from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
 from wsguard.policy.model import FirstMessage, Rejection, RejectionMode, WebSocketPolicy
@@ -54,7 +55,8 @@ class Admission:
     """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
 
     `asked_again` is how often others are asked about the connection while it lives, in seconds. `erased` are the
-    sources of credentials, and subprotocols, that the backend does not get; `added` are the identity headers.
+    sources of credentials, and subprotocols, that the backend does not get; `added` are the identity headers, of which
+    the last `answered` are of the answer of `forwardAuth`.
     """
 
     issuer: str | None = None
@@ -63,6 +65,7 @@ class Admission:
     asked_again: float | None = None
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    answered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,17 @@ class Explanation:
     refusal: Refusal | None = None
     admission: Admission | None = None
     awaited: Awaited | None = None
+
+    @property
+    def for_terminal(self) -> Explanation:
+        """The same, less what a service tells the backend: it may be a token of its own."""
+        admission = self.admission
+        if admission is None:
+            return self
+        own = len(admission.added) - admission.answered
+        names = (header.partition(":")[0] for header in admission.added[own:])
+        added = (*admission.added[:own], *(f"{name}, as forwardAuth says" for name in names))
+        return replace(self, admission=replace(admission, added=added))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +242,7 @@ def _admission(case: Case, admit: Admit) -> Admission:
     found = () if isinstance(case.credentials, CredentialConflict) else case.credentials
     credentials = (*found, *shown(case.handshake))
     unoffered = (f"subprotocol:{name}" for name in unlisted(case.handshake, case.policy)) if case.policy else ()
+    answered = case.approval.backend_headers if isinstance(case.approval, Approval) else ()
     return Admission(
         issuer=admit.identity.issuer if admit.identity else None,
         subject=admit.identity.subject if admit.identity else None,
@@ -235,4 +250,5 @@ def _admission(case: Case, admit: Admit) -> Admission:
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
         erased=(*(credential.source for credential in credentials if not credential.forward), *unoffered),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
+        answered=len(answered) if admit.identity_headers else 0,
     )

@@ -109,7 +109,8 @@ async def _explain(args: argparse.Namespace) -> Explanation:
         tokens = TokenVerifier(jwks, snapshot.local_keys, moment)
         inquiry = Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under))
         walk = Walk(snapshot.policy_set, inquiry, moment.now, token_keys=snapshot.token_keys)
-        return await walk.explain(head, peer, tls=url.tls, first_message=_first_message(args.first_message))
+        said = _first_message(args.first_message)
+        return (await walk.explain(head, peer, tls=url.tls, first_message=said)).for_terminal
 
 
 def _fields(args: argparse.Namespace) -> list[tuple[str, str]]:

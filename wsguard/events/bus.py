@@ -18,12 +18,15 @@ from wsguard.events.source import Entry
 from wsguard.policy.model import OnGap
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.events import BadEvent, SessionEnd, next_second, parse, serialize
+from wsguard.sessions.events import CLOCK_ALLOWANCE, BadEvent, SessionEnd, next_second, parse, serialize
 from wsguard.sessions.logout import Logout, log_out, log_out_everyone
 from wsguard.sessions.registry import Registry
 
 STORE_PATIENCE = 2.0
 """Seconds that who tells of an event waits for it to be stored."""
+
+Storing = Sequence[asyncio.Future[None]]
+"""One for each stream, done once it has the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +67,31 @@ class Bus:
 
         Not stored within `patience` seconds, or by a stream that is away, it waits in this process until it can be.
         """
+        closed, storing = self.tell(source, logout, event_id)
+        return Published(closed, await self.stored(source, storing))
+
+    def tell(self, source: str, logout: Logout, event_id: str) -> tuple[int, Storing]:
+        """The first half of `publish`, which waits for nothing: how many connections were cut, and what to wait for."""
         now = self._clock.wall()
         event = SessionEnd(event_id, logout, now)
         try:
             closed = self._apply(source, event, now, 0.0)
         finally:  # a connection that cannot be cut here is no reason to leave those elsewhere alive
-            stored = self._enqueue(serialize(event))
-        if len(stored) < len(self.followers):
+            storing = self._enqueue(serialize(event))
+        if len(storing) < len(self.followers):
             raise OutboxFull
-        if not stored:
-            return Published(closed, stored=True)
-        if not all(follower.is_up for follower in self.followers):
-            return Published(closed, stored=False)
-        _, late = await asyncio.wait(stored, timeout=self._patience)
-        if not late:
+        return closed, storing
+
+    async def stored(self, source: str, storing: Storing) -> bool:
+        """The second half: whether every stream has it, once they have, or it took `patience` seconds."""
+        late = {one for one in storing if not one.done()}
+        if late and not all(follower.is_up for follower in self.followers):
+            return False
+        if late:
+            _, late = await asyncio.wait(late, timeout=self._patience)
+        if storing and not late:
             self._observer.event(source, "published")
-        return Published(closed, stored=not late)
+        return not late
 
     def _enqueue(self, document: bytes) -> list[asyncio.Future[None]]:
         """Have every stream that has room for it store `document`."""
@@ -92,8 +104,10 @@ class Bus:
     def take(self, source: str, entry: Entry, is_live: bool) -> None:
         """Apply what a stream brought. `is_live`: it came now, and was not read back."""
         now = self._clock.wall()
+        # Who writes to a stream in Redis may choose an entry's number, and with it the time of all that come after.
+        stored_at = entry.stored_at if entry.stored_at <= now + CLOCK_ALLOWANCE else now
         try:
-            event = parse(entry.document, entry.id, entry.stored_at)
+            event = parse(entry.document, entry.id, stored_at)
             if event.logout.issuer is None and event.logout.kind != "cookie" and len(self._issuers()) > 1:
                 raise BadEvent("it has no issuer, and the policies trust several")
         except BadEvent as error:
@@ -101,7 +115,7 @@ class Bus:
             self._observer.skipped(source, entry.id, str(error))
             return
         # An entry holds from when it was stored: read back, it lapses when it would have lapsed before the restart.
-        denied_at = now if is_live else min(entry.stored_at, now)
+        denied_at = now if is_live else min(stored_at, now)
         try:
             self._apply(source, event, denied_at, max(now - event.at, 0.0) if is_live else None)
         except ExceptionGroup as error:  # the others were cut, and the next event must not wait for this one's fault

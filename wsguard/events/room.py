@@ -75,8 +75,5 @@ class SessionEventsRoom:
         if signals:
             named = [Source.of(spec) for spec in signals]
             intake = Intake(named, read_security_event, self.bus, self._keys, self._clock)
-            files = [spec.authorization_file for spec in signals if spec.authorization_file is not None]
-            routes[shared_signals.PATH] = SharedSignalsEndpoint(
-                intake, lambda: tuple(self._files()[file].strip() for file in files)
-            )
+            routes[shared_signals.PATH] = SharedSignalsEndpoint(intake, self._files)
         return routes

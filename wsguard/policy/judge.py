@@ -95,7 +95,7 @@ def judge(case: Case, checks: Sequence[tuple[str, Check]] | None = None) -> Deci
     identity = identities[0] if identities else None
     expiries = [who.expires_at for who in identities if who.expires_at is not None]
     headers = (*_identity_headers(case, identity), *_approved_headers(case))
-    return Admit(identity, headers, min(expiries, default=None), warning)
+    return Admit(identity, headers, min(expiries, default=None), warning, tuple(identities[1:]))
 
 
 def is_only_audited(case: Case) -> bool:

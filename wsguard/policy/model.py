@@ -25,13 +25,11 @@ from wsguard.policy.model_authorization import (
 from wsguard.policy.model_base import Model, read_as, shorten, written
 from wsguard.policy.model_claims import ClaimToHeader
 from wsguard.policy.model_events import (
-    BackChannelLogout,
     NATSJetStream,
     OnGap,
     OnOutage,
     RedisStream,
     SessionEvents,
-    SharedSignals,
     StreamTls,
 )
 from wsguard.policy.model_extraction import (
@@ -65,6 +63,7 @@ from wsguard.policy.model_jwt import (
     RemoteJwks,
 )
 from wsguard.policy.model_limits import Limits
+from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
 from wsguard.policy.model_session import (
     Detail,
     Enforcement,

@@ -48,10 +48,10 @@ class Admission:
         bounds = self._watch()
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
-        identity, now = connection.identity, env.clock.wall()
-        if identity is not None and env.deny_list.denies(identity, now):
+        identities, now = connection.identities, env.clock.wall()
+        if any(env.deny_list.denies(identity, now) for identity in identities):
             link.cut(CloseReason.LOGGED_OUT)
-        if identity is not None and env.deny_list.overflowed(now):
+        if identities and env.deny_list.overflowed(now):
             link.cut(CloseReason.IDENTITY_UNAVAILABLE)
         if (reason := bounds.expired(now)) is not None:
             link.cut(reason)
@@ -64,7 +64,8 @@ class Admission:
         connection, expires_at = self.connection, admit.expires_at
         self._env.registry.remove(connection.id)  # it is found there by policy and identity
         self.policy, connection.policy = policy, policy.name
-        connection.identity = admit.identity or connection.identity
+        if admit.identity is not None:
+            connection.identity, connection.others = admit.identity, admit.others
         connection.expires_at = None if expires_at is None else expires_at + policy.spec.session.clock_skew
         self._env.registry.add(connection)
         self._env.timekeeper.forget(connection.id)

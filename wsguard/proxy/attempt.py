@@ -104,6 +104,7 @@ class Attempt:
             opened_at=now,
             expires_at=None if expires_at is None else expires_at + policy.spec.session.clock_skew,
             link=link,
+            others=admit.others,
         )
 
     @property

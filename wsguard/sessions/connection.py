@@ -45,7 +45,8 @@ class Connection:
     """What is known of one admitted connection. `opened_at` and `expires_at` are seconds since the epoch.
 
     `path` is the request path without its query. `origin` is the Origin field as sent. `expires_at` is None where no
-    credential bounds the connection's life; it includes the policy's clock skew.
+    credential bounds the connection's life; it includes the policy's clock skew. `others` are whom further good
+    credentials of the handshake speak for: the same subject in another session, or as another issuer names it.
     """
 
     id: str
@@ -58,3 +59,9 @@ class Connection:
     opened_at: float
     expires_at: float | None
     link: Link
+    others: tuple[Identity, ...] = ()
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """Everyone who may be logged out, which ends the connection."""
+        return () if self.identity is None else (self.identity, *self.others)

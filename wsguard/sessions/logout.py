@@ -8,6 +8,7 @@ from typing import Literal
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Connection
 from wsguard.sessions.denylist import DenyList, is_issued_before
+from wsguard.sessions.identity import Identity
 from wsguard.sessions.registry import Registry
 
 LogoutKind = Literal["sid", "subject", "jti", "cookie"]
@@ -44,7 +45,7 @@ def log_out_everyone(issued_before: float, registry: Registry, denylist: DenyLis
     Returns how many connections that cut, and raises as `log_out` does.
     """
     denylist.deny_everyone(issued_before, now)
-    return _cut_all([c for c in registry if c.identity and is_issued_before(c.identity, issued_before)])
+    return _cut_all([c for c in registry if any(is_issued_before(who, issued_before) for who in c.identities)])
 
 
 def _cut_all(connections: list[Connection]) -> int:
@@ -83,8 +84,11 @@ def _find(logout: Logout, registry: Registry) -> list[Connection]:
         case "cookie":
             return registry.find(issuer=logout.issuer, cookie=logout.word)
         case "subject":
-            return [
-                connection
-                for connection in registry.find(issuer=logout.issuer, subject=logout.word)
-                if connection.identity and is_issued_before(connection.identity, logout.issued_before)
-            ]
+            found = registry.find(issuer=logout.issuer, subject=logout.word)
+            return [connection for connection in found if any(_is_meant(logout, who) for who in connection.identities)]
+
+
+def _is_meant(logout: Logout, who: Identity) -> bool:
+    """Whether the log-out of a subject is about `who`."""
+    is_subject = who.subject == logout.word and logout.issuer in (None, who.issuer)
+    return is_subject and is_issued_before(who, logout.issued_before)

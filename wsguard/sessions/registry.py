@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from wsguard.sessions.connection import Connection
+from wsguard.sessions.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a wanted connection must have; None asks for nothing."""
+    """What a wanted connection must have; None asks for nothing. But for `policy`, one of its identities has all."""
 
     issuer: str | None = None
     subject: str | None = None
@@ -28,11 +29,16 @@ class Filters:
         if self.policy not in (None, connection.policy):
             return False
         wanted = (self.issuer, self.subject, self.sid, self.jti, self.cookie)
-        identity = connection.identity
-        if identity is None:
-            return not any(want is not None for want in wanted)
-        has = (identity.issuer, identity.subject, identity.sid, identity.jti, identity.cookie)
-        return all(want is None or want == value for want, value in zip(wanted, has, strict=True))
+        if not any(want is not None for want in wanted):
+            return True
+        return any(
+            all(want is None or want == value for want, value in zip(wanted, _words(identity), strict=True))
+            for identity in connection.identities
+        )
+
+
+def _words(identity: Identity) -> tuple[str | None, ...]:
+    return identity.issuer, identity.subject, identity.sid, identity.jti, identity.cookie
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +50,15 @@ class Page:
 
 
 class Registry:
-    """The live connections, by unique ids. Policy and identity of one do not change while it is in here."""
+    """The live connections, by unique ids. Policy and identities of one do not change while it is in here."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
-        self._by_policy = _Index(lambda c: c.policy)
-        self._by_subject = _Index(lambda c: c.identity.subject if c.identity else None)
-        self._by_sid = _Index(lambda c: c.identity.sid if c.identity else None)
-        self._by_jti = _Index(lambda c: c.identity.jti if c.identity else None)
-        self._by_cookie = _Index(lambda c: c.identity.cookie if c.identity else None)
+        self._by_policy = _Index(lambda c: (c.policy,))
+        self._by_subject = _Index(lambda c: {who.subject for who in c.identities})
+        self._by_sid = _Index(lambda c: {who.sid for who in c.identities})
+        self._by_jti = _Index(lambda c: {who.jti for who in c.identities})
+        self._by_cookie = _Index(lambda c: {who.cookie for who in c.identities})
         self._indexes = (self._by_policy, self._by_subject, self._by_sid, self._by_jti, self._by_cookie)
 
     def __len__(self) -> int:
@@ -125,39 +131,39 @@ class Registry:
 
 
 class _Index:
-    """Connections by one of their words.
+    """Connections by their words of one kind, most often one.
 
     Most words have a single connection, and there are five indexes: a bucket becomes a set only for its
     second connection, which saves two thirds of a kilobyte a connection.
     """
 
-    __slots__ = ("_buckets", "_word")
+    __slots__ = ("_buckets", "_words")
 
-    def __init__(self, word: Callable[[Connection], str | None]) -> None:
-        self._word = word
+    def __init__(self, words: Callable[[Connection], Iterable[str | None]]) -> None:
+        self._words = words
         self._buckets: dict[str, Connection | set[Connection]] = {}
 
     def add(self, connection: Connection) -> None:
-        word = self._word(connection)
-        if word is None:
-            return
-        bucket = self._buckets.get(word)
-        if bucket is None:
-            self._buckets[word] = connection
-        elif isinstance(bucket, set):
-            bucket.add(connection)
-        else:
-            self._buckets[word] = {bucket, connection}
+        for word in self._words(connection):
+            if word is None:
+                continue
+            bucket = self._buckets.get(word)
+            if bucket is None:
+                self._buckets[word] = connection
+            elif isinstance(bucket, set):
+                bucket.add(connection)
+            else:
+                self._buckets[word] = {bucket, connection}
 
     def remove(self, connection: Connection) -> None:
-        word = self._word(connection)
-        if word is None:
-            return
-        bucket = self._buckets[word]
-        if isinstance(bucket, set):
-            bucket.discard(connection)
-        if bucket is connection or not bucket:
-            del self._buckets[word]
+        for word in self._words(connection):
+            if word is None:
+                continue
+            bucket = self._buckets[word]
+            if isinstance(bucket, set):
+                bucket.discard(connection)
+            if bucket is connection or not bucket:
+                del self._buckets[word]
 
     def get(self, word: str) -> Iterable[Connection]:
         bucket = self._buckets.get(word, ())
