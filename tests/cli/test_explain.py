@@ -366,3 +366,12 @@ def test_a_line_is_read_from_standard_input(explain: Explainer, monkeypatch: pyt
 @pytest.mark.parametrize("line", ["", "{}", '{"time": "2026-01-31T12:00:00Z", "event": "started"}', "hello {"])
 def test_what_is_no_handshake_cannot_be_replayed(explain: Explainer, line: str) -> None:
     assert "--replay" in explain.error("--replay", line)
+
+
+def test_it_says_whose_logout_ends_the_connection(explain: Explainer) -> None:
+    explain.write(policy("session: {logoutDetection: {cookies: [session, id]}}"))
+    asked = ("--url", "ws://127.0.0.1:8080/ws", "--cookie", "session=s3cr3t; id=", "--origin", "http://127.0.0.1:8080")
+    assert explain.json(*asked)["admission"]["watched"] == ["cookie:session"]
+    told = explain.text(*asked)
+    assert "ends when the application logs out cookie:session" in told
+    assert "s3cr3t" not in told

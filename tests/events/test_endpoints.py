@@ -15,7 +15,7 @@ from yarl import URL
 from tests.events.fakes import NOW, FakeStream, Replica
 from tests.policy.minting import ISSUER, jwks, mint, public_jwk
 from tests.policy.test_event_tokens import LOGOUT, REVOKED
-from tests.proxy.house import House
+from tests.proxy.house import House, policy_set
 from tests.sessions.fakes import identity, link_of
 from tests.support import wire
 from tests.support.backend import RecordingBackend
@@ -69,6 +69,8 @@ class Ends:
             clock=replica.clock,
             observer=replica.notebook,
             issuers=lambda: [ISSUER],
+            policies=policy_set,
+            vouch=lambda *_: None,
             rng=Random(1),
         )
         self.room.bus = replica.bus

@@ -49,7 +49,7 @@ from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import Identity, cookie_digest
 
 NOW = 1_800_000_000.0
 HOST = "app.example"
@@ -239,6 +239,29 @@ def test_a_logout_of_any_credential_counts() -> None:
     shown = facts(identity(sid="s1"), identity(sid="s2"))
     assert reason(case(speaks=policy(), facts=shown, deny_list=deny_list)) is CloseReason.LOGGED_OUT
     assert reason(case(speaks=policy(), facts=shown[:1], deny_list=deny_list)) is None
+
+
+WATCHING = Session.model_validate({"logoutDetection": {"cookies": ["session"]}})
+JAR = ((b"Cookie", b"session=v"),)
+
+
+def test_a_session_cookie_that_was_logged_out_stays_out_whoever_vouches_for_it() -> None:
+    deny_list, watching = DenyList(), policy(jwt=None, session=WATCHING)
+    deny_list.deny_cookie(None, cookie_digest("v"), NOW)
+    assert reason(case(speaks=watching, headers=JAR, deny_list=deny_list)) is CloseReason.LOGGED_OUT
+    assert reason(case(speaks=policy(jwt=None), headers=JAR, deny_list=deny_list)) is None
+    other = case(speaks=watching, headers=((b"Cookie", b"session=w"),), deny_list=deny_list)
+    assert reason(other) is None
+    deny_list.is_behind = True
+    assert reason(other) is CloseReason.IDENTITY_UNAVAILABLE
+    assert reason(case(speaks=watching, deny_list=deny_list)) is None
+
+
+def test_a_full_deny_list_admits_no_session_cookie_either() -> None:
+    full, watching = DenyList(max_entries=0), policy(jwt=None, session=WATCHING)
+    full.deny_sid(None, "one", NOW)
+    assert reason(case(speaks=watching, headers=JAR, deny_list=full)) is CloseReason.IDENTITY_UNAVAILABLE
+    assert reason(case(speaks=watching, deny_list=full)) is None
 
 
 def test_a_full_deny_list_admits_no_token_and_every_stranger() -> None:

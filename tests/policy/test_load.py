@@ -261,6 +261,21 @@ SPEC_ERRORS += [
         "error: wsguard_token is the parameter of handshake tokens",
     ),
     ("session: {revalidateEvery: 5m}", "asks nobody: the policy has neither introspection nor forwardAuth"),
+    ("session: {logoutDetection: {}}", 'a.yaml:5:30: error: "cookies" is missing'),
+    ("session: {logoutDetection: {cookies: []}}", "a.yaml:5:40: error: expected at least one item"),
+    ("session: {logoutDetection: {cookies: ['a b']}}", "expected the name of a cookie, found"),
+    ("session: {logoutDetection: {cookies: [a, b, a]}}", '2 cookies have the name "a"'),
+    ("session: {logoutDetection: {cookies: [a], requests: []}}", "expected at least one item"),
+    (
+        "session: {logoutDetection: {cookies: [a], requests: [{method: post, path: /x}]}}",
+        'a.yaml:5:65: error: "post" is sent by nobody: a method is compared with case, POST',
+    ),
+    (
+        "session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: x}]}}",
+        'a.yaml:5:77: error: expected a path that starts with "/"',
+    ),
+    ("session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: /a//b}]}}", "matches nothing"),
+    ("session: {logoutDetection: {cookies: [a], requests: [{method: POST}]}}", '"path" is missing'),
     ("session: {revalidateGrace: 5m}", "bounds nothing: there is no revalidateEvery"),
 ]
 
@@ -319,7 +334,6 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 NOT_YET = [
     ("session", "renewal: Passive"),
     ("session", "renewal: Explicit"),
-    ("session", "logoutDetection: {cookies: [session]}"),
     ("limits", "maxMessageSize: 1Mi"),
     ("limits", "connections: {total: 2000}"),
     ("limits", "handshakes: {perClientIP: {requests: 20, unit: Second}}"),

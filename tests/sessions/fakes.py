@@ -63,6 +63,7 @@ def connection(
     origin: str | None = "https://app.test",
     link: FakeLink | None = None,
     others: tuple[Identity, ...] = (),
+    watched: tuple[str, ...] = (),
 ) -> Connection:
     return Connection(
         id=connection_id,
@@ -76,6 +77,7 @@ def connection(
         expires_at=who.expires_at if who else None,
         link=link or FakeLink(),
         others=others,
+        watched=watched,
     )
 
 

@@ -181,6 +181,8 @@ def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
         yield f"  the token holds until {end:%Y-%m-%d %H:%M:%S} UTC, clock skew included"
     if admission.asked_again is not None:
         yield f"  asked again about every {admission.asked_again:g} s"
+    for source in admission.watched:
+        yield f"  ends when the application logs out {source}"
     for source in admission.erased:
         yield f"  hidden from the backend: {source}"
     for field in admission.added:

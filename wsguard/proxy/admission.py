@@ -48,10 +48,10 @@ class Admission:
         bounds = self._watch()
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
-        identities, now = connection.identities, env.clock.wall()
-        if any(env.deny_list.denies(identity, now) for identity in identities):
+        now = env.clock.wall()
+        if self._is_logged_out(now, env.clock.monotonic()):
             link.cut(CloseReason.LOGGED_OUT)
-        if identities and env.deny_list.overflowed(now):
+        if (connection.identities or connection.watched) and env.deny_list.overflowed(now):
             link.cut(CloseReason.IDENTITY_UNAVAILABLE)
         if (reason := bounds.expired(now)) is not None:
             link.cut(reason)
@@ -92,6 +92,17 @@ class Admission:
             return None
         guard = env.policies().guard
         return word(reason, spec.rejection, guard, env.rng, population=len(env.registry))
+
+    def _is_logged_out(self, now: float, monotonic: float) -> bool:
+        connection, deny_list = self.connection, self._env.deny_list
+        if any(deny_list.denies(who, now) for who in connection.identities):
+            return True
+        issuers = tuple(who.issuer for who in connection.identities)
+        successions = self._env.registry.successions
+        return any(
+            deny_list.denies_cookie(digest, issuers, now) or successions.is_doubted(digest, monotonic)
+            for digest in connection.watched
+        )
 
     def _watch(self) -> Bounds:
         connection, session = self.connection, self.policy.spec.session

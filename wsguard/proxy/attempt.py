@@ -90,7 +90,15 @@ class Attempt:
             duration=now - self.started,
         )
 
-    def connection(self, policy: WebSocketPolicy, admit: Admit, backend: str, now: float, link: Link) -> Connection:
+    def connection(
+        self,
+        policy: WebSocketPolicy,
+        admit: Admit,
+        backend: str,
+        now: float,
+        link: Link,
+        watched: tuple[str, ...],
+    ) -> Connection:
         """What it is in the registry, opened at `now` (seconds since the epoch)."""
         expires_at = admit.expires_at
         return Connection(
@@ -105,6 +113,7 @@ class Attempt:
             expires_at=None if expires_at is None else expires_at + policy.spec.session.clock_skew,
             link=link,
             others=admit.others,
+            watched=watched,
         )
 
     @property
