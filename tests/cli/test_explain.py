@@ -306,11 +306,36 @@ def test_a_first_message_that_is_given_is_judged(explain: Explainer, monkeypatch
         assert (told["refusal"]["reason"], told["refusal"]["code"]) == (reason, code)
 
 
+@pytest.mark.parametrize(("mode", "renewal"), [("Explicit", None), ("Passive", "Passive")])
+def test_no_request_can_show_what_was_said_first(explain: Explainer, mode: str, renewal: str | None) -> None:
+    explain.write(FIRST + f"  session: {{renewal: {mode}}}\n")
+    message = json.dumps({"payload": {"token": explain.issuer.token(groups=["staff"], sid="s-1")}})
+    told = explain.json("--url", URL, "--origin", HOME, "--first-message", message)
+    assert (told["result"], told["admission"]["renewal"]) == ("admitted", renewal)
+
+
 def test_an_unlisted_subprotocol(explain: Explainer) -> None:
     explain.write(FIRST)
     told = explain.json("--url", URL, "--origin", HOME, "--header", "Sec-WebSocket-Protocol: other")
     assert (told["refusal"]["reason"], told["refusal"]["status"]) == ("subprotocol-denied", 406)
     assert told["steps"][-1]["detail"] == "none that is offered is listed: chat"
+
+
+@pytest.mark.parametrize(
+    ("mode", "claims", "line"),
+    [
+        ("Explicit", {"sid": "s-1"}, "prolonged by a newer token of the session, shown to /.wsguard/renew"),
+        ("Passive", {"sid": "s-1"}, "shown to /.wsguard/renew or seen in passing"),
+        ("Off", {"sid": "s-1"}, "no newer token prolongs the connection"),
+        ("Passive", {}, "no newer token prolongs the connection"),
+    ],
+)
+def test_it_says_whether_the_connection_could_be_renewed(
+    explain: Explainer, mode: str, claims: dict[str, Any], line: str
+) -> None:
+    explain.write(policy(f"{SPEC}session: {{renewal: {mode}}}\n"))
+    token = explain.issuer.token(groups=["staff"], **claims)
+    assert f"{line}\n" in explain.text("--url", URL, "--origin", HOME, "--cookie", f"session={token}")
 
 
 def replayed(explain: Explainer, *, origin: str | None = HOME, **fields: object) -> tuple[str, dict[str, str]]:

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +38,8 @@ from wsguard.policy.model import (
     Profile,
     Rejection,
     RejectionMode,
+    Renewal,
+    Session,
     WebSocketPolicy,
 )
 from wsguard.policy.tokens import TokenFact, TokenProblem
@@ -65,6 +68,7 @@ class OneToken:
 
     def __init__(self) -> None:
         self.asked: list[Credential] = []
+        self.identity = ANN
         self.release = asyncio.Event()
         self.release.set()
 
@@ -75,7 +79,7 @@ class OneToken:
         self.asked += credentials
         await self.release.wait()
         bad = TokenProblem(CloseReason.CREDENTIAL_INVALID, "no such token")
-        return tuple(TokenFact(each, ANN if each.token == GOOD else bad) for each in credentials)
+        return tuple(TokenFact(each, self.identity if each.token == GOOD else bad) for each in credentials)
 
 
 class Scene:
@@ -642,3 +646,21 @@ def wire_payloads(data: bytes) -> list[bytes]:
     while frame := wire.take_frame(buffer):
         found.append(frame.payload)
     return found
+
+
+@pytest.mark.parametrize("renewal", [Renewal.EXPLICIT, Renewal.PASSIVE])
+async def test_another_first_message_renews_where_the_policy_is_passive(
+    backend: RecordingBackend, renewal: Renewal
+) -> None:
+    """A newer token of the session, said first on a second connection, prolongs the one that is open."""
+    async with scene(backend, spec(session=Session(renewal=renewal))) as at:
+        at.tokens.identity = replace(ANN, issued_at=1.0, expires_at=2e9, claims={**CLAIMS, "exp": 2e9})
+        await at.client.send(text())
+        (connection,) = await eventually(lambda: list(at.house.registry))
+        at.tokens.identity = replace(ANN, issued_at=2.0, expires_at=3e9, claims={**CLAIMS, "exp": 3e9})
+        async with connect(at.house.port) as second:
+            await second.open(wire.upgrade())
+            await second.send(text())
+            await eventually(lambda: len(at.house.registry) == 2)
+            expected = 3e9 if renewal is Renewal.PASSIVE else 2e9
+            assert connection.expires_at == pytest.approx(expected, abs=60)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from random import SystemRandom
 from typing import Literal, Protocol
 
-from wsguard.policy.credentials import CredentialConflict, read_credentials
+from wsguard.policy.credentials import CredentialConflict, Kind, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
 from wsguard.policy.first_message import awaited, read_first_message
@@ -19,7 +19,7 @@ from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
 from wsguard.policy.logout_detection import session_cookies
-from wsguard.policy.model import FirstMessage, Rejection, RejectionMode, WebSocketPolicy
+from wsguard.policy.model import FirstMessage, Rejection, RejectionMode, Renewal, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.subprotocols import answered_early, unlisted
 from wsguard.protocol.closing import http_status
@@ -55,16 +55,18 @@ class Refusal:
 class Admission:
     """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
 
-    `asked_again` is how often others are asked about the connection while it lives, in seconds. `watched` are the
-    session cookies that came along and whose log-out in the application ends the connection. `erased` are the
-    sources of credentials, and subprotocols, that the backend does not get; `added` are the identity headers, of which
-    the last `answered` are of the answer of `forwardAuth`.
+    `asked_again` is how often others are asked about the connection while it lives, in seconds. `renewal` is how a
+    newer token of its session may prolong it; None: none can. `watched` are the session cookies that came along and
+    whose log-out in the application ends the connection. `erased` are the sources of credentials, and subprotocols,
+    that the backend does not get; `added` are the identity headers, of which the last `answered` are of the answer of
+    `forwardAuth`.
     """
 
     issuer: str | None = None
     subject: str | None = None
     expires_at: float | None = None
     asked_again: float | None = None
+    renewal: str | None = None
     watched: tuple[str, ...] = ()
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
@@ -252,6 +254,7 @@ def _admission(case: Case, admit: Admit) -> Admission:
         subject=admit.identity.subject if admit.identity else None,
         expires_at=None if admit.expires_at is None else admit.expires_at + case.clock_skew,
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
+        renewal=_renewal(case),
         watched=_watched(case),
         erased=(*(credential.source for credential in credentials if not credential.forward), *unoffered),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
@@ -262,3 +265,11 @@ def _admission(case: Case, admit: Admit) -> Admission:
 def _watched(case: Case) -> tuple[str, ...]:
     names = case.policy.spec.session.watched_cookies if case.policy else ()
     return tuple(f"cookie:{name}" for name in names if session_cookies(case.handshake.head.headers, (name,)))
+
+
+def _renewal(case: Case) -> str | None:
+    mode = case.policy.spec.session.renewal if case.policy else Renewal.OFF
+    said_first = isinstance(case.credentials, tuple) and any(it.kind is Kind.FIRST_MESSAGE for it in case.credentials)
+    if mode is Renewal.OFF or (mode is Renewal.EXPLICIT and said_first):  # a request cannot show such a token
+        return None
+    return mode.value if any(who.sid is not None for who in case.identities) else None
