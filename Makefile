@@ -1,7 +1,9 @@
 # make demo    see it work: a legacy app, an evil site and the guard between, played in the terminal
 # make test    everything that must hold: check, then every test (as root on Debian it installs what tests need)
+# make test-extended   what takes longer or asks package indexes: builds the image and starts it (root, Debian)
 # make check   the readers that run nothing: style, types, floors
 # make bench   measure wsguard beside other proxies; writes docs/performance.md
+# make soak    a storm of log-outs over replicas that die: make soak ARGS="--minutes 30 --seed 1 --engine nats"
 # make docs    write again what the docs take from the code
 # make lock    resolve the lock files anew
 
@@ -10,9 +12,9 @@ VENV   := .venv
 RUN    := $(VENV)/bin/python
 PIP    := $(RUN) -m pip --disable-pip-version-check --quiet
 UV     := .make/uv/bin/uv
-LOCK   := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+LOCK   := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: demo test check bench docs lock
+.PHONY: demo test test-extended check bench soak docs lock
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -23,6 +25,10 @@ test:
 	$(MAKE) check
 	$(RUN) -m pytest -n 2 --dist worksteal
 
+test-extended: $(VENV)/.dev
+	$(PYTHON) tests/support/provision.py extended
+	$(RUN) -m pytest -m extended
+
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -32,13 +38,21 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(PYTHON) tests/support/provision.py bench
 	$(RUN) -m benchmarks
+	$(RUN) -m benchmarks sessions
+
+soak: $(VENV)/.dev
+	$(PYTHON) tests/support/provision.py test
+	$(RUN) -m benchmarks.soak $(ARGS)
 
 docs: $(VENV)/.dev
 	$(RUN) -m docs.generate
 
 lock: .make/uv/bin/uv
-	$(LOCK) --upgrade --output-file requirements.lock
-	$(LOCK) --upgrade --all-extras --group dev --output-file requirements-dev.lock
+	$(LOCK) --upgrade --output-file requirements.lock pyproject.toml
+	$(LOCK) --upgrade --output-file requirements-dev.lock pyproject.toml --all-extras --group dev
+	$(LOCK) --output-file requirements-extras.lock pyproject.toml --all-extras --constraint requirements-dev.lock
+	$(LOCK) --output-file requirements-build.lock --group build --constraint requirements-dev.lock
+	$(LOCK) --upgrade --output-file requirements-helm.lock --group helm --no-deps
 
 # What runs the guard, and nothing more; `make demo` needs no other thing than Python, git and make.
 $(VENV)/.runtime: requirements.lock | $(VENV)/bin/python

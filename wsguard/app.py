@@ -54,12 +54,14 @@ from wsguard.ops.problem import ProblemError
 from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
+from wsguard.policy.credentials import Credential
+from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.model_guard import Logging, Tracing
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
 from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
-from wsguard.proxy import handshake_token
+from wsguard.proxy import handshake_token, renewal_endpoint
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
@@ -67,8 +69,11 @@ from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
 from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
+from wsguard.proxy.renewal_endpoint import RenewalEndpoint
+from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.identity import Identity
 from wsguard.sessions.logout import Logout
 from wsguard.sessions.registry import Registry
 
@@ -136,6 +141,8 @@ class Guard:
             clock=clock,
             observer=EventObserver(self._log, self._metrics),
             issuers=self._issuers,
+            policies=self._policies,
+            vouch=self._vouch,
             rng=rng,
         )
         self._health = Health(has_heard=lambda: self._events.is_ready)
@@ -149,6 +156,7 @@ class Guard:
             deny_list=self._deny_list,
             timekeeper=Timekeeper(loop, clock),
             rejudger=Rejudger(clock, observer, self._policies),
+            renewer=Renewer(self._registry, self._deny_list, observer),
             lobby=lobby,
             verifier=self._inquiry,
             observer=observer,
@@ -158,6 +166,7 @@ class Guard:
             approver=self._inquiry,
             revalidator=self._revalidator,
             tracer=self._tracer,
+            session_watch=self._events.detector,
             token_keys=lambda: self._reloader.current.token_keys,
         )
         self._control = Control(
@@ -230,7 +239,11 @@ class Guard:
         address = self._reloader.current.policy_set.guard.listener.address
         forwarder = Forwarder(self._env)
         closing.push_async_callback(forwarder.close)
-        routes: dict[str, Route] = {**self._events.routes(), handshake_token.PATH: HandshakeTokenEndpoint(self._env)}
+        routes: dict[str, Route] = {
+            **self._events.routes(),
+            handshake_token.PATH: HandshakeTokenEndpoint(self._env),
+            renewal_endpoint.PATH: RenewalEndpoint(self._env),
+        }
         door = Door(self._env, Conductor(self._env), forwarder, routes)
         try:
             server = await listen(self._env.loop, door, address.host, address.port)
@@ -272,6 +285,9 @@ class Guard:
             detail = "logged out here, but too many wait for the stream already: the other replicas will not hear of it"
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail) from None
         return published.closed, published.stored
+
+    def _vouch(self, policy: WebSocketPolicy, credential: Credential) -> Identity | None:
+        return self._inquiry.tokens.vouch(policy, credential)
 
     def _drain_window(self) -> float:
         return self._reloader.current.policy_set.guard.shutdown.drain_window

@@ -143,6 +143,14 @@ async def test_a_drain_begins_waits_and_is_taken_back(operator: Operator) -> Non
     assert (status, out) == (0, "draining 3 connections over 300ms\ndrained, 0 connections left\n")
 
 
+async def test_a_drain_may_begin_later(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[tuple[float, bool]] = []
+    monkeypatch.setattr("time.sleep", lambda seconds: slept.append((seconds, operator.rig.drainer.is_draining)))
+    status, out, _ = await operator("drain", "--after", "1m30s", "--window", "1h")
+    assert (status, out) == (0, "draining 0 connections over 3600s\n")
+    assert slept == [(90.0, False)]
+
+
 async def test_who_waits_learns_that_the_drain_was_taken_back(operator: Operator) -> None:
     operator.rig.connect("c1")
     waiting = asyncio.create_task(operator("drain", "--window", "1h", "--wait"))
@@ -171,6 +179,8 @@ async def test_a_guard_that_ends_meanwhile_has_drained(operator: Operator) -> No
         ("logout", "--subject", "a", "--issued-before", "yesterday"),
         ("drain", "--wait", "--cancel"),
         ("drain", "--cancel", "--window", "3s"),
+        ("drain", "--cancel", "--after", "3s"),
+        ("drain", "--after", "soon"),
         ("drain", "--window", "soon"),
         ("drain", "--window", ""),
         ("connections", "--limit"),

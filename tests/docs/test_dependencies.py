@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.provision import PROGRAMS
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
@@ -32,6 +34,14 @@ def names(requirements: list[str]) -> list[str]:
         ("To run", names(PROJECT["project"]["dependencies"])),
         ("On request", [n for extra in PROJECT["project"]["optional-dependencies"].values() for n in names(extra)]),
         ("To develop", names(PROJECT["dependency-groups"]["dev"])),
+        (
+            "For the image",
+            [
+                *names(PROJECT["dependency-groups"]["build"] + PROJECT["dependency-groups"]["helm"]),
+                *(program.packages for program in PROGRAMS["extended"]),
+                *(program.packages for program in PROGRAMS["test"] if program.command == "promtool"),
+            ],
+        ),
         ("Clients", list(json.loads((ROOT / "tests/npm/package.json").read_text("utf-8"))["dependencies"])),
     ],
 )

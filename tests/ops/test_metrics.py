@@ -129,6 +129,7 @@ async def test_a_drain_shows(rig: Rig) -> None:
 
 async def test_reloads_fetches_lag_and_refusals(rig: Rig) -> None:
     rig.metrics.policies_loaded(True)
+    assert Scraped(rig.metrics)("policy_last_reload_successful") == 1
     rig.clock.now += 60
     rig.metrics.policies_loaded(False)
     rig.metrics.jwks_fetched("corp", "success")
@@ -140,6 +141,7 @@ async def test_reloads_fetches_lag_and_refusals(rig: Rig) -> None:
     scraped = Scraped(rig.metrics)
     assert scraped("policy_reloads_total", result="success") == 1
     assert scraped("policy_reloads_total", result="failure") == 1
+    assert scraped("policy_last_reload_successful") == 0
     assert scraped("policy_last_reload_success_timestamp_seconds") == rig.clock.now - 60
     assert scraped("jwks_fetches_total", provider="corp", result="success") == 1
     assert scraped("identity_requests_total", provider="opaque", result="unavailable") == 1

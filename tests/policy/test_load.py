@@ -231,6 +231,7 @@ SPEC_ERRORS += [
     ("forwardAuth: {url: 'http://127.0.0.1:3000/me'}", '"headersToExtAuth" is missing'),
     ("forwardAuth: {url: 'http://127.0.0.1:3000/me', headersToExtAuth: []}", "expected at least one item"),
     (f"forwardAuth: {{{ASKED.replace('cookie', 'host')}}}", 'the header "host" belongs to the protocol'),
+    (f"forwardAuth: {{{ASKED.replace('cookie', 'X_Forwarded_Uri')}}}", 'the header "X_Forwarded_Uri" belongs to'),
     (f"forwardAuth: {{{ASKED.replace('cookie', 'X-A, x_a')}}}", '2 header fields have the name "x-a"'),
     (f"forwardAuth: {{{ASKED}, headersToBackend: [cookie]}}", 'the header "cookie" belongs to the protocol'),
     (f"forwardAuth: {{{ASKED}, maxConcurrent: 0}}", "expected a number of at least 1"),
@@ -259,7 +260,25 @@ SPEC_ERRORS += [
         f"{TOKENS}\nintrospection: {{providers: [{{{OPAQUE}, extractFrom: {{params: [wsguard_token]}}}}]}}",
         "error: wsguard_token is the parameter of handshake tokens",
     ),
+    ("session: {expiryHint: {message: renew}}", "never sent: the policy has neither jwt nor introspection"),
+    ("session: {expiryHint: {message: ''}}", "expected 1 to 4096 bytes of text, found 0"),
+    ("session: {renewal: Passive}", "renews nothing: the policy has neither jwt nor introspection"),
     ("session: {revalidateEvery: 5m}", "asks nobody: the policy has neither introspection nor forwardAuth"),
+    ("session: {logoutDetection: {}}", 'a.yaml:5:30: error: "cookies" is missing'),
+    ("session: {logoutDetection: {cookies: []}}", "a.yaml:5:40: error: expected at least one item"),
+    ("session: {logoutDetection: {cookies: ['a b']}}", "expected the name of a cookie, found"),
+    ("session: {logoutDetection: {cookies: [a, b, a]}}", '2 cookies have the name "a"'),
+    ("session: {logoutDetection: {cookies: [a], requests: []}}", "expected at least one item"),
+    (
+        "session: {logoutDetection: {cookies: [a], requests: [{method: post, path: /x}]}}",
+        'a.yaml:5:65: error: "post" is sent by nobody: a method is compared with case, POST',
+    ),
+    (
+        "session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: x}]}}",
+        'a.yaml:5:77: error: expected a path that starts with "/"',
+    ),
+    ("session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: /a//b}]}}", "matches nothing"),
+    ("session: {logoutDetection: {cookies: [a], requests: [{method: POST}]}}", '"path" is missing'),
     ("session: {revalidateGrace: 5m}", "bounds nothing: there is no revalidateEvery"),
 ]
 
@@ -316,9 +335,6 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 
 
 NOT_YET = [
-    ("session", "renewal: Passive"),
-    ("session", "renewal: Explicit"),
-    ("session", "logoutDetection: {cookies: [session]}"),
     ("limits", "maxMessageSize: 1Mi"),
     ("limits", "connections: {total: 2000}"),
     ("limits", "handshakes: {perClientIP: {requests: 20, unit: Second}}"),
@@ -407,6 +423,10 @@ GUARD_ERRORS = [
         "sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', tls: {caFile: a}}]}",
         "error: tls is for rediss:// and tls:// addresses",
     ),
+    (
+        "sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', tokenFile: a, credentialsFile: b}]}",
+        "error: credentialsFile goes with no username, passwordFile or tokenFile",
+    ),
     ("shutdown: {closeCode: 1005}", "a.yaml:4:25: error: expected a close code that may be sent"),
     ("admin: {tokenFile: []}", "a.yaml:4:22: error: expected the path of a file, found a list"),
     ("logging: {level: warn}", 'a.yaml:4:20: error: expected debug or info or warning or error, found "warn"; did you'),
@@ -435,6 +455,23 @@ def test_events_are_read_back_as_far_as_a_connection_may_live() -> None:
     (error,) = errors(f"{short}\n---\n{policy('session: {maxConnectionDuration: 8h}')}")
     assert 'shorter than the maxConnectionDuration of policy "' in error
     assert not errors(f"{short}\n---\n{policy('session: {maxConnectionDuration: 1h}')}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "warns"),
+    [
+        (f"jwt: {{providers: [{PROVIDER}}}]}}", True),
+        (f"jwt: {{providers: [{PROVIDER.replace('issuer: i', 'issuer: https://op.test')}}}]}}", False),
+        (f"introspection: {{providers: [{{{OPAQUE}}}]}}", False),
+        (f"introspection: {{providers: [{{{OPAQUE}, issuer: 'https://op.test/'}}]}}", True),
+        (f"forwardAuth: {{{ASKED}, subjectFrom: {{jsonPath: id}}}}", True),
+    ],
+)
+def test_a_provider_that_posts_is_one_whose_sessions_the_policies_know(spec: str, warns: bool) -> None:
+    source = "{type: BackChannelLogout, issuer: 'https://op.test', clientIDs: [web], algorithms: [RS256],"
+    text = guard(f"sessionEvents: {{sources: [{source} remoteJWKS: {{uri: 'https://op.test/jwks'}}}}]}}")
+    found = [str(problem) for problem in loaded(f"{text}\n---\n{policy(spec)}").problems]
+    assert any('no policy has credentials of the issuer "https://op.test"' in each for each in found) == warns, found
 
 
 DOCUMENT_ERRORS = [

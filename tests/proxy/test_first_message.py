@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +38,8 @@ from wsguard.policy.model import (
     Profile,
     Rejection,
     RejectionMode,
+    Renewal,
+    Session,
     WebSocketPolicy,
 )
 from wsguard.policy.tokens import TokenFact, TokenProblem
@@ -63,6 +68,7 @@ class OneToken:
 
     def __init__(self) -> None:
         self.asked: list[Credential] = []
+        self.identity = ANN
         self.release = asyncio.Event()
         self.release.set()
 
@@ -73,7 +79,7 @@ class OneToken:
         self.asked += credentials
         await self.release.wait()
         bad = TokenProblem(CloseReason.CREDENTIAL_INVALID, "no such token")
-        return tuple(TokenFact(each, ANN if each.token == GOOD else bad) for each in credentials)
+        return tuple(TokenFact(each, self.identity if each.token == GOOD else bad) for each in credentials)
 
 
 class Scene:
@@ -433,7 +439,8 @@ async def test_the_end_of_the_process_ends_the_waiting(backend: RecordingBackend
         await at.house.lobby.close()
         assert not len(at.house.lobby)
         assert at.decision() == ("refused", "client-lost", 0)
-        at.client.reset()
+        with pytest.raises(ConnectionResetError):
+            await at.client.rest()
 
 
 async def test_no_more_wait_than_there_is_room_for(backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,6 +503,30 @@ async def test_who_takes_no_pongs_is_not_read(backend: RecordingBackend) -> None
         assert most < 131_072
         assert at.decision()[:2] == ("refused", "first-message-timeout")
         at.client.reset()
+
+
+@pytest.mark.parametrize("ending", ["good", "bad", "closed", "lost", "lost while judged", "late"])
+async def test_nothing_is_left_for_the_collector(backend: RecordingBackend, ending: str) -> None:
+    """Which a guard runs seldom."""
+    async with scene(backend, spec(timeout=0.3 if ending == "late" else 5.0)) as at:
+        (waiting,) = at.house.lobby._waiting
+        left = weakref.ref(waiting)
+        gc.collect()
+        gc.disable()
+        try:
+            del waiting
+            if ending == "lost while judged":
+                at.tokens.release.clear()
+            said = {"good": text(), "bad": bearing("x"), "closed": wire.close_frame(1000), "lost while judged": text()}
+            await at.client.send(said.get(ending, b""))
+            if ending == "lost while judged":
+                await eventually(lambda: at.tokens.asked)
+            if ending.startswith("lost"):
+                at.client.reset()
+            await eventually(lambda: at.house.notebook.decisions)
+            await eventually(lambda: left() is None, what="the end of the one who waited")
+        finally:
+            gc.enable()
 
 
 # Subprotocols.
@@ -615,3 +646,21 @@ def wire_payloads(data: bytes) -> list[bytes]:
     while frame := wire.take_frame(buffer):
         found.append(frame.payload)
     return found
+
+
+@pytest.mark.parametrize("renewal", [Renewal.EXPLICIT, Renewal.PASSIVE])
+async def test_another_first_message_renews_where_the_policy_is_passive(
+    backend: RecordingBackend, renewal: Renewal
+) -> None:
+    """A newer token of the session, said first on a second connection, prolongs the one that is open."""
+    async with scene(backend, spec(session=Session(renewal=renewal))) as at:
+        at.tokens.identity = replace(ANN, issued_at=1.0, expires_at=2e9, claims={**CLAIMS, "exp": 2e9})
+        await at.client.send(text())
+        (connection,) = await eventually(lambda: list(at.house.registry))
+        at.tokens.identity = replace(ANN, issued_at=2.0, expires_at=3e9, claims={**CLAIMS, "exp": 3e9})
+        async with connect(at.house.port) as second:
+            await second.open(wire.upgrade())
+            await second.send(text())
+            await eventually(lambda: len(at.house.registry) == 2)
+            expected = 3e9 if renewal is Renewal.PASSIVE else 2e9
+            assert connection.expires_at == pytest.approx(expected, abs=60)

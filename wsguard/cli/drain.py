@@ -19,6 +19,11 @@ _LOOK = 0.25  # seconds between two looks
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("--window", metavar="DURATION", help="such as 30s (default: the guard's drainWindow)")
+    parser.add_argument(
+        "--after",
+        metavar="DURATION",
+        help="begin so much later: until then load balancers go on sending connections to a pod that ends",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--wait", action="store_true", help="return only once no connection is left")
     what.add_argument("--cancel", action="store_true", help="take connections again")
@@ -31,15 +36,28 @@ def run(args: argparse.Namespace) -> int:
 
     guard = Guard(args.control)
     if args.cancel:
-        if args.window:
-            raise UsageError("--cancel has no window")
+        if args.window or args.after:
+            raise UsageError("--cancel has neither --window nor --after")
         guard.delete("/v1/drain")
         print("the guard takes connections again")
         return 0
+    if args.after is not None:
+        _sleep(args.after)
     _tell(guard.post("/v1/drain", {"window": args.window}))
     if args.wait:
         _wait(guard)
     return 0
+
+
+def _sleep(text: str) -> None:
+    import time
+
+    from wsguard.policy.fields import parse_duration
+
+    try:
+        time.sleep(parse_duration(text))
+    except ValueError as error:
+        raise UsageError(f"--after: {error}") from None
 
 
 def _wait(guard: Guard) -> None:

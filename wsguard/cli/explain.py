@@ -109,7 +109,8 @@ async def _explain(args: argparse.Namespace) -> Explanation:
         tokens = TokenVerifier(jwks, snapshot.local_keys, moment)
         inquiry = Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under))
         walk = Walk(snapshot.policy_set, inquiry, moment.now, token_keys=snapshot.token_keys)
-        return await walk.explain(head, peer, tls=url.tls, first_message=_first_message(args.first_message))
+        said = _first_message(args.first_message)
+        return (await walk.explain(head, peer, tls=url.tls, first_message=said)).for_terminal
 
 
 def _fields(args: argparse.Namespace) -> list[tuple[str, str]]:
@@ -172,6 +173,13 @@ def _verdict(explanation: Explanation) -> Iterator[str]:
         yield f"answered, with {speaking}, and judged by the first message, which may take {awaited.timeout:g} s"
 
 
+_RENEWAL = {
+    None: "no newer token prolongs the connection",
+    "Explicit": "prolonged by a newer token of the session, shown to /.wsguard/renew",
+    "Passive": "prolonged by a newer token of the session, shown to /.wsguard/renew or seen in passing",
+}
+
+
 def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
     who = f"{admission.subject} of {admission.issuer}" if admission.subject else "anonymous"
     yield f"admitted by policy {explanation.policy} as {who}"
@@ -180,6 +188,10 @@ def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
         yield f"  the token holds until {end:%Y-%m-%d %H:%M:%S} UTC, clock skew included"
     if admission.asked_again is not None:
         yield f"  asked again about every {admission.asked_again:g} s"
+    if admission.expires_at is not None:
+        yield f"  {_RENEWAL[admission.renewal]}"
+    for source in admission.watched:
+        yield f"  ends when the application logs out {source}"
     for source in admission.erased:
         yield f"  hidden from the backend: {source}"
     for field in admission.added:

@@ -18,7 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from wsguard.ops.scrape import Scrape, Sources, add
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
-from wsguard.sessions.records import Decided, Delivery, Ended
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0)
@@ -46,12 +46,15 @@ class Metrics:
         self._connection_duration = self._histogram(
             "connection_duration_seconds", "How long admitted connections lived.", _LONG
         )
+        self._renewals = self._counter(
+            "session_renewals", "Live connections for which a newer credential was shown.", "policy", "result"
+        )
         self._lingering = self._gauge("refusals_lingering", "Refused clients whose Close is awaited now.")
         self._lingered = self._counter(
             "refusals_lingered", "Refused clients, by what became of the Close sent to them.", "delivery"
         )
         self._lingering_exceeded = self._counter(
-            "refusals_lingering_exceeded", "Refusals by plain HTTP, because maxLingering were awaited already."
+            "refusals_lingering_exceeded", "Refusals without a Close, because maxLingering were awaited already."
         )
         self._turned_away = self._counter(
             "requests_turned_away", "Requests that got a plain HTTP answer of the guard's own.", "status"
@@ -62,6 +65,9 @@ class Metrics:
         self._reloads = self._counter("policy_reloads", "Loads of the policy files.", "result")
         self._reloaded_at = self._gauge(
             "policy_last_reload_success_timestamp_seconds", "When policies were last loaded, since the epoch."
+        )
+        self._reload_succeeded = self._gauge(
+            "policy_last_reload_successful", "0 while the policy files on disk are refused and older ones hold."
         )
         self._fetches = self._counter("jwks_fetches", "Fetches of remote key sets.", "provider", "result")
         self._asked = self._counter(
@@ -103,6 +109,11 @@ class Metrics:
         self._connection_duration.observe(record.duration)
         self._passed = add(self._passed, record.traffic)
 
+    def renewed(self, record: Renewed) -> None:
+        """Count the connections that a newer credential was shown for."""
+        self._renewals.labels(record.policy, "renewed").inc(record.connections)
+        self._renewals.labels(record.policy, "cut").inc(record.cut)
+
     def spared(self, policy: str, reason: CloseReason) -> None:
         """Count a cut that was not made."""
         self._spared.labels(policy, reason.token).inc()
@@ -130,6 +141,7 @@ class Metrics:
     def policies_loaded(self, is_success: bool) -> None:
         """Count a load of the policies, the first one included."""
         self._reloads.labels("success" if is_success else "failure").inc()
+        self._reload_succeeded.set(is_success)
         if is_success:
             self._reloaded_at.set(self._clock.wall())
 

@@ -31,10 +31,13 @@ PROVIDER = "forwardAuth"
 """What an identity from here says of its provider; no provider can have this name, which has a capital letter."""
 
 MAX_ANSWER = 64 * 1024
-"""Bytes of an answer's body."""
+"""Bytes of an answer's body, and of all that the backend is told from its head."""
 
 # Of the 4xx these say nothing of the caller: the service is busy (RFC 9110 §15.5.9, RFC 6585 §4).
 _BUSY = frozenset((408, 429))
+
+# In the guard's own spelling; what a policy sends along is in lower case.
+_FORWARDED = frozenset(f"X-Forwarded-{word}" for word in ("Method", "Proto", "Host", "Uri", "For"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,12 @@ def question_for(
     return Question(policy, (*fields, *_forwarded(handshake, effective)), not fields)
 
 
+def asked_anew(before: Question, now: Question) -> Question:
+    """The question about the connection of `before`, with the header fields of `now`, a newer request of its page."""
+    kept = tuple(pair for pair in before.fields if pair[0] in _FORWARDED)
+    return Question(now.policy, (*(pair for pair in now.fields if pair[0] not in _FORWARDED), *kept), now.is_bare)
+
+
 def _forwarded(handshake: Handshake, effective: Effective) -> Iterator[tuple[str, str]]:
     """What Traefik and others send such a service, less the query."""
     yield "X-Forwarded-Method", handshake.head.method
@@ -126,6 +135,8 @@ def read_answer(question: Question, answer: Answer, asked_at: float) -> Approval
     try:
         subject = None if spec.subject_from is None else _subject(answer.body, spec.subject_from.json_path)
         headers = tuple(_backend_headers(spec, answer.headers))
+        if sum(len(value) for _, value in headers) > MAX_ANSWER:
+            raise ValueError(f"its headersToBackend have more than {MAX_ANSWER} bytes")
     except ValueError as error:
         return Refuse(CloseReason.IDENTITY_UNAVAILABLE, f"the answer: {error}")
     if spec.subject_from is not None and subject is None:

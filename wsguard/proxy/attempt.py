@@ -95,7 +95,15 @@ class Attempt:
             request_id=request_id(self.handshake.head.headers),
         )
 
-    def connection(self, policy: WebSocketPolicy, admit: Admit, backend: str, now: float, link: Link) -> Connection:
+    def connection(
+        self,
+        policy: WebSocketPolicy,
+        admit: Admit,
+        backend: str,
+        now: float,
+        link: Link,
+        watched: tuple[str, ...],
+    ) -> Connection:
         """What it is in the registry, opened at `now` (seconds since the epoch)."""
         expires_at = admit.expires_at
         return Connection(
@@ -109,6 +117,8 @@ class Attempt:
             opened_at=now,
             expires_at=None if expires_at is None else expires_at + policy.spec.session.clock_skew,
             link=link,
+            others=admit.others,
+            watched=watched,
         )
 
     @property

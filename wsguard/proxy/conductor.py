@@ -134,8 +134,8 @@ class Conductor:
             outcome = await waiting.outcome
             attempt.ends += self._env.clock.monotonic() - began
             if isinstance(outcome, Closed):
-                self._usher.lost(attempt, "the client closed in place of a first message")
                 waiting.close(outcome.reply, policy.spec.rejection.close_timeout)
+                self._usher.lost(attempt, "the client closed in place of a first message")
             elif isinstance(outcome, Failure) and outcome.reason is CloseReason.CLIENT_LOST:
                 self._usher.lost(attempt, outcome.detail + _why_it_may_have_left(attempt))
             else:
@@ -143,8 +143,9 @@ class Conductor:
                 await self._usher.carry_out(attempt, decision)
         except ConnectionResetError:
             self._usher.lost(attempt, _LEFT)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # by the client's loss, or at the end of the process
             self._usher.lost(attempt, _LEFT)
+            waiting.abort()
             raise
         except Exception as error:  # of a task that nobody awaits nobody else would tell
             self._env.observer.fault("a handshake with a first message", error)

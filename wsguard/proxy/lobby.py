@@ -32,7 +32,11 @@ class Lobby:
         """`judging` runs until it ends, or until the client is lost; then nobody waits any more."""
         self._waiting.add(waiting)
         waiting.task = asyncio.create_task(judging)
-        waiting.task.add_done_callback(lambda _task: self._waiting.discard(waiting))
+        waiting.task.add_done_callback(lambda _task: self._leave(waiting))
+
+    def _leave(self, waiting: Waiting) -> None:
+        self._waiting.discard(waiting)
+        waiting.task = None  # the two hold each other: nothing is to wait for the collector
 
     def send_away(self) -> None:
         """A drain has begun: wait for nobody's message any longer."""

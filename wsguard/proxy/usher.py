@@ -12,6 +12,7 @@ from aiohttp import web
 
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.judge import is_only_audited
+from wsguard.policy.logout_detection import Exchange
 from wsguard.policy.model import Framing, WebSocketPolicy
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
@@ -50,6 +51,8 @@ class Usher:
             if decision.reason in _NEVER_AUDITED or not is_only_audited(attempt.case):
                 return self._refuse(attempt, decision)
             audited, decision = decision, Admit()
+        else:
+            self._env.registry.successions.admit(*attempt.case.watched)  # it is good, whatever the backend says next
         assert attempt.policy is not None  # a handshake that no policy matches is refused, under Audit too
         head = outgoing(attempt, decision)
         try:
@@ -59,7 +62,9 @@ class Usher:
         try:
             if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 check_answer(attempt, head, answer)
-                return self._join(attempt, attempt.policy, decision, audited, transport, answer, head)
+                joined = self._join(attempt, attempt.policy, decision, audited, transport, answer, head)
+                self._notice(attempt, answer)
+                return joined
         except BadAnswer as error:
             refusal = Refuse(CloseReason.BACKEND_INVALID, f"the backend's answer: {error}")
         except BrokenPromise as error:
@@ -70,8 +75,16 @@ class Usher:
         else:
             refusal = Refuse(CloseReason.BACKEND_REFUSED, f"the backend answered {answer.status}")
         transport.abort()  # its body is nobody's: a client that asked for a WebSocket reads a close code
-        status = answer.status if refusal.reason is CloseReason.BACKEND_REFUSED else None
-        return self._refuse(attempt, refusal, status)
+        if refusal.reason is not CloseReason.BACKEND_REFUSED:
+            return self._refuse(attempt, refusal)
+        self._notice(attempt, answer)
+        return self._refuse(attempt, refusal, answer.status)
+
+    def _notice(self, attempt: Attempt, answer: Answer) -> None:
+        """An application may end or renew its session in the answer to a handshake, as in any other."""
+        if self._env.session_watch is not None:
+            case = attempt.case
+            self._env.session_watch.notice(Exchange(case.handshake.head, case.effective, answer.status, answer.headers))
 
     def lost(self, attempt: Attempt, detail: str) -> None:
         """The client left, and nobody is there to answer."""
@@ -117,7 +130,8 @@ class Usher:
         if not attempt.is_answered:
             switching = switching_protocols(attempt.handshake.key, with_subprotocol(answer.headers, attempt, head))
         splice.open(client, backend, switching)
-        connection = attempt.connection(policy, admit, env.backend.name, env.clock.wall(), splice)
+        watched = () if audited else attempt.case.watched  # whom the policy would refuse vouches for no cookie
+        connection = attempt.connection(policy, admit, env.backend.name, env.clock.wall(), splice, watched)
         admission.enter(connection, attempt.case)
         splice.begin(answer.tail, early)
         return HANDED_OVER

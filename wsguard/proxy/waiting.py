@@ -80,8 +80,9 @@ class Waiting(asyncio.Protocol):
 
     def abort(self) -> None:
         """Give the client up: it sees an RST."""
-        if self._transport is not None:
-            reset(self._release())
+        transport, self._transport = self._transport, None
+        if transport is not None and not transport.is_closing():
+            reset(transport)
 
     def _release(self) -> asyncio.Transport:
         transport, self._transport = self._transport, None
@@ -101,19 +102,19 @@ class Waiting(asyncio.Protocol):
             transport.write(pong)
         if reader.outcome is not None:
             self.conclude(reader.outcome)
-            if reader.excess > HELD:
+            if reader.excess > HELD and not transport.is_closing():
                 transport.pause_reading()
 
     def pause_writing(self) -> None:
         """Pongs wait: read no more that might ask for further ones."""
         self._is_stalled = True
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The client takes them again."""
         self._is_stalled = False
-        if self._transport is not None and self._reader.excess <= HELD:
+        if self._transport is not None and not self._transport.is_closing() and self._reader.excess <= HELD:
             self._transport.resume_reading()
 
     def eof_received(self) -> bool:
