@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wsguard.policy.cel import Activation, Unclear
 from wsguard.policy.claims import lookup, texts
 from wsguard.policy.model_authorization import Action
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import ClientCertificate, Identity
 
 if TYPE_CHECKING:
     from wsguard.policy.model import Authorization, ClaimMatch, JwtPrincipal, Principal
@@ -43,7 +43,8 @@ class Ruling(NamedTuple):
 class Caller:
     """What rules may look at: who asks (None: anonymous), from where (None: unknown), for what and when.
 
-    `host` is without its port, `path` percent-decoded, `origin` as it was sent; `now` is seconds since the epoch.
+    `host` is without its port, `path` percent-decoded, `origin` as it was sent; `certificate` is what the
+    client has shown in its TLS handshake (None: nothing); `now` is seconds since the epoch.
     """
 
     identity: Identity | None = None
@@ -51,6 +52,7 @@ class Caller:
     host: str = field(default="", kw_only=True)
     path: str = field(default="", kw_only=True)
     origin: str | None = field(default=None, kw_only=True)
+    certificate: ClientCertificate | None = field(default=None, kw_only=True)
     now: float = field(default=0.0, kw_only=True)
 
     @cached_property
@@ -66,6 +68,8 @@ class Caller:
             "request.host": self.host,
             "request.path": self.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
             "request.origin": self.origin or "",
+            "client_cert.subject": self.certificate.subject if self.certificate else "",
+            "client_cert.sans": list(self.certificate.sans) if self.certificate else [],
             "now": datetime.fromtimestamp(self.now, UTC),
         }
         if self.client_ip is not None:

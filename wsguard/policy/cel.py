@@ -44,6 +44,12 @@ VARIABLES: Mapping[str, Variable] = {
     "request.path": Variable("string", "The path, percent-decoded, without the query."),
     "request.origin": Variable("string", "The Origin as it was sent; empty where none was."),
     "client_ip": Variable("string", "The client's address. Where it is not known, asking for it fails."),
+    "client_cert.subject": Variable(
+        "string", "The subject of the client's certificate, such as `CN=alice,O=Example`; empty where none was shown."
+    ),
+    "client_cert.sans": Variable(
+        "list<string>", "Its other names, each with its kind: `DNS:`, `email:`, `URI:` or `IP:`."
+    ),
     "now": Variable("timestamp", "The time of the judgement."),
 }
 """Header fields are left out on purpose: they are the client's own word, and they carry secrets."""

@@ -6,7 +6,6 @@ Whether a chain leads to a trusted root is for the TLS library to say. What is r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,24 +13,16 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from wsguard.policy.hosts import HostPattern
+from wsguard.sessions.identity import ClientCertificate
 
 
-@dataclass(frozen=True, slots=True)
-class ClientCertificate:
-    """Whom a client's certificate, verified in its TLS handshake, is for.
-
-    `subject` is a distinguished name as RFC 4514 writes it. `sans` are the names of its subjectAltName, each behind its
-    kind: `DNS:`, `email:`, `URI:` or `IP:`.
-    """
-
-    subject: str
-    sans: tuple[str, ...] = ()
-
-    @classmethod
-    def read(cls, der: bytes) -> ClientCertificate:
-        """From the certificate's DER. Raises ValueError where it cannot be read."""
+def read_client_certificate(der: bytes) -> ClientCertificate:
+    """Whom a client's certificate is for, from its DER. Raises ValueError where it cannot be read."""
+    try:
         certificate = x509.load_der_x509_certificate(der)
-        return cls(certificate.subject.rfc4514_string(), tuple(_sans(certificate)))
+        return ClientCertificate(certificate.subject.rfc4514_string(), tuple(_sans(certificate)))
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError(str(error)) from None
 
 
 def read_certificate(pem: bytes) -> x509.Certificate:

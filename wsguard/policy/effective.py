@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from wsguard.policy.model_guard import ClientIPDetection, XForwardedFor
 from wsguard.protocol.authority import Authority, parse_authority
 from wsguard.protocol.http import Headers, RequestHead
+from wsguard.sessions.identity import ClientCertificate
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -26,19 +27,24 @@ class Effective:
 
     `client_ip` is None where nobody vouches for one address. `scheme` is `http`, `https`, or None where it
     cannot be known: a plain TCP listener, with no word from a trusted proxy. `trusted_peer`: the TCP peer is
-    such a proxy.
+    such a proxy. `certificate` is what the TCP peer has shown in its TLS handshake, None: nothing.
     """
 
     client_ip: IPAddress | None
     scheme: str | None
     authority: Authority
     trusted_peer: bool
+    certificate: ClientCertificate | None = None
 
 
 def effective_request(
-    head: RequestHead, peer_ip: IPAddress | None, tls: bool, detection: ClientIPDetection | None
+    head: RequestHead,
+    peer_ip: IPAddress | None,
+    tls: bool,
+    detection: ClientIPDetection | None,
+    certificate: ClientCertificate | None = None,
 ) -> Effective:
-    """Read the effective request behind `head`, which came from `peer_ip`, over TLS or not.
+    """Read the effective request behind `head`, which came from `peer_ip`, over TLS or not, with a `certificate` or not.
 
     Raises ValueError where the Host (or a trusted peer's X-Forwarded-Host) is no authority.
     """
@@ -46,11 +52,11 @@ def effective_request(
     forwarded = None if detection is None else detection.x_forwarded_for
     trusted = forwarded is not None and _is_trusted_peer(peer, forwarded)
     if forwarded is None or not trusted:
-        return Effective(peer, "https" if tls else None, _authority(head.headers.all(b"host")), False)
+        return Effective(peer, "https" if tls else None, _authority(head.headers.all(b"host")), False, certificate)
     scheme = _SCHEMES.get(_last(head.headers, b"x-forwarded-proto").lower(), "https" if tls else None)
     host = _last(head.headers, b"x-forwarded-host")
     authority = parse_authority(host) if host else _authority(head.headers.all(b"host"))
-    return Effective(_client_ip(head.headers, peer, forwarded), scheme, authority, True)
+    return Effective(_client_ip(head.headers, peer, forwarded), scheme, authority, True, certificate)
 
 
 @lru_cache(maxsize=4096)

@@ -1,18 +1,20 @@
 """What the backend is told of the client, and what a client may not tell it.
 
-X-Forwarded-For, -Proto and -Host are the guard's to set; only a trusted peer's own are kept and added to.
+X-Forwarded-For, -Proto and -Host are the guard's to set; only a trusted peer's own are kept and added to. Of a client
+certificate it is told in X-Wsguard-Client-Cert-*, which no client can send.
 """
 
 from __future__ import annotations
 
 from wsguard.policy.effective import Effective, IPAddress
+from wsguard.policy.identity_headers import certificate_headers
 from wsguard.protocol.http import Headers, folded
 
 _OURS = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"))
 
 
 def with_forwarded(headers: Headers, effective: Effective, peer_ip: IPAddress | None, tls: bool) -> Headers:
-    """`headers` with X-Forwarded-For, -Proto and -Host as the backend may believe them."""
+    """`headers` with X-Forwarded-For, -Proto and -Host as the backend may believe them, and the client's certificate."""
     peer = str(peer_ip) if peer_ip else "unknown"
     scheme = effective.scheme or ("https" if tls else "http")
     hops = [peer]
@@ -24,5 +26,6 @@ def with_forwarded(headers: Headers, effective: Effective, peer_ip: IPAddress | 
             (b"X-Forwarded-For", ", ".join(hops).encode("latin-1")),
             (b"X-Forwarded-Proto", scheme.encode("ascii")),
             (b"X-Forwarded-Host", str(effective.authority).encode("ascii")),
+            *certificate_headers(effective.certificate),
         )
     )

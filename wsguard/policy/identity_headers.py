@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from wsguard.policy.claims import lookup, texts
 from wsguard.protocol.http import Headers, folded
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import ClientCertificate, Identity
 
 if TYPE_CHECKING:
     from wsguard.policy.model import IntrospectionProvider, JwtProvider, PolicySpec
@@ -38,10 +38,21 @@ def identity_headers(
         claim = lookup(identity.claims, wanted.claim)
         values = texts(claim)
         if values:
-            unsafe = _UNSAFE_IN_LIST if isinstance(claim, list) else _UNSAFE
-            value = b",".join(unsafe.sub(_escape, text.encode("utf-8")) for text in values)
+            value = _list(values) if isinstance(claim, list) else _UNSAFE.sub(_escape, values[0].encode("utf-8"))
             fields.append((wanted.header.encode("ascii"), value))
     return tuple(fields)
+
+
+def certificate_headers(certificate: ClientCertificate | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The fields that tell of a client's certificate: its subject, and its other names, joined with commas."""
+    if certificate is None:
+        return ()
+    subject = (b"X-Wsguard-Client-Cert-Subject", _UNSAFE.sub(_escape, certificate.subject.encode("utf-8")))
+    return (subject, (b"X-Wsguard-Client-Cert-SAN", _list(certificate.sans))) if certificate.sans else (subject,)
+
+
+def _list(values: Iterable[str]) -> bytes:
+    return b",".join(_UNSAFE_IN_LIST.sub(_escape, text.encode("utf-8")) for text in values)
 
 
 def strip_names(specs: Iterable[PolicySpec]) -> frozenset[bytes]:

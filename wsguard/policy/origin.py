@@ -13,6 +13,7 @@ from wsguard.policy.effective import Effective
 from wsguard.policy.hosts import HostPattern
 from wsguard.protocol.authority import DEFAULT_PORTS, Authority, parse_authority
 from wsguard.protocol.http import RequestHead
+from wsguard.sessions.identity import ClientCertificate
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")  # RFC 3986 §3.1
 _AMBIENT_SCHEMES = frozenset({b"basic", b"digest", b"negotiate", b"ntlm"})
@@ -123,15 +124,15 @@ def allows(patterns: tuple[OriginPattern, ...], origin: Origin, effective: Effec
     return any(pattern.matches(origin, effective) for pattern in patterns)
 
 
-def is_missing_denied(missing: MissingOrigin, head: RequestHead) -> bool:
+def is_missing_denied(missing: MissingOrigin, head: RequestHead, certificate: ClientCertificate | None) -> bool:
     """Whether a handshake without an Origin field is refused.
 
-    Under DenyWithCookie it is refused where it carries what a browser sends by itself: any Cookie, or an
-    Authorization of Basic, Digest, Negotiate or NTLM (RFC 9110 §11).
+    Under DenyWithCookie it is refused where it carries what a browser sends by itself: any Cookie, an
+    Authorization of Basic, Digest, Negotiate or NTLM (RFC 9110 §11), or a client certificate.
     """
     if missing is not MissingOrigin.DENY_WITH_COOKIE:
         return missing is MissingOrigin.DENY
-    if head.headers.first(b"cookie") is not None:
+    if certificate is not None or head.headers.first(b"cookie") is not None:
         return True
     schemes = (value.split(None, 1)[:1] for value in head.headers.all(b"authorization"))
     return any(scheme.lower() in _AMBIENT_SCHEMES for words in schemes for scheme in words)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wsguard.policy.fields import HostPort
+from wsguard.policy.fields import HostPort, SocketPath, parse_listen_address
 from wsguard.policy.model_guard import Backend, GuardSpec, parse_backend_url
 
 _Value = TypeVar("_Value")
@@ -16,7 +16,7 @@ _Value = TypeVar("_Value")
 class Overrides:
     """Flags beat the GuardConfig; None leaves it as it is. `backend` replaces the list of backends."""
 
-    listen: HostPort | None = None
+    listen: HostPort | SocketPath | None = None
     admin: HostPort | None = None
     backend: str | None = None
 
@@ -24,7 +24,7 @@ class Overrides:
     def parse(cls, listen: str | None = None, admin: str | None = None, backend: str | None = None) -> Overrides:
         """The flags as they were written; an empty one says nothing. Raises ValueError with a sentence."""
         return cls(
-            listen=_read("listen", listen, HostPort.parse),
+            listen=_read("listen", listen, parse_listen_address),
             admin=_read("admin", admin, HostPort.parse),
             backend=_read("backend", backend, parse_backend_url),
         )

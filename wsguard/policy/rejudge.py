@@ -36,7 +36,7 @@ _OF_A_SESSION = {
 
 def kept(case: Case) -> Case:
     """What is kept of an admitted `case`: no cookie, no token, no query; who it is, from where and for what."""
-    ambient = is_missing_denied(MissingOrigin.DENY_WITH_COOKIE, case.handshake.head)
+    ambient = is_missing_denied(MissingOrigin.DENY_WITH_COOKIE, case.handshake.head, None)
     handshake = replace(
         case.handshake,
         head=_AMBIENT if ambient else _PLAIN,

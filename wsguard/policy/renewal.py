@@ -47,6 +47,7 @@ def rule_on(connection: Connection, policy: WebSocketPolicy, identities: Sequenc
         host=connection.host,
         path=connection.path,
         origin=connection.origin,
+        certificate=connection.certificate,
         now=now,
     )
     return authorize(policy.spec.authorization, caller)

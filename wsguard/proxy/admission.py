@@ -51,7 +51,7 @@ class Admission:
         """Register, then look again: a logout or a reload may have come between the verdict on `case` and now."""
         env, link = self._env, connection.link
         self.connection = connection
-        connection.host = case.effective.authority.host
+        connection.host, connection.certificate = case.effective.authority.host, case.effective.certificate
         env.registry.add(connection)
         bounds = self._watch()
         env.renewer.enter(self)

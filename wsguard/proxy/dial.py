@@ -6,9 +6,11 @@ The transport comes back paused, so that not a byte behind the 101 is read befor
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import cast
 
-from wsguard.policy.model import HostPort
+from wsguard.policy.fields import SocketPath
+from wsguard.policy.model import Backend
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.upgrade import Answer, AnswerReader, BadAnswer
 from wsguard.proxy.takeover import WRITE_HIGH_WATER
@@ -50,7 +52,8 @@ class _Dialer(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._fail("it closed the connection before its answer was whole")
-        return True  # a FIN behind a whole answer is the splice's to see
+        # A FIN behind a whole answer is the splice's to see. TLS ends both ways at once.
+        return self.transport is not None and self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(f"the connection was lost before its answer was whole: {exc}")
@@ -61,18 +64,19 @@ class _Dialer(asyncio.Protocol):
 
 
 async def dial(
-    loop: asyncio.AbstractEventLoop, address: HostPort, connect_timeout: float, request: bytes, timeout: float
+    loop: asyncio.AbstractEventLoop, backend: Backend, tls: ssl.SSLContext | None, request: bytes, timeout: float
 ) -> tuple[asyncio.Transport, Answer]:
-    """Send `request` to the backend at `address` and read its final answer, within `timeout` seconds.
+    """Send `request` to `backend` and read its final answer, within `timeout` seconds.
 
-    Raises DialError; on that, and on cancellation, the backend's connection is gone.
+    `tls` is what is trusted of it, where it speaks TLS. Raises DialError; on that, and on cancellation, the backend's
+    connection is gone.
     """
     dialer = _Dialer(loop, request)
     connected = False
     try:
         end = loop.time() + timeout
-        async with asyncio.timeout(min(connect_timeout, timeout)) as deadline:
-            await loop.create_connection(lambda: dialer, address.host, address.port)
+        async with asyncio.timeout(min(backend.connect_timeout, timeout)) as deadline:
+            await _connect(loop, dialer, backend, tls)
             connected = True
             deadline.reschedule(end)
             answer = await dialer.answer
@@ -89,3 +93,18 @@ async def dial(
             dialer.answer.exception()  # looked at, so that asyncio does not complain of it
         if dialer.transport is not None:
             dialer.transport.abort()
+
+
+async def _connect(
+    loop: asyncio.AbstractEventLoop, dialer: _Dialer, backend: Backend, tls: ssl.SSLContext | None
+) -> None:
+    """Raises OSError, among them whatever is wrong with a certificate."""
+    address = backend.address
+    if isinstance(address, SocketPath):
+        await loop.create_unix_connection(lambda: dialer, address.path)
+    elif backend.is_tls:
+        assert tls is not None  # else asyncio would speak plain TCP
+        host, port = address.host, address.port
+        await loop.create_connection(lambda: dialer, host, port, ssl=tls, server_hostname=backend.server_name)
+    else:
+        await loop.create_connection(lambda: dialer, address.host, address.port)

@@ -10,10 +10,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from wsguard.policy.certificates import read_client_certificate
 from wsguard.policy.effective import Effective, effective_request, parse_ip
 from wsguard.policy.judge import answers_to
 from wsguard.policy.model import NonWebSocket
@@ -27,6 +29,7 @@ from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.glimpses import Glimpses
 from wsguard.proxy.refusal import SERVER
 from wsguard.proxy.takeover import end_unreadable_body
+from wsguard.sessions.identity import ClientCertificate
 
 Route = Callable[[web.BaseRequest, Effective], Awaitable[web.StreamResponse]]
 """Answers a request for one of the guard's own paths."""
@@ -38,17 +41,26 @@ _MUTE.disabled = True  # aiohttp's own lines quote raw header lines, cookies amo
 class _Connection(web.RequestHandler):
     """aiohttp's protocol for one client, made to answer errors without quoting the request."""
 
-    __slots__ = ("client_ip", "door", "opened", "spoke")
+    __slots__ = ("certificate", "door", "is_introduced", "opened", "source", "spoke")
 
-    client_ip: str
+    certificate: ClientCertificate | None
     door: Door
+    is_introduced: bool  # `source` is what a PROXY header says
     opened: float
+    source: str | None
     spoke: bool
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        self.client_ip = str(peer[0]) if peer else "unknown"
+        if not self.is_introduced:
+            peer = transport.get_extra_info("peername")
+            self.source = str(peer[0]) if isinstance(peer, tuple) else None
+        self.certificate = self.door.certificate_of(transport, self.source)
+
+    @property
+    def peername(self) -> tuple[str] | None:  # type: ignore[override]  # aiohttp's own asks the transport
+        """What `request.remote` is made of."""
+        return None if self.source is None else (self.source,)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -98,8 +110,33 @@ class Door(web.Server):
         connection = _Connection(self, loop=self._env.loop, **self._kwargs)
         connection.door = self
         connection.opened = self._env.loop.time()
-        connection.spoke = False
+        connection.source, connection.certificate = None, None
+        connection.spoke = connection.is_introduced = False
         return connection
+
+    def introduce(self, source: str | None) -> web.RequestHandler:
+        """The protocol for a client at `source`, whatever peer its transport will name; None: it has no address."""
+        connection = self()
+        assert isinstance(connection, _Connection)
+        connection.source, connection.is_introduced = source, True
+        return connection
+
+    def certificate_of(self, transport: asyncio.BaseTransport, source: str | None) -> ClientCertificate | None:
+        """What the client has shown, and the TLS library has verified. One that cannot be read ends the connection."""
+        connection = transport.get_extra_info("ssl_object")
+        der = None if connection is None else connection.getpeercert(binary_form=True)
+        if der is None:
+            return None
+        try:
+            return read_client_certificate(der)
+        except ValueError:
+            cast("asyncio.Transport", transport).abort()
+            self.turned_away(source, HTTPStatus.BAD_REQUEST, "a client certificate that cannot be read")
+            return ClientCertificate("")
+
+    def turned_away(self, source: str | None, status: int, detail: str) -> None:
+        """A connection did not get as far as its first request."""
+        self._env.observer.turned_away(source or "unknown", status, detail)
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """End every connection, after `timeout` seconds at the latest."""
@@ -108,8 +145,8 @@ class Door(web.Server):
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
-        if isinstance(connection, _Connection):
-            connection.spoke = True
+        assert isinstance(connection, _Connection)
+        connection.spoke = True
         head = read_head(request)
         tls = request.scheme == "https"
         refusal = request_problem(head)
@@ -117,7 +154,8 @@ class Door(web.Server):
             return self._turn_away(request, refusal)
         try:
             peer = parse_ip(request.remote) if request.remote else None
-            effective = effective_request(head, peer, tls, self._env.policies().guard.client_ip_detection)
+            detection = self._env.policies().guard.client_ip_detection
+            effective = effective_request(head, peer, tls, detection, connection.certificate)
         except ValueError as error:
             return self._turn_away(request, HttpRefusal(400, f"unreadable host: {error}"))
         if is_reserved(head.target):
@@ -176,8 +214,7 @@ class Door(web.Server):
     def silent(self, connection: _Connection) -> None:
         """A client left, or was made to leave, before its first request was whole."""
         if self._env.loop.time() - connection.opened >= self._timeout:
-            token = CloseReason.HANDSHAKE_TIMEOUT.token
-            self._env.observer.turned_away(connection.client_ip, HTTPStatus.REQUEST_TIMEOUT, token)
+            self.turned_away(connection.source, HTTPStatus.REQUEST_TIMEOUT, CloseReason.HANDSHAKE_TIMEOUT.token)
 
 
 def _no_host_of_ours(effective: Effective) -> HttpRefusal:
@@ -193,8 +230,3 @@ def read_head(request: web.BaseRequest) -> RequestHead:
         version=(version.major, version.minor),
         headers=Headers(tuple(request.raw_headers)),
     )
-
-
-async def listen(loop: asyncio.AbstractEventLoop, door: Door, host: str, port: int) -> asyncio.Server:
-    """Open the public port. Raises OSError."""
-    return await loop.create_server(door, host, port, reuse_address=True, backlog=1024)

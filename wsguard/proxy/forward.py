@@ -19,6 +19,7 @@ from aiohttp import (
     ClientTimeout,
     DummyCookieJar,
     TCPConnector,
+    UnixConnector,
     hdrs,
     web,
 )
@@ -29,6 +30,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from wsguard.policy.effective import Effective, parse_ip
+from wsguard.policy.fields import SocketPath
 from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.logout_detection import Exchange
@@ -88,9 +90,11 @@ class Forwarder:
 
     def __init__(self, env: Environment) -> None:
         self._env = env
-        self._base = env.backend.url.rstrip("/")
+        address = env.backend.address
+        is_unix = isinstance(address, SocketPath)
+        self._base = "http://localhost" if is_unix else env.backend.url
         self._session = ClientSession(
-            connector=TCPConnector(limit=0, force_close=False),
+            connector=UnixConnector(address.path, limit=0) if is_unix else TCPConnector(limit=0, force_close=False),
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
             request_class=_Request,
@@ -111,6 +115,7 @@ class Forwarder:
         """Pass one request on, and its response back."""
         headers = self._outgoing(request, head, effective, tls)
         expects = head.headers.tokens(b"expect") == [b"100-continue"]
+        tls_context = self._env.backend_tls()
         try:
             async with self._session.request(
                 head.method,
@@ -119,6 +124,8 @@ class Forwarder:
                 data=_body(request, expects) if request.can_read_body else None,
                 expect100=expects and request.can_read_body,
                 allow_redirects=False,
+                ssl=True if tls_context is None else tls_context,
+                server_hostname=self._env.backend.server_name,
             ) as answer:
                 return await self._relay(request, answer, head, effective)
         except TimeoutError:

@@ -142,10 +142,10 @@ class Half(asyncio.Protocol):
             self.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """A FIN: the transport stays open for what is still to be said to this side."""
+        """A FIN: the transport stays open for what is still to be said to this side. Over TLS it ends with it."""
         self.eof_received_already = True
         self.splice.eof(self)
-        return True
+        return self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone. asyncio calls no `resume_writing` then: the other side must be freed here."""
@@ -166,10 +166,16 @@ class Half(asyncio.Protocol):
             self.resume()
 
     def end_input(self) -> None:
-        """Send what is queued, then FIN, such as mirrors the other side's; this side may still speak."""
-        if self.lost or self.eof_sent or self.transport.is_closing() or not self.transport.can_write_eof():
+        """Send what is queued, then FIN, such as mirrors the other side's; this side may still speak.
+
+        TLS knows no half of a connection: there it is closed, and the peer learns at once that nobody is there.
+        """
+        if self.lost or self.eof_sent or self.transport.is_closing():
             return
         self.eof_sent = True
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
         try:
             self.transport.write_eof()
         except OSError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from wsguard.protocol.reasons import CloseReason
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import ClientCertificate, Identity
 
 
 class Traffic(NamedTuple):
@@ -54,7 +54,7 @@ class Connection:
 
     `path` is the request path without its query. `origin` is the Origin field as sent. `expires_at` is None where no
     credential bounds the connection's life; it includes the policy's clock skew. `host` is the name that was asked for,
-    without its port. `others` are whom further good credentials speak for: the same subject in another session, or as
+    without its port; `certificate` is the client's own, if it has shown one. `others` are whom further good credentials speak for: the same subject in another session, or as
     another issuer names it. `opened_with` are those of the handshake whose place newer ones have taken
     (`sessions.renewal`). `watched` are the digests of the cookies that the handshake carried and the policy's
     `logoutDetection` names.
@@ -71,6 +71,7 @@ class Connection:
     expires_at: float | None
     link: Link
     host: str = ""
+    certificate: ClientCertificate | None = None
     others: tuple[Identity, ...] = ()
     opened_with: tuple[Identity, ...] = ()
     watched: tuple[str, ...] = ()

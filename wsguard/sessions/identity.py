@@ -30,6 +30,18 @@ class Identity:
     cookie: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """Whom a client's certificate, verified in its TLS handshake, is for.
+
+    `subject` is a distinguished name as RFC 4514 writes it. `sans` are the names of its subjectAltName, each behind its
+    kind: `DNS:`, `email:`, `URI:` or `IP:`.
+    """
+
+    subject: str
+    sans: tuple[str, ...] = ()
+
+
 def earliest_end(identities: Iterable[Identity]) -> float | None:
     """When the first of what vouched for `identities` ends, in seconds since the epoch; None: nothing does."""
     return min((who.expires_at for who in identities if who.expires_at is not None), default=None)
