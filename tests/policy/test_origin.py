@@ -313,13 +313,13 @@ EXPLICIT = [
 
 @pytest.mark.parametrize("head", AMBIENT)
 def test_without_an_origin_what_browsers_send_by_themselves_is_refused(head: RequestHead) -> None:
-    assert is_missing_denied(MissingOrigin.DENY_WITH_COOKIE, head)
-    assert is_missing_denied(MissingOrigin.DENY, head)
-    assert not is_missing_denied(MissingOrigin.ALLOW, head)
+    assert is_missing_denied(MissingOrigin.DENY_WITH_COOKIE, head, None)
+    assert is_missing_denied(MissingOrigin.DENY, head, None)
+    assert not is_missing_denied(MissingOrigin.ALLOW, head, None)
 
 
 @pytest.mark.parametrize("head", EXPLICIT)
 def test_without_an_origin_what_a_program_sends_is_not(head: RequestHead) -> None:
-    assert not is_missing_denied(MissingOrigin.DENY_WITH_COOKIE, head)
-    assert is_missing_denied(MissingOrigin.DENY, head)
-    assert not is_missing_denied(MissingOrigin.ALLOW, head)
+    assert not is_missing_denied(MissingOrigin.DENY_WITH_COOKIE, head, None)
+    assert is_missing_denied(MissingOrigin.DENY, head, None)
+    assert not is_missing_denied(MissingOrigin.ALLOW, head, None)

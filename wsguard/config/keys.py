@@ -71,14 +71,19 @@ def _check(file: KeyFile, found: NamedFiles) -> None:
             found.problems.append(Problem.at(file.place, message, Severity.WARNING))
     elif file.content is Content.TLS_KEY:
         _check_key(file, data, found)
-    elif file.content is Content.BEARER and len(data.split()) > 1:
-        raise ValueError("a token has no white space")
-    elif file.content is Content.ADDRESS and len(data.split()) > 1:
-        raise ValueError("an address has no white space")
-    elif file.content is Content.SECRET and len(data.splitlines()) > 1:
-        raise ValueError("it has more than one line")
     elif file.content is Content.NATS_CREDENTIALS:
         read_nats_credentials(data)
+    else:
+        _check_line(file.content, data)
+
+
+def _check_line(content: Content, data: bytes) -> None:
+    if content is Content.BEARER and len(data.split()) > 1:
+        raise ValueError("a token has no white space")
+    if content is Content.ADDRESS and len(data.split()) > 1:
+        raise ValueError("an address has no white space")
+    if content is Content.SECRET and len(data.splitlines()) > 1:
+        raise ValueError("it has more than one line")
 
 
 def _check_key(file: KeyFile, data: bytes, found: NamedFiles) -> None:

@@ -94,14 +94,10 @@ class Reloader:
 
 
 def changes_that_need_a_restart(old: GuardSpec, new: GuardSpec) -> Iterator[str]:
-<<<<<<< HEAD
-    """A sentence for each setting of listener (less the certificates), admin, backends, session events and the audit file that differs."""
+    """A sentence for each setting that differs and that is read only at the start."""
     if old.listener.tls is not None and new.listener.tls is not None:
         # What it speaks comes with each snapshot, for new connections: only whether it is TLS at all stays.
         new = new.model_copy(update={"listener": new.listener.model_copy(update={"tls": old.listener.tls})})
-=======
-    """A sentence for each setting that differs and that is read only at the start."""
->>>>>>> main
     for part in ("listener", "admin"):
         yield from _differences(part, getattr(old, part), getattr(new, part))
     yield from _differences("sessionEvents", old.session_events, new.session_events)

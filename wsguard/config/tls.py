@@ -22,10 +22,13 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 def listener_context(tls: ListenerTls, files: Mapping[str, bytes]) -> ssl.SSLContext:
     """What the public port speaks, by `files`, the contents by name. Raises ValueError."""
-    first, *others = (_server_context(tls, files, files[pair.cert_file], files[pair.key_file]) for pair in tls.key_pairs)
-    named = [(hosts(read_certificate(files[pair.cert_file])), context) for pair, context in zip(
-        tls.key_pairs, (first, *others), strict=True
-    )]
+    first, *others = (
+        _server_context(tls, files, files[pair.cert_file], files[pair.key_file]) for pair in tls.key_pairs
+    )
+    named = [
+        (hosts(read_certificate(files[pair.cert_file])), context)
+        for pair, context in zip(tls.key_pairs, (first, *others), strict=True)
+    ]
 
     def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         """RFC 6066 §3: the certificate for the name that the client wants."""
@@ -33,7 +36,7 @@ def listener_context(tls: ListenerTls, files: Mapping[str, bytes]) -> ssl.SSLCon
         connection.context = next((context for patterns, context in named if is_for(patterns, host)), first)
 
     if others:
-        first.sni_callback = choose  # type: ignore[assignment]  # typeshed wants an int, None means all is well
+        first.sni_callback = choose
     return first
 
 

@@ -44,7 +44,7 @@ def effective_request(
     detection: ClientIPDetection | None,
     certificate: ClientCertificate | None = None,
 ) -> Effective:
-    """Read the effective request behind `head`, which came from `peer_ip`, over TLS or not, with a `certificate` or not.
+    """The effective request behind `head`, which came from `peer_ip`, over TLS or not, with a certificate or not.
 
     Raises ValueError where the Host (or a trusted peer's X-Forwarded-Host) is no authority.
     """

@@ -14,7 +14,7 @@ _OURS = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
 
 
 def with_forwarded(headers: Headers, effective: Effective, peer_ip: IPAddress | None, tls: bool) -> Headers:
-    """`headers` with X-Forwarded-For, -Proto and -Host as the backend may believe them, and the client's certificate."""
+    """`headers` with X-Forwarded-For, -Proto, -Host and X-Wsguard-Client-Cert-* as the backend may believe them."""
     peer = str(peer_ip) if peer_ip else "unknown"
     scheme = effective.scheme or ("https" if tls else "http")
     hops = [peer]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from wsguard.policy.model import (
-    Backend,
     BackChannelLogout,
+    Backend,
     GuardConfig,
     JwtProvider,
     Listener,

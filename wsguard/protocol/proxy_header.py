@@ -39,7 +39,7 @@ class ProxyHeader:
 
 
 def wanted(data: bytes) -> int:
-    """How many bytes may be read behind `data`, the beginning of a header, without reading past its end; 0: it is whole.
+    """How many bytes may be read behind `data`, the beginning of a header, but not past its end; 0: it is whole.
 
     Raises BadProxyHeader as soon as it cannot become one.
     """

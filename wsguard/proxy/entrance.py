@@ -15,8 +15,8 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Protocol
 
-from wsguard.policy.model import HostPort, Listener
 from wsguard.policy.fields import SocketPath
+from wsguard.policy.model import HostPort, Listener
 from wsguard.protocol.proxy_header import BadProxyHeader, read, wanted
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.door import Door
@@ -122,10 +122,14 @@ class Entrance:
                 async with asyncio.timeout_at(end):
                     peer = await self._source(connection, peer)
             taken, context = True, self._tls()
-            limits = {} if context is None else {
-                "ssl_handshake_timeout": max(end - self._loop.time(), 0.01),
-                "ssl_shutdown_timeout": TLS_SHUTDOWN,
-            }
+            limits = (
+                {}
+                if context is None
+                else {
+                    "ssl_handshake_timeout": max(end - self._loop.time(), 0.01),
+                    "ssl_shutdown_timeout": TLS_SHUTDOWN,
+                }
+            )
             await self._loop.connect_accepted_socket(
                 lambda: self._door.introduce(peer), connection, ssl=context, **limits
             )

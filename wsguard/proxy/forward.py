@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import cast
 
 from aiohttp import (
+    BaseConnector,
     ClientError,
     ClientRequest,
     ClientResponse,
@@ -91,10 +92,12 @@ class Forwarder:
     def __init__(self, env: Environment) -> None:
         self._env = env
         address = env.backend.address
-        is_unix = isinstance(address, SocketPath)
-        self._base = "http://localhost" if is_unix else env.backend.url
+        self._base = env.backend.url
+        connector: BaseConnector = TCPConnector(limit=0, force_close=False)
+        if isinstance(address, SocketPath):
+            self._base, connector = "http://localhost", UnixConnector(address.path, limit=0)
         self._session = ClientSession(
-            connector=UnixConnector(address.path, limit=0) if is_unix else TCPConnector(limit=0, force_close=False),
+            connector=connector,
             cookie_jar=DummyCookieJar(),
             auto_decompress=False,
             request_class=_Request,

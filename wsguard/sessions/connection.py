@@ -53,11 +53,11 @@ class Connection:
     """What is known of one admitted connection. `opened_at` and `expires_at` are seconds since the epoch.
 
     `path` is the request path without its query. `origin` is the Origin field as sent. `expires_at` is None where no
-    credential bounds the connection's life; it includes the policy's clock skew. `host` is the name that was asked for,
-    without its port; `certificate` is the client's own, if it has shown one. `others` are whom further good credentials speak for: the same subject in another session, or as
-    another issuer names it. `opened_with` are those of the handshake whose place newer ones have taken
-    (`sessions.renewal`). `watched` are the digests of the cookies that the handshake carried and the policy's
-    `logoutDetection` names.
+    credential bounds the connection's life; it includes the policy's clock skew. `host` is the name that was asked
+    for, without its port; `certificate` is the client's own, if it has shown one. `others` are whom further good
+    credentials speak for: the same subject in another session, or as another issuer names it. `opened_with` are those
+    of the handshake whose place newer ones have taken (`sessions.renewal`). `watched` are the digests of the cookies
+    that the handshake carried and the policy's `logoutDetection` names.
     """
 
     id: str
