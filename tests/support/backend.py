@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -96,10 +97,18 @@ class RecordingBackend:
     """A TCP server on a port of its own. `answer` deals with upgrades, `respond` with every other request.
 
     `requests` are those of all connections, in the order in which they came. It answers a FIN with its own,
-    unless `keeps_half_open`, and an `Expect: 100-continue` with 100, where it `says_continue`.
+    unless `keeps_half_open`, and an `Expect: 100-continue` with 100, where it `says_continue`. With `tls` it speaks
+    that; with a `path` it listens there, on a Unix socket.
     """
 
-    def __init__(self, answer: Answer | None = None, respond: Answer | None = None) -> None:
+    def __init__(
+        self,
+        answer: Answer | None = None,
+        respond: Answer | None = None,
+        tls: ssl.SSLContext | None = None,
+        path: str | None = None,
+    ) -> None:
+        self._tls, self._path = tls, path
         self.answer: Answer = answer or accept()
         self.respond: Answer = respond or reply(200, b"ok")
         self.conversations: list[Conversation] = []
@@ -113,7 +122,9 @@ class RecordingBackend:
     @property
     def url(self) -> str:
         """What the guard is given as its backend."""
-        return f"http://127.0.0.1:{self.port}"
+        if self._path is not None:
+            return f"unix://{self._path}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
     def reset(self) -> None:
         """End every connection, forget what came, and answer as at first."""
@@ -137,7 +148,10 @@ class RecordingBackend:
         return self.conversations[index]
 
     async def __aenter__(self) -> RecordingBackend:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
+        if self._path is not None:
+            self._server = await asyncio.start_unix_server(self._serve, self._path)
+            return self
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -101,7 +102,7 @@ class RawClient:
     async def close(self) -> None:
         """Close the socket; what nobody takes from us within a second is dropped."""
         self.writer.close()
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, ssl.SSLError):
             try:
                 await asyncio.wait_for(self.writer.wait_closed(), 1.0)
             except TimeoutError:
@@ -109,17 +110,32 @@ class RawClient:
 
 
 @asynccontextmanager
-async def connect(port: int, *, receive_buffer: int | None = None) -> AsyncIterator[RawClient]:
-    """A RawClient to 127.0.0.1:`port`, closed at the end; a small `receive_buffer` makes it stall early."""
-    raw = socket.socket()
+async def connect(
+    port: int | str,
+    *,
+    receive_buffer: int | None = None,
+    tls: ssl.SSLContext | None = None,
+    name: str = "localhost",
+    before: bytes = b"",
+) -> AsyncIterator[RawClient]:
+    """A RawClient to 127.0.0.1:`port`, or to the Unix socket at that path, closed at the end.
+
+    A small `receive_buffer` makes it stall early. `before` is sent first of all; with `tls` a TLS handshake with `name`
+    follows.
+    """
+    raw = socket.socket() if isinstance(port, int) else socket.socket(socket.AF_UNIX)
     raw.setblocking(False)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     limit = 2**16
+    if isinstance(port, int):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if receive_buffer is not None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         limit = receive_buffer
-    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
-    client = RawClient(*await asyncio.open_connection(sock=raw, limit=limit))
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(raw, ("127.0.0.1", port) if isinstance(port, int) else port)
+    await loop.sock_sendall(raw, before)
+    opening = asyncio.open_connection(sock=raw, limit=limit, ssl=tls, server_hostname=name if tls else None)
+    client = RawClient(*await opening)
     try:
         yield client
     finally:

@@ -1,0 +1,109 @@
+"""The application speaks TLS, or listens on a Unix socket: WebSockets and plain HTTP reach it all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import backend as answers
+from tests.support import wire
+from tests.support.backend import RecordingBackend
+from tests.support.certificates import Authority
+from tests.support.client import connect, fetch
+from tests.support.guard import Guard
+
+
+def _config(url: str, tls: str = "{}") -> str:
+    return f"""
+        apiVersion: wsguard.dev/v1
+        kind: GuardConfig
+        spec:
+          backends: [{{url: "{url}", tls: {tls}}}]
+        ---
+        apiVersion: wsguard.dev/v1
+        kind: WebSocketPolicy
+        metadata: {{name: all}}
+        spec: {{}}
+    """
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """It signs the backend's certificate."""
+    return Authority(tmp_path)
+
+
+async def test_a_verified_backend(authority: Authority) -> None:
+    """Both ways in: the WebSocket and plain HTTP; a Close of the guard's own arrives at both ends."""
+    serving = authority.serving("app.internal")
+    async with RecordingBackend(answers.accept(echo=True), tls=serving) as backend:
+        config = _config(backend.url, f"{{caFile: {authority.file}, serverName: app.internal}}")
+        async with Guard("", config) as guard, connect(guard.port) as client:
+            await client.open(wire.upgrade())
+            await client.send(wire.frame(wire.TEXT, b"over TLS"))
+            assert (await client.frame()).payload == b"over TLS"
+            head, body = await fetch(guard.port, "/page")
+            assert (head.status, body) == (200, b"ok")
+            assert backend.requests[-1].get("host") == "localhost"
+            [connection] = await guard.connections()
+            await guard.ask("DELETE", f"/v1/connections/{connection['id']}")
+            assert await client.close_frame() == (4410, "terminated")
+            await backend.conversations[0].until_ended()
+            assert (await guard.ended())["delivery"] == "acknowledged"
+
+
+@pytest.mark.parametrize("wrong", ["name", "authority"])
+async def test_a_backend_that_cannot_be_verified(authority: Authority, wrong: str) -> None:
+    """It gets not a byte, and the log says what was wrong with it."""
+    async with RecordingBackend(tls=authority.serving("app.internal")) as backend:
+        tls = f"{{caFile: {authority.file}, serverName: other.internal}}" if wrong == "name" else "{}"
+        if wrong == "authority":
+            tls = "{serverName: app.internal}"
+        async with Guard("", _config(backend.url, tls)) as guard, connect(guard.port) as client:
+            await client.open(wire.upgrade())
+            code, reason = await client.close_frame()
+            assert (code, reason.partition(" ")[0]) == (4502, "backend-unreachable")
+            assert "certificate verify failed" in (await guard.decided())["detail"]
+            head, _ = await fetch(guard.port, "/page")
+            assert head.status == 502
+            assert not backend.requests
+
+
+async def test_a_new_authority_is_taken_from_its_file(authority: Authority, tmp_path: Path) -> None:
+    """The file changes, and so does who is believed; nobody is restarted."""
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(Authority(tmp_path, "another").pem)
+    async with RecordingBackend(tls=authority.serving("127.0.0.1")) as backend:
+        async with Guard("", _config(backend.url, f"{{caFile: {trusted}}}")) as guard:
+            assert (await fetch(guard.port, "/"))[0].status == 502
+            trusted.write_bytes(authority.pem)
+            await guard.log({"event": "policies_loaded"}, count=2)
+            assert (await fetch(guard.port, "/"))[0].status == 200
+            async with connect(guard.port) as client:
+                await client.open(wire.upgrade())
+                await backend.conversation()
+
+
+async def test_a_client_that_ends_its_half_ends_a_tls_backend(authority: Authority) -> None:
+    """TLS has no half-close: the backend learns at once that its client is gone, not when patience is at its end."""
+    async with RecordingBackend(tls=authority.serving("127.0.0.1")) as backend:
+        async with Guard("", _config(backend.url, f"{{caFile: {authority.file}}}")) as guard:
+            async with connect(guard.port) as client:
+                await client.open(wire.upgrade())
+                conversation = await backend.conversation()
+                client.half_close()
+                await conversation.until_ended()
+                assert (await guard.ended())["reason"] == "client-lost"
+
+
+async def test_a_backend_on_a_unix_socket(tmp_path: Path) -> None:
+    """For WebSockets and for the rest."""
+    async with RecordingBackend(answers.accept(echo=True), path=str(tmp_path / "app.sock")) as backend:
+        async with Guard(backend) as guard, connect(guard.port) as client:
+            await client.open(wire.upgrade())
+            await client.send(wire.frame(wire.TEXT, b"by a path"))
+            assert (await client.frame()).payload == b"by a path"
+            head, body = await fetch(guard.port, "/page")
+            assert (head.status, body) == (200, b"ok")
+            assert backend.requests[-1].get("host") == "localhost"
