@@ -243,7 +243,7 @@ async def test_a_withdrawn_authority_vouches_for_nobody_new(
 
 def _resume(port: int, trust: ssl.SSLContext, session: ssl.SSLSession) -> bytes:
     """What a client reads that brings an earlier session along."""
-    import socket  # noqa: PLC0415
+    import socket
 
     raw = socket.create_connection(("127.0.0.1", port), 5.0)
     with trust.wrap_socket(raw, server_hostname="localhost", session=session) as wrapped:
@@ -324,16 +324,15 @@ async def test_a_violation_is_told_over_tls(backend: RecordingBackend, authority
 @pytest.mark.parametrize("how", ["reset", "close"])
 async def test_a_tls_client_that_vanishes(backend: RecordingBackend, authority: Authority, own: str, how: str) -> None:
     """The backend hears of it at once."""
-    async with Guard(backend, config(own)) as guard:
-        async with connect(guard.port, tls=authority.trusting()) as client:
-            await client.open(wire.upgrade(origin="https://localhost"))
-            conversation = await backend.conversation()
-            if how == "reset":
-                client.reset()
-            else:
-                client.writer.close()
-            await conversation.until_ended()
-            assert (await guard.ended())["reason"] == "client-lost"
+    async with Guard(backend, config(own)) as guard, connect(guard.port, tls=authority.trusting()) as client:
+        await client.open(wire.upgrade(origin="https://localhost"))
+        conversation = await backend.conversation()
+        if how == "reset":
+            client.reset()
+        else:
+            client.writer.close()
+        await conversation.until_ended()
+        assert (await guard.ended())["reason"] == "client-lost"
 
 
 def _resident(guard: Guard) -> int:
