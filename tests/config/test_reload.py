@@ -138,6 +138,10 @@ STREAM = "sessionEvents: {onGap: Continue, sources: [{type: RedisStream, url: 'r
         ("", "admin: {address: '127.0.0.1:1'}", "spec.admin.address changed from 127.0.0.1:9090 to 127.0.0.1:1"),
         ("", "admin: {tokenFile: t}", "spec.admin.tokenFile changed from nothing to t"),
         (BASE, "", "spec.backends: 1 before and 0 now"),
+        ("", "listener: {tls: {certFile: a, keyFile: b}}", "spec.listener.tls changed, which needs"),
+        ("listener: {tls: {certFile: a, keyFile: b}}", "", "spec.listener.tls changed from"),
+        ("", "listener: {proxyProtocol: true}", "spec.listener.proxyProtocol changed"),
+        (BASE, BASE.replace("http://a:1'", "https://a:1'"), "spec.backends[0].url changed"),
         ("", "sessionEvents: {replayWindow: 48h}", "spec.sessionEvents.replayWindow changed from 86400s to 172800s"),
         ("", "sessionEvents: {denyList: {maxEntries: 9}}", "spec.sessionEvents.denyList changed, which needs"),
         (STREAM, STREAM.replace("key: a", "key: b"), "spec.sessionEvents.sources changed, which needs"),
@@ -165,3 +169,9 @@ def test_says_which_setting_needs_a_restart(old: str, new: str, sentence: str) -
 )
 def test_other_settings_are_reloaded(new: str) -> None:
     assert list(changes_that_need_a_restart(spec("{}"), spec(f"{{{new}}}"))) == []
+
+
+def test_other_certificates_need_no_restart() -> None:
+    """New connections get what is in force, ended or begun under whichever name."""
+    old, new = (spec(f"{{listener: {{tls: {{certFile: {name}, keyFile: b}}}}}}") for name in ("a", "c"))
+    assert list(changes_that_need_a_restart(old, new)) == []

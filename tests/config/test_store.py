@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import ssl
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.config.texts import guard, policy, with_secret
 from tests.config.volumes import Volume
 from tests.policy.minting import jwks, public_jwk
+from tests.support.certificates import Authority
 from wsguard.config import files, store
 from wsguard.config.store import ConfigError, Snapshot, examine, read
 from wsguard.policy.overrides import Overrides
@@ -257,3 +259,44 @@ def test_a_mounted_policy_may_name_a_mounted_secret(tmp_path: Path) -> None:
     assert before.stamp != after.stamp
     shutil.rmtree(secrets.path)
     assert "cannot be read" in errors(policies.path)[0]
+
+
+def _tls(folder: Path, certificate: str, key: str, more: str = "") -> Path:
+    """A GuardConfig and a policy in a file."""
+    file = folder / "a.yaml"
+    file.write_text(
+        f"{guard(f'{{listener: {{tls: {{certFile: {certificate}, keyFile: {key}{more}}}}}}}')}---\n{policy()}"
+    )
+    return file
+
+
+def test_certificates_are_read_with_their_keys(tmp_path: Path) -> None:
+    """What they make is in the snapshot, for whoever speaks TLS."""
+    authority = Authority(tmp_path)
+    found = snapshot(
+        _tls(tmp_path, *authority.server("localhost"), f", clientValidation: {{caFile: {authority.file}}}")
+    )
+    assert found.listener_tls is not None
+    assert found.listener_tls.verify_mode is ssl.CERT_REQUIRED
+    assert found.backend_tls is None
+    assert "PRIVATE" not in repr(found)
+
+
+def test_what_is_wrong_with_certificates_is_said_where_they_are_named(tmp_path: Path) -> None:
+    """Another's key, no certificate at all, no authority."""
+    authority = Authority(tmp_path)
+    (certificate, _), (_, key) = authority.server("one"), authority.server("two")
+    [line] = errors(_tls(tmp_path, certificate, key))
+    assert line.startswith(f"{tmp_path}/a.yaml:3:")
+    assert line.endswith('two.key" holds no usable private key: it is not the key of the certificate')
+    [line] = errors(_tls(tmp_path, key, key))
+    assert line.endswith('two.key" holds no usable certificate: it is not PEM')
+    [line] = errors(_tls(tmp_path, *authority.server("one"), f", clientValidation: {{caFile: {key}}}"))
+    assert line.endswith('two.key" holds no usable certificates: it is not PEM')
+
+
+def test_an_expired_certificate_is_a_warning(tmp_path: Path) -> None:
+    """A guard that cannot start would help nobody who renews it a minute later."""
+    file = _tls(tmp_path, *Authority(tmp_path).server("localhost", days=-1))
+    [warning] = [str(each) for each in snapshot(file).warnings if "expired" in str(each)]
+    assert "is a certificate that no client accepts: it expired at 20" in warning

@@ -7,7 +7,7 @@ import pytest
 
 from wsguard.policy.authorization import Caller, Ruling, authorize
 from wsguard.policy.model import Action, Authorization
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import ClientCertificate, Identity
 
 HERE = IPv4Address("10.1.2.3")
 
@@ -183,6 +183,7 @@ def test_every_variable_says_what_is_known_of_the_caller() -> None:
         claims.tier == 'gold' && issuer == 'https://idp.example.test' && subject == 'ann' && source == 'cookie:session'
         && scopes == ['chat', 'read'] && request.host == 'app.example.test' && request.path == '/ws'
         && request.origin == 'https://app.example.test' && client_ip == '10.1.2.3'
+        && client_cert.subject == 'CN=ann' && 'email:ann@example.test' in client_cert.sans
         && now == timestamp('1970-01-02T00:00:00Z')
         """
     caller = Caller(
@@ -191,13 +192,14 @@ def test_every_variable_says_what_is_known_of_the_caller() -> None:
         host="app.example.test",
         path="/ws",
         origin="https://app.example.test",
+        certificate=ClientCertificate("CN=ann", ("email:ann@example.test",)),
         now=86_400,
     )
     assert authorize(rules(allow(cel=text)), caller) == Ruling(True, "rule 1 (Allow)")
 
 
 def test_of_an_anonymous_caller_everything_is_empty() -> None:
-    text = "claims == {} && issuer + subject + source + request.origin == '' && scopes == []"
+    text = "claims == {} && issuer + subject + source + request.origin == '' && scopes == [] && client_cert.subject == '' && client_cert.sans == []"
     assert ask(rules(allow(cel=text)), None, HERE).allowed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -10,6 +11,7 @@ from wsguard.policy.effective import Effective
 from wsguard.policy.forwarding import with_forwarded
 from wsguard.protocol.authority import Authority
 from wsguard.protocol.http import Headers, RawHeaders
+from wsguard.sessions.identity import ClientCertificate
 
 PEER = ip_address("192.0.2.1")
 SPOOFED: RawHeaders = (
@@ -77,3 +79,14 @@ def test_a_peer_without_an_address_is_said_to_be_unknown() -> None:
     assert with_forwarded(Headers(), effective(), None, tls=False).first(b"x-forwarded-for") == b"unknown"
     v6 = ip_address("2001:db8::1")
     assert with_forwarded(Headers(), effective(), v6, tls=False).first(b"x-forwarded-for") == b"2001:db8::1"
+
+
+def test_whom_a_client_certificate_is_for() -> None:
+    """What could end the line or the list is encoded."""
+    shown = replace(effective(), certificate=ClientCertificate("CN=Zo\u00eb\r\nX: y", ("DNS:a", "URI:b,c")))
+    told = with_forwarded(Headers(), shown, PEER, tls=True)
+    assert told.all(b"x-wsguard-client-cert-subject") == [b"CN=Zo%C3%AB%0D%0AX: y"]
+    assert told.all(b"x-wsguard-client-cert-san") == [b"DNS:a,URI:b%2Cc"]
+    bare = with_forwarded(Headers(), replace(shown, certificate=ClientCertificate("CN=a")), PEER, tls=True)
+    assert bare.first(b"x-wsguard-client-cert-san") is None
+    assert with_forwarded(Headers(), effective(), PEER, tls=True).first(b"x-wsguard-client-cert-subject") is None

@@ -226,3 +226,26 @@ def test_warns_of_a_prefix_that_an_expression_shadows(pattern: str, host: str, w
 def test_an_expression_on_another_host_shadows_nothing() -> None:
     taker = policy("match: {hostnames: [a.example], paths: [{type: RegularExpression, value: /.*}]}", "taker")
     assert warnings(taker, policy("match: {hostnames: [b.example]}", "other")) == []
+
+
+@pytest.mark.parametrize(
+    ("listener", "hops", "warns"),
+    [
+        ("address: 'unix:/run/a'", "trustedCIDRs: [10.0.0.0/8]", True),
+        ("address: 'unix:/run/a', proxyProtocol: true", "trustedCIDRs: [10.0.0.0/8]", False),
+        ("address: 'unix:/run/a'", "numTrustedHops: 1", False),
+        ("address: '127.0.0.1:1'", "trustedCIDRs: [10.0.0.0/8]", False),
+    ],
+)
+def test_warns_where_nobody_can_be_trusted(listener: str, hops: str, warns: bool) -> None:
+    spec = f"{{listener: {{{listener}, allowedHosts: [a]}}, clientIPDetection: {{xForwardedFor: {{{hops}}}}}}}"
+    assert any("trusts nobody" in each for each in warnings(guard(spec), policy(""))) is warns
+
+
+@pytest.mark.parametrize(("origins", "warns"), [("['*']", True), ("[SameHost]", False)])
+@pytest.mark.parametrize("asked", [True, False])
+def test_warns_of_any_page_with_a_browsers_certificate(origins: str, warns: bool, asked: bool) -> None:
+    validation = ", clientValidation: {caFile: c}" if asked else ""
+    listener = f"{{allowedHosts: [a], tls: {{certFile: a, keyFile: b{validation}}}}}"
+    found = warnings(guard(f"{{listener: {listener}}}"), policy(spec=f"{{origin: {{allowOrigins: {origins}}}}}"))
+    assert any("any page speaks as its user" in each for each in found) is (warns and asked)

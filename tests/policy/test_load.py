@@ -356,16 +356,25 @@ def test_what_this_version_lacks_is_never_ignored(part: str, text: str) -> None:
 
 
 GUARD_ERRORS = [
-    ("listener: {tls: {certFile: a, keyFile: b}}", 'a.yaml:4:14: error: "tls" is not supported yet'),
-    ("listener: {proxyProtocol: true}", 'a.yaml:4:14: error: "proxyProtocol" is not supported yet'),
     (
         "listener: {address: 8080}",
-        "a.yaml:4:23: error: expected HOST:PORT such as 127.0.0.1:8080, found the number 8080",
+        "a.yaml:4:23: error: expected HOST:PORT such as 127.0.0.1:8080, or unix:/PATH, found the number 8080",
     ),
     ("listener: {allowedHosts: ['https://x']}", "a.yaml:4:29: error: 'https://x' is not a host"),
     ("listener: {handshakeTimeout: 0s}", "a.yaml:4:32: error: expected a duration longer than 0s"),
-    ("backends: [{name: a, url: 'http://a:1', tls: {}}]", 'a.yaml:4:43: error: "tls" is not supported yet'),
-    ("backends: [{name: a, url: 'https://a:1'}]", "a.yaml:4:29: error: TLS towards the backend is not supported yet"),
+    (
+        "backends: [{name: a, url: 'http://a:1', tls: {serverName: b}}]",
+        "a.yaml:4:48: error: tls is for an https:// url",
+    ),
+    ("backends: [{url: 'https://a', tls: {serverName: 'a b'}}]", "a.yaml:4:51: error: 'a b' is not a host name"),
+    ("backends: [{url: 'unix:app.sock'}]", "expected unix:/PATH with an absolute path"),
+    (f"backends: [{{url: 'unix:///{'a' * 120}'}}]", "the path of a Unix socket has at most 107 bytes"),
+    ("listener: {address: 'unix:run/x'}", "expected HOST:PORT"),
+    ("listener: {tls: {certFile: a}}", '"keyFile" is missing'),
+    ("listener: {tls: {certFile: a, keyFile: b, certificates: [{certFile: c}]}}", '"keyFile" is missing'),
+    ("listener: {tls: {certFile: a, keyFile: b, clientValidation: {optional: true}}}", '"caFile" is missing'),
+    ("listener: {proxyProtocol: 'yes'}", "error: "),
+    ("backends: [{name: a, url: 'https://a:1/x'}]", "a.yaml:4:29: error: expected an address such as"),
     ("backends: [{name: a, url: 'http://a:1/x'}]", "a.yaml:4:29: error: expected an address such as http://127.0.0.1"),
     (
         "backends: [{url: 'http://a:1'}, {url: 'http://b:1'}]",

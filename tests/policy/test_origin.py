@@ -8,6 +8,7 @@ from wsguard.policy.effective import Effective
 from wsguard.policy.origin import SAME_HOST, MissingOrigin, Origin, OriginPattern, allows, is_missing_denied
 from wsguard.protocol.authority import parse_authority
 from wsguard.protocol.http import Headers, RequestHead
+from wsguard.sessions.identity import ClientCertificate
 
 
 def asked_for(host: str, scheme: str | None = None) -> Effective:
@@ -321,5 +322,7 @@ def test_without_an_origin_what_browsers_send_by_themselves_is_refused(head: Req
 @pytest.mark.parametrize("head", EXPLICIT)
 def test_without_an_origin_what_a_program_sends_is_not(head: RequestHead) -> None:
     assert not is_missing_denied(MissingOrigin.DENY_WITH_COOKIE, head, None)
+    assert is_missing_denied(MissingOrigin.DENY_WITH_COOKIE, head, ClientCertificate("CN=ann"))
+    assert not is_missing_denied(MissingOrigin.ALLOW, head, ClientCertificate("CN=ann"))
     assert is_missing_denied(MissingOrigin.DENY, head, None)
     assert not is_missing_denied(MissingOrigin.ALLOW, head, None)

@@ -28,7 +28,8 @@ def test_a_flag_replaces_one_setting_and_leaves_its_neighbours() -> None:
         ({"admin": "a b:1"}, "--admin: expected HOST:PORT"),
         ({"backend": "127.0.0.1:3000"}, "--backend: expected an address such as http://127.0.0.1:3000"),
         ({"backend": "http://u:p@a/"}, "expected an address such as"),
-        ({"backend": "https://a"}, "TLS towards the backend is not supported yet"),
+        ({"backend": "https://a/x"}, "expected an address such as"),
+        ({"listen": "unix:/"}, "--listen: expected unix:/PATH"),
     ],
 )
 def test_a_wrong_flag_is_said_in_a_sentence(flags: dict[str, str], sentence: str) -> None:

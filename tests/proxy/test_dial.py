@@ -13,7 +13,7 @@ from tests.support import wire
 from tests.support.backend import Answer, Conversation, RecordingBackend
 from tests.support.waiting import eventually, stays
 from tests.support.wire import Head
-from wsguard.policy.fields import HostPort
+from wsguard.policy.model import Backend
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.upgrade import MAX_HEAD
 from wsguard.protocol.upgrade import Answer as Answered
@@ -26,8 +26,8 @@ INVALID, TIMEOUT = CloseReason.BACKEND_INVALID, CloseReason.BACKEND_TIMEOUT
 async def dialled(
     backend: RecordingBackend, *, connect_timeout: float = 2.0, timeout: float = 5.0
 ) -> tuple[asyncio.Transport, Answered]:
-    address = HostPort("127.0.0.1", backend.port)
-    return await dial(asyncio.get_running_loop(), address, connect_timeout, wire.upgrade(), timeout)
+    dialled = Backend(url=backend.url, connect_timeout=connect_timeout)
+    return await dial(asyncio.get_running_loop(), dialled, None, wire.upgrade(), timeout)
 
 
 async def test_a_whole_answer_comes_with_a_paused_transport(backend: RecordingBackend) -> None:
@@ -142,7 +142,7 @@ async def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(DialError) as caught:
-        await dial(asyncio.get_running_loop(), HostPort("127.0.0.1", port), 1.0, b"", 1.0)
+        await dial(asyncio.get_running_loop(), Backend(url=f"http://127.0.0.1:{port}"), None, b"", 1.0)
     assert caught.value.reason is CloseReason.BACKEND_UNREACHABLE
 
 
@@ -152,12 +152,13 @@ async def test_nobody_accepts() -> None:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         address = full.getsockname()
+        dialled = Backend(url=f"http://127.0.0.1:{address[1]}", connect_timeout=0.2)
         with socket.create_connection(address), socket.socket() as second:
             second.setblocking(False)
             second.connect_ex(address)
             began = time.monotonic()
             with pytest.raises(DialError) as caught:
-                await dial(asyncio.get_running_loop(), HostPort(*address), 0.2, b"", 5.0)
+                await dial(asyncio.get_running_loop(), dialled, None, b"", 5.0)
             assert caught.value.reason is TIMEOUT
             assert "connecting" in str(caught.value)
             assert time.monotonic() - began < 2.0

@@ -74,36 +74,43 @@ async def test_a_new_authority_is_taken_from_its_file(authority: Authority, tmp_
     """The file changes, and so does who is believed; nobody is restarted."""
     trusted = tmp_path / "trusted.pem"
     trusted.write_bytes(Authority(tmp_path, "another").pem)
-    async with RecordingBackend(tls=authority.serving("127.0.0.1")) as backend:
-        async with Guard("", _config(backend.url, f"{{caFile: {trusted}}}")) as guard:
-            assert (await fetch(guard.port, "/"))[0].status == 502
-            trusted.write_bytes(authority.pem)
-            await guard.log({"event": "policies_loaded"}, count=2)
-            assert (await fetch(guard.port, "/"))[0].status == 200
-            async with connect(guard.port) as client:
-                await client.open(wire.upgrade())
-                await backend.conversation()
+    async with (
+        RecordingBackend(tls=authority.serving("127.0.0.1")) as backend,
+        Guard("", _config(backend.url, f"{{caFile: {trusted}}}")) as guard,
+    ):
+        assert (await fetch(guard.port, "/"))[0].status == 502
+        trusted.write_bytes(authority.pem)
+        await guard.log({"event": "policies_loaded"}, count=2)
+        assert (await fetch(guard.port, "/"))[0].status == 200
+        async with connect(guard.port) as client:
+            await client.open(wire.upgrade())
+            await backend.conversation()
 
 
 async def test_a_client_that_ends_its_half_ends_a_tls_backend(authority: Authority) -> None:
     """TLS has no half-close: the backend learns at once that its client is gone, not when patience is at its end."""
-    async with RecordingBackend(tls=authority.serving("127.0.0.1")) as backend:
-        async with Guard("", _config(backend.url, f"{{caFile: {authority.file}}}")) as guard:
-            async with connect(guard.port) as client:
-                await client.open(wire.upgrade())
-                conversation = await backend.conversation()
-                client.half_close()
-                await conversation.until_ended()
-                assert (await guard.ended())["reason"] == "client-lost"
+    async with (
+        RecordingBackend(tls=authority.serving("127.0.0.1")) as backend,
+        Guard("", _config(backend.url, f"{{caFile: {authority.file}}}")) as guard,
+        connect(guard.port) as client,
+    ):
+        await client.open(wire.upgrade())
+        conversation = await backend.conversation()
+        client.half_close()
+        await conversation.until_ended()
+        assert (await guard.ended())["reason"] == "client-lost"
 
 
 async def test_a_backend_on_a_unix_socket(tmp_path: Path) -> None:
     """For WebSockets and for the rest."""
-    async with RecordingBackend(answers.accept(echo=True), path=str(tmp_path / "app.sock")) as backend:
-        async with Guard(backend) as guard, connect(guard.port) as client:
-            await client.open(wire.upgrade())
-            await client.send(wire.frame(wire.TEXT, b"by a path"))
-            assert (await client.frame()).payload == b"by a path"
-            head, body = await fetch(guard.port, "/page")
-            assert (head.status, body) == (200, b"ok")
-            assert backend.requests[-1].get("host") == "localhost"
+    async with (
+        RecordingBackend(answers.accept(echo=True), path=str(tmp_path / "app.sock")) as backend,
+        Guard(backend) as guard,
+        connect(guard.port) as client,
+    ):
+        await client.open(wire.upgrade())
+        await client.send(wire.frame(wire.TEXT, b"by a path"))
+        assert (await client.frame()).payload == b"by a path"
+        head, body = await fetch(guard.port, "/page")
+        assert (head.status, body) == (200, b"ok")
+        assert backend.requests[-1].get("host") == "localhost"

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import re2
 
+from wsguard.policy.fields import SocketPath
 from wsguard.policy.hosts import ANY_HOST, HostPattern
 from wsguard.policy.model import (
     BackChannelLogout,
@@ -22,6 +23,7 @@ from wsguard.policy.model import (
 )
 from wsguard.policy.model_base import shorten
 from wsguard.policy.model_events import is_encrypted
+from wsguard.policy.origin import PatternKind
 from wsguard.policy.problems import Finding, Severity
 
 # A regular expression that matches all of these is taken for one that matches everything.
@@ -39,6 +41,10 @@ def lint_guard(guard: GuardSpec) -> Iterator[Finding]:
         if network.prefixlen == 0:
             path = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs", i)
             yield Finding(path, f"{network}: everyone is trusted to say which address he comes from")
+    is_unix = isinstance(guard.listener.address, SocketPath)
+    if is_unix and not guard.listener.proxy_protocol and detection and detection.x_forwarded_for.trusted_cidrs:
+        path = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs")
+        yield Finding(path, "trusts nobody: a peer on a Unix socket has no address; numTrustedHops does without one")
 
 
 def lint_events(guard: GuardSpec, policies: Iterable[WebSocketPolicy]) -> Iterator[Finding]:
@@ -93,6 +99,20 @@ def lint_hosts(policy: WebSocketPolicy, guard: GuardSpec) -> Iterator[Finding]:
             f"any Host is answered on {listener.address}: set match.hostnames or listener.allowedHosts, "
             "or a page can reach the port by DNS rebinding",
         )
+
+
+def lint_client_certificates(policy: WebSocketPolicy, guard: GuardSpec) -> Iterator[Finding]:
+    """A policy for any page, where a browser shows a certificate to whichever page dials."""
+    origin, tls = policy.spec.origin, guard.listener.tls
+    is_token_required = origin.handshake_token is not None and origin.handshake_token.required
+    if tls is None or tls.client_validation is None or is_token_required:
+        return
+    for i, pattern in enumerate(origin.allow_origins):
+        if pattern.kind is PatternKind.ANY:
+            message = (
+                '"*" with clientValidation: a browser shows its certificate by itself: any page speaks as its user'
+            )
+            yield Finding(("spec", "origin", "allowOrigins", i), message)
 
 
 def lint_shadows(policies: Iterable[WebSocketPolicy]) -> Iterator[tuple[WebSocketPolicy, Finding]]:
