@@ -199,7 +199,8 @@ def test_every_variable_says_what_is_known_of_the_caller() -> None:
 
 
 def test_of_an_anonymous_caller_everything_is_empty() -> None:
-    text = "claims == {} && issuer + subject + source + request.origin == '' && scopes == [] && client_cert.subject == '' && client_cert.sans == []"
+    text = "claims == {} && issuer + subject + source + request.origin == '' && scopes == []"
+    text += " && client_cert.subject == '' && client_cert.sans == []"
     assert ask(rules(allow(cel=text)), None, HERE).allowed
 
 

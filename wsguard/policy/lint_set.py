@@ -43,8 +43,8 @@ def lint_guard(guard: GuardSpec) -> Iterator[Finding]:
             yield Finding(path, f"{network}: everyone is trusted to say which address he comes from")
     is_unix = isinstance(guard.listener.address, SocketPath)
     if is_unix and not guard.listener.proxy_protocol and detection and detection.x_forwarded_for.trusted_cidrs:
-        path = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs")
-        yield Finding(path, "trusts nobody: a peer on a Unix socket has no address; numTrustedHops does without one")
+        where = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs")
+        yield Finding(where, "trusts nobody: a peer on a Unix socket has no address; numTrustedHops does without one")
 
 
 def lint_events(guard: GuardSpec, policies: Iterable[WebSocketPolicy]) -> Iterator[Finding]:
