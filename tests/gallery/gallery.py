@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
+from typing import NamedTuple
 
 from tests.support import wire
 from tests.support.client import connect
@@ -19,24 +19,36 @@ LOGIN = Issuer.of("ES256", issuer="https://login.example.com")
 """Whose tokens the policies of the gallery trust."""
 FOREIGN = "https://evil.example"
 
-_HOSTNAMES = re.compile(r"hostnames: \[[a-z.]+\]")
 _JWKS = 'remoteJWKS: {uri: "https://login.example.com/jwks"}'
 
 
-def guarded(name: str, app: Witness, addresses: Mapping[str, str] | None = None) -> Guard:
-    """A guard with `policies/gallery/NAME.yaml`, in front of the application behind `app`.
+class Place(NamedTuple):
+    """An application, and what stands before it."""
+
+    app: str
+    witness: Witness
+    guard: Guard
+
+
+@asynccontextmanager
+async def guarded(name: str, app: str, addresses: Mapping[str, str] | None = None) -> AsyncIterator[Place]:
+    """A guard with `policies/gallery/NAME.yaml` in front of the application at the URL `app`.
 
     Of the file only the host's name and the place of the keys are replaced, and `addresses` (of other services) by
-    what they are in this test.
+    what they are in this test. The guard's hosts are 127.0.0.1 and, for browsers, `NAME.test`.
     """
-    text, count = _HOSTNAMES.subn("hostnames: [127.0.0.1]", (ROOT / f"policies/gallery/{name}.yaml").read_text("utf-8"))
-    assert count == 1
-    for there, here in {**(addresses or {}), **({_JWKS: "localJWKS: {file: {folder}/jwks.json}"} if _JWKS in text else {})}.items():
-        assert there in text
+    text = (ROOT / f"policies/gallery/{name}.yaml").read_text("utf-8")
+    changes = {f"hostnames: [{name}.example.com]": f"hostnames: [127.0.0.1, {name}.test]", **(addresses or {})}
+    if _JWKS in text:
+        changes[_JWKS] = "localJWKS: {file: {folder}/jwks.json}"
+    for there, here in changes.items():
+        assert there in text, there
         text = text.replace(there, here)
-    guard = Guard(app.url, text)
-    (guard.folder / "jwks.json").write_text(LOGIN.jwks())
-    return guard
+    async with Witness(app) as witness:
+        guard = Guard(witness.url, text)
+        (guard.folder / "jwks.json").write_text(LOGIN.jwks())
+        async with guard:
+            yield Place(app, witness, guard)
 
 
 async def answer(

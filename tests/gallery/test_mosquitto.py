@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
 
-from tests.gallery.gallery import FOREIGN, LOGIN, Witness, answer, guarded
-from tests.support.guard import Guard
+from tests.gallery.gallery import FOREIGN, LOGIN, Place, answer, guarded
 from tests.support.ports import free_port, listening
 from tests.support.programs import Program, need, node
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 DASHBOARD = "https://dashboard.example.com"
-
-
-class Place(NamedTuple):
-    """The broker, who stands before it, and the guard."""
-
-    url: str
-    witness: Witness
-    guard: Guard
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -38,12 +28,13 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
     settings.parent.chmod(0o755)
     async with Program(need("mosquitto"), "-c", settings):
         await listening(port)
-        async with Witness(f"http://127.0.0.1:{port}") as witness, guarded("mosquitto", witness) as guard:
-            yield Place(f"ws://127.0.0.1:{port}/mqtt", witness, guard)
+        async with guarded("mosquitto", f"http://127.0.0.1:{port}") as standing:
+            yield standing
 
 
 async def test_without_the_guard_every_page_switches_the_light(place: Place) -> None:
-    async with node("mqtt-client.mjs", url=place.url, headers={"Origin": FOREIGN}) as client:
+    url = f"{place.app}/mqtt".replace("http", "ws")
+    async with node("mqtt-client.mjs", url=url, headers={"Origin": FOREIGN}) as client:
         assert (await client.event("message"))["message"] == "on"
 
 
