@@ -20,16 +20,24 @@ DASHBOARD = "https://dashboard.example.com"
 async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     """mosquitto as the policy assumes it: open to whoever reaches it."""
     port = free_port()
-    settings: Path = tmp_path_factory.mktemp("mosquitto") / "mosquitto.conf"
-    # mosquitto 2.0 does not start with listeners for WebSockets alone
-    settings.write_text(
-        f"listener {free_port()} 127.0.0.1\nlistener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\n"
-    )
-    settings.parent.chmod(0o755)
+    settings = write_settings(tmp_path_factory.mktemp("mosquitto"), port)
     async with Program(need("mosquitto"), "-c", settings):
         await listening(port)
         async with guarded("mosquitto", f"http://127.0.0.1:{port}") as standing:
             yield standing
+
+
+def write_settings(folder: Path, port: int) -> Path:
+    """With a listener for TCP too: mosquitto 2.0.11 does not start for WebSockets alone."""
+    lines = [
+        f"listener {free_port()} 127.0.0.1",
+        f"listener {port} 127.0.0.1",
+        "protocol websockets",
+        "allow_anonymous true",
+    ]
+    path = folder / "mosquitto.conf"
+    path.write_text("\n".join(lines))
+    return path
 
 
 async def test_without_the_guard_every_page_switches_the_light(place: Place) -> None:

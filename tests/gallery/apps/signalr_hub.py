@@ -1,8 +1,8 @@
 """A stand-in for an ASP.NET Core SignalR hub: it speaks the documented wire protocol, and nothing here is Microsoft's.
 
 POST /chat/negotiate gives a connection token, which the WebSocket brings back as `id`; messages are JSON, each ended by
-0x1E; the first one chooses the protocol. As a hub does unless it is told otherwise, it looks at the access token once, at
-no Origin, and never at the clock. The one method, `Shout`, answers in capitals.
+0x1E; the first one chooses the protocol. As a hub does unless it is told otherwise, it looks at the access token once,
+at no Origin, and never at the clock. The one method, `Shout`, answers in capitals.
 """
 
 from __future__ import annotations
