@@ -47,6 +47,7 @@ lock: .make/uv/bin/uv
 	$(LOCK) --output-file requirements-extras.lock pyproject.toml --all-extras --constraint requirements-dev.lock
 	$(LOCK) --output-file requirements-build.lock --group build --constraint requirements-dev.lock
 	$(LOCK) --upgrade --output-file requirements-helm.lock --group helm --no-deps
+	$(LOCK) --upgrade --output-file requirements-jupyter.lock --group jupyter
 
 # What runs the guard, and nothing more; `make demo` needs no other thing than Python, git and make.
 $(VENV)/.runtime: requirements.lock | $(VENV)/bin/python
