@@ -52,6 +52,8 @@ from wsguard.ops.problem import ProblemError
 from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
+from wsguard.policy.credentials import Credential
+from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.model_guard import Logging
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
@@ -66,6 +68,7 @@ from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.identity import Identity
 from wsguard.sessions.logout import Logout
 from wsguard.sessions.registry import Registry
 
@@ -126,6 +129,8 @@ class Guard:
             clock=clock,
             observer=EventObserver(self._log, self._metrics),
             issuers=self._issuers,
+            policies=self._policies,
+            vouch=self._vouch,
             rng=rng,
         )
         self._health = Health(has_heard=lambda: self._events.is_ready)
@@ -146,6 +151,7 @@ class Guard:
             backend=guard.backends[0],
             approver=self._inquiry,
             revalidator=self._revalidator,
+            session_watch=self._events.detector,
             token_keys=lambda: self._reloader.current.token_keys,
         )
         self._control = Control(
@@ -257,6 +263,9 @@ class Guard:
             detail = "logged out here, but too many wait for the stream already: the other replicas will not hear of it"
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail) from None
         return published.closed, published.stored
+
+    def _vouch(self, policy: WebSocketPolicy, credential: Credential) -> Identity | None:
+        return self._inquiry.tokens.vouch(policy, credential)
 
     def _drain_window(self) -> float:
         return self._reloader.current.policy_set.guard.shutdown.drain_window

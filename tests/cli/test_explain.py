@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,30 @@ def test_what_the_backend_sees_differently(explain: Explainer) -> None:
     told = explain.text("--url", f"{URL}?access_token={explain.issuer.token('ann')}", "--origin", HOME)
     assert "hidden from the backend: param:access_token" in told
     assert "added for the backend: X-Who: ann" in told
+
+
+def test_what_a_service_tells_the_backend_is_not_shown(explain: Explainer) -> None:
+    """It may be a token that the service made for the backend."""
+    answer = b"HTTP/1.1 200 OK\r\nX-Internal: s3cret\r\nContent-Length: 0\r\n\r\n"
+
+    def serve(server: socket.socket) -> None:
+        asked, _ = server.accept()
+        with asked:
+            asked.recv(65536)
+            asked.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as service:
+        done = service.submit(serve, server)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        asks = f"forwardAuth: {{url: {url}, headersToExtAuth: [cookie], headersToBackend: [x-internal]}}"
+        explain.write(policy(f"match: {{hostnames: [app.test]}}\n{asks}"))
+        told = explain.text("--url", URL, "--origin", HOME, "--cookie", "session=abc")
+        done.result(10)
+        done = service.submit(serve, server)
+        read = explain.json("--url", URL, "--origin", HOME, "--cookie", "session=abc")
+        done.result(10)
+    assert "added for the backend: x-internal, as forwardAuth says" in told
+    assert "s3cret" not in told + str(read)
 
 
 def test_a_handshake_token_is_judged_and_not_shown(explain: Explainer) -> None:
@@ -289,3 +315,12 @@ def test_a_line_is_read_from_standard_input(explain: Explainer, monkeypatch: pyt
 @pytest.mark.parametrize("line", ["", "{}", '{"time": "2026-01-31T12:00:00Z", "event": "started"}', "hello {"])
 def test_what_is_no_handshake_cannot_be_replayed(explain: Explainer, line: str) -> None:
     assert "--replay" in explain.error("--replay", line)
+
+
+def test_it_says_whose_logout_ends_the_connection(explain: Explainer) -> None:
+    explain.write(policy("session: {logoutDetection: {cookies: [session, id]}}"))
+    asked = ("--url", "ws://127.0.0.1:8080/ws", "--cookie", "session=s3cr3t; id=", "--origin", "http://127.0.0.1:8080")
+    assert explain.json(*asked)["admission"]["watched"] == ["cookie:session"]
+    told = explain.text(*asked)
+    assert "ends when the application logs out cookie:session" in told
+    assert "s3cr3t" not in told

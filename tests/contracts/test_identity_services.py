@@ -118,7 +118,7 @@ async def test_a_question_that_nobody_waits_for_is_given_up(party: Party, servic
     await eventually(lambda: service.asked, what="the question")
     one.cancel()
     await asyncio.gather(one, return_exceptions=True)
-    await eventually(lambda: world.told, what="the end of the question")
+    await eventually(lambda: world.told, exchange.TIMEOUT / 2, "the end of the question, before it would time out")
     service.gate.set()
     assert await party.ask("ann") == "yes"
 

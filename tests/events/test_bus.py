@@ -15,6 +15,8 @@ from wsguard.events.outbox import Outbox, OutboxFull
 from wsguard.events.source import Entry
 from wsguard.policy.model import OnGap, OnOutage
 from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.denylist import CLOCK_ALLOWANCE, SHORTEST_RETENTION
+from wsguard.sessions.identity import cookie_digest
 from wsguard.sessions.logout import Logout
 
 ALICE = Logout("subject", "alice", "https://idp.test", NOW)
@@ -206,3 +208,73 @@ async def test_on_outage_says_whether_handshakes_wait_for_a_stream_that_is_away(
         await eventually(lambda replica=replica: not replica.bus.followers[0].is_up)  # type: ignore[misc,arg-type]
         assert replica.deny_list.is_behind is waits
         await replica.close()
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_an_entry_from_the_far_future_denies_nobody_for_ever(is_live: bool) -> None:
+    """In Redis whoever adds an entry may choose its number, and every later number is higher still."""
+    replica = Replica()
+    far = Entry("99999999999999-0", json.dumps({"subject": "alice"}).encode(), 99_999_999_999.999)
+    replica.bus.take("RedisStream", far, is_live=is_live)
+    assert replica.deny_list.denies(identity("alice", issued_at=NOW), NOW)
+    assert not replica.deny_list.denies(identity("alice", issued_at=NOW + 1), NOW + 1), "a new login holds"
+    milliseconds = Entry("99999999999999-1", json.dumps({"subject": "bob", "issuedBefore": NOW * 1000}).encode(), 1e11)
+    replica.bus.take("RedisStream", milliseconds, is_live=is_live)
+    assert "milliseconds" in replica.notebook.skips[0]
+
+
+def test_what_is_read_back_lapses_when_it_would_have_without_the_restart() -> None:
+    replica, gone = Replica(), SHORTEST_RETENTION + CLOCK_ALLOWANCE + 1
+    for sid, age in (("old", gone), ("young", gone - 100)):
+        stored = Entry("1-0", json.dumps({"sid": sid}).encode(), NOW - age)
+        replica.bus.take("RedisStream", stored, is_live=False)
+    assert not replica.deny_list.denies(identity(sid="old"), NOW)
+    assert replica.deny_list.denies(identity(sid="young"), NOW)
+
+
+COOKIE, BEFORE = cookie_digest("now"), cookie_digest("before")
+
+
+async def test_with_a_cookie_the_others_hear_of_the_values_it_replaced() -> None:
+    """They may have sockets of an older value, and did not see it replaced."""
+    first, second = FakeStream(), FakeStream()
+    second.stored = first.stored
+    replicas = [Replica(first), Replica(second)]
+    elsewhere = replicas[1].admit("c1", BEFORE)
+    replicas[0].admit("c2", BEFORE)
+    replicas[0].registry.successions.replace(BEFORE, COOKIE)
+    for replica in replicas:
+        replica.start()
+        await eventually(lambda replica=replica: replica.bus.is_ready)  # type: ignore[misc]
+    await replicas[0].bus.publish("LogoutDetection", Logout("cookie", COOKIE, None, 0.0), "e1")
+    await eventually(lambda: link_of(elsewhere).reason)
+    assert [json.loads(document)["cookie"] for document in first.stored] == [COOKIE, BEFORE]
+    for replica in replicas:
+        await replica.close()
+
+
+async def test_a_question_about_a_cookie_is_answered_by_who_admitted_it_for_all() -> None:
+    stream = FakeStream()
+    replica = Replica(stream)
+    mine = replica.admit("c1", COOKIE)
+    replica.start()
+    await eventually(lambda: replica.bus.is_ready)
+    for cookie in (cookie_digest("invented"), COOKIE, COOKIE):
+        replica.bus.take("RedisStream", entry(cookie=cookie, ifAdmitted=True), is_live=True)
+    assert link_of(mine).reason is CloseReason.LOGGED_OUT
+    assert replica.deny_list.denies_cookie(COOKIE, (), NOW)
+    assert len(replica.deny_list) == 1
+    await eventually(lambda: stream.stored)
+    (answer,) = map(json.loads, stream.stored)
+    assert (answer["cookie"], "ifAdmitted" in answer) == (COOKIE, False)
+    await replica.close()
+    assert replica.notebook.counts.count(("RedisStream", "ignored")) == 2
+
+
+async def test_a_question_that_is_read_back_is_none_any_more() -> None:
+    """Whoever answered it said so in the stream; and the session may be another one by now."""
+    replica = Replica()
+    mine = replica.admit("c1", COOKIE)
+    replica.bus.take("RedisStream", entry(cookie=COOKIE, ifAdmitted=True), is_live=False)
+    assert link_of(mine).reason is None
+    assert not replica.bus.inquire(Logout("cookie", COOKIE, None, 0.0), "e1"), "nobody is there to be asked"

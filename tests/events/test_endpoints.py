@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from random import Random
@@ -14,12 +15,13 @@ from yarl import URL
 from tests.events.fakes import NOW, FakeStream, Replica
 from tests.policy.minting import ISSUER, jwks, mint, public_jwk
 from tests.policy.test_event_tokens import LOGOUT, REVOKED
-from tests.proxy.house import House
+from tests.proxy.house import House, policy_set
 from tests.sessions.fakes import identity, link_of
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import connect
 from tests.support.waiting import eventually
+from wsguard.events import pushed
 from wsguard.events.pushed import MAX_BODY, Route
 from wsguard.events.room import SessionEventsRoom
 from wsguard.policy.keys import KeySet
@@ -47,11 +49,14 @@ class Ends:
     def __init__(self, backend: RecordingBackend, replica: Replica) -> None:
         self.replica, self.keys = replica, Keys()
         self.secret = {"authorization": b"Bearer of-the-transmitter\n"}
+        signals = {**KEYS, "type": "SharedSignals", "audiences": ["guard"]}
         spec = SessionEvents.model_validate(
             {
                 "sources": [
                     {"type": "BackChannelLogout", "clientIDs": ["web"], **KEYS},
-                    {"type": "SharedSignals", "audiences": ["guard"], "authorizationFile": "authorization", **KEYS},
+                    {**signals, "authorizationFile": "authorization"},
+                    {**signals, "authorizationFile": "second", "issuer": "https://second.test"},
+                    {**signals, "issuer": "https://third.test"},
                 ]
             }
         )
@@ -64,6 +69,8 @@ class Ends:
             clock=replica.clock,
             observer=replica.notebook,
             issuers=lambda: [ISSUER],
+            policies=policy_set,
+            vouch=lambda *_: None,
             rng=Random(1),
         )
         self.room.bus = replica.bus
@@ -90,8 +97,13 @@ class Ends:
         token = mint("ES256", {name: value for name, value in claims.items() if value is not None}, typ=typ)
         return (await self.post(BACKCHANNEL, f"logout_token={token}", FORM))[:2]
 
+    def token(self, **changes: Any) -> str:
+        claims = {**REVOKED, **changes}
+        claims["sub_id"] = {"format": "iss_sub", "iss": claims["iss"], "sub": "ann"}
+        return mint("ES256", claims, typ="secevent+jwt")
+
     async def signal(self, **changes: Any) -> tuple[int, Any]:
-        return (await self.post(SIGNALS, mint("ES256", {**REVOKED, **changes}, typ="secevent+jwt"), SET))[:2]
+        return (await self.post(SIGNALS, self.token(**changes), SET))[:2]
 
 
 @pytest.fixture
@@ -159,6 +171,20 @@ async def test_what_is_no_event_is_refused(
     assert not ends.replica.notebook.applied_events
 
 
+async def test_a_good_token_under_another_content_type_is_none(ends: Ends) -> None:
+    for content_type in ("application/jwt", "application/json", FORM):
+        assert (await ends.post(SIGNALS, ends.token(), content_type))[0] == 400
+    assert (await ends.post(SIGNALS, ends.token(), f"{SET.upper()}; charset=utf-8"))[0] == 202
+
+
+async def test_two_issuers_may_number_their_tokens_alike(ends: Ends) -> None:
+    ends.secret["second"] = ends.secret["authorization"]
+    for issuer in (ISSUER, "https://second.test"):
+        ends.replica.connect(issuer, identity("ann", issuer, issued_at=NOW - 60))
+        assert (await ends.signal(iss=issuer, jti="1"))[0] == 202
+    assert all(link_of(one).reason is CloseReason.LOGGED_OUT for one in ends.replica.registry)
+
+
 async def test_only_a_post_to_the_very_path_is_answered(ends: Ends) -> None:
     status, _, headers = await ends.post(SIGNALS, "", SET, method="GET")
     assert (status, headers["Allow"]) == (405, "POST")
@@ -184,10 +210,23 @@ async def test_nothing_is_there_unless_configured(backend: RecordingBackend) -> 
 
 
 async def test_a_transmitter_shows_its_authorization(ends: Ends) -> None:
-    status, body, _ = await ends.post(SIGNALS, "a.b.c", SET, Authorization="Bearer other")
-    assert (status, body["err"]) == (401, "authentication_failed")
+    event = mint("ES256", {**REVOKED}, typ="secevent+jwt")
+    for wrong in ("Bearer other", "", "Bearer of-the-transmitte", "bearer of-the-transmitter"):
+        status, body, _ = await ends.post(SIGNALS, event, SET, Authorization=wrong)
+        assert (status, body["err"]) == (401, "authentication_failed")
     ends.secret["authorization"] = b"Bearer other"
-    assert (await ends.post(SIGNALS, "a.b.c", SET, Authorization="Bearer other"))[0] == 400, "rotated"
+    assert (await ends.post(SIGNALS, event, SET, Authorization="Bearer other"))[0] == 202, "rotated"
+
+
+async def test_no_transmitter_speaks_with_the_authorization_of_another(ends: Ends) -> None:
+    """Nor must one show any because another has to."""
+    ends.secret["second"] = b"Bearer of-the-second"
+    token = ends.token
+    second = token(iss="https://second.test")
+    assert (await ends.post(SIGNALS, second, SET, Authorization="Bearer of-the-transmitter"))[0] == 401
+    assert (await ends.post(SIGNALS, second, SET, Authorization="Bearer of-the-second"))[0] == 202
+    assert (await ends.post(SIGNALS, token(), SET, Authorization="Bearer of-the-second"))[0] == 401
+    assert (await ends.post(SIGNALS, token(iss="https://third.test"), SET, Authorization="none"))[0] == 202
 
 
 async def test_too_many_are_turned_away_before_any_key_is_asked_for(ends: Ends) -> None:
@@ -222,3 +261,49 @@ async def test_success_is_said_only_once_the_stream_has_it(backend: RecordingBac
         assert (await ends.log_out())[0] == 200, "the same token again is no replay"
         assert stream.stored
     await replica.close()
+
+
+class SlowStream(FakeStream):
+    """A stream that stores nothing before `go`, though it answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def append(self, document: bytes) -> None:
+        await self.go.wait()
+        await super().append(document)
+
+
+async def test_who_sends_again_while_it_is_being_stored_waits_for_the_same_storing(backend: RecordingBackend) -> None:
+    """Else the second is told of a success that the first does not have yet, and each retry fills the outbox."""
+    stream = SlowStream()
+    replica = Replica(stream, patience=0.2)
+    ends = Ends(backend, replica)
+    async with ends.house:
+        replica.start()
+        await eventually(lambda: replica.bus.followers[0].is_up)
+        both = await asyncio.gather(ends.signal(), ends.signal(), ends.log_out(), ends.log_out())
+        assert [status for status, _ in both] == [503] * 4
+        for _ in range(5):
+            assert ((await ends.signal())[0], (await ends.log_out())[0]) == (503, 503)
+        assert len(replica.bus.followers[0].outbox) == 2, "one of each"
+        stream.go.set()
+        await eventually(lambda: not len(replica.bus.followers[0].outbox))
+        stream.is_away = True
+        await eventually(lambda: not replica.bus.followers[0].is_up)
+        assert ((await ends.signal())[0], (await ends.log_out())[0]) == (202, 200), "it has them, wherever it is now"
+        assert ((await ends.signal())[0], (await ends.log_out())[0]) == (202, 400), "now it is a replay"
+        assert len(stream.stored) == 2
+    await replica.close()
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushed, "BODY_PATIENCE", 0.2)
+    for path, content_type in ((BACKCHANNEL, FORM), (SIGNALS, SET)):
+        fields = [("Host", "localhost"), ("Content-Type", content_type), ("Content-Length", "100")]
+        async with connect(ends.house.port) as client:
+            await client.send(wire.request("POST", path, fields, b"logout"))
+            head = await client.head()
+            assert (head.status, head.get("connection")) == (408, "close")
+            await client.rest()

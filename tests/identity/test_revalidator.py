@@ -385,3 +385,32 @@ async def test_runs_by_itself(service: AskedService, world: World, monkeypatch: 
     await eventually(lambda: link.cuts, what="the cut")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_service_that_hangs_holds_up_no_other(world: World) -> None:
+    """Its questions would take all the slots, time after time, and cut who lives by a service that is well."""
+    session = Session(revalidate_every=EVERY, revalidate_grace=EVERY)
+    async with AskedService(YES_TOKEN) as hanging, AskedService(YES_APP) as well:
+        ill, healthy = introspected(hanging.url, session), approved(well.url, session, max_concurrent=2)
+        ward = Ward(world, ill)
+        for number in range(70):
+            await ward.admit(f"ill-{number}")
+        ward.inquiry = ward.inquiry_under(healthy)
+        links = [await ward.admit(f"well-{number}", healthy) for number in range(3)]
+        hanging.gate.clear()
+        asked, hanging.most_at_once, well.most_at_once = len(well.asked), 0, 0
+        world.clock.pass_by(EVERY)
+        ward.revalidator.check()
+        await eventually(lambda: len(well.asked) == asked + 3, what="the answers of the service that is well")
+        await eventually(lambda: hanging.under_way == 32, what="half of the questions that may be under way")
+        assert (hanging.most_at_once, well.most_at_once) == (32, 1), "the other half is for handshakes"
+        assert not any(link.cuts for link in links)
+
+
+async def test_a_token_that_is_of_another_session_now_cuts(world: World) -> None:
+    async with AskedService(reply({"active": True, "sub": "ann", "sid": "s1"})) as service:
+        ward = Ward(world, introspected(service.url, Session(revalidate_every=EVERY)))
+        link = await ward.admit()
+        service.reply = reply({"active": True, "sub": "ann", "sid": "s2"})
+        await ward.pass_by(EVERY)
+        assert [reason for reason, _ in link.cuts] == [CloseReason.SESSION_INVALID]

@@ -154,6 +154,8 @@ def test_copies_the_fields_that_the_backend_gets() -> None:
     told = approval(204, None, *fields, headers_to_backend=("x-user", "X-Role", "X-Absent")).backend_headers
     assert told == ((b"x-user", b"Ann"), (b"X-Role", b"a"), (b"X-Role", b"b"))
     assert refusal(200, None, ("X-User", "a\x00b"), headers_to_backend=("x-user",)) is CloseReason.IDENTITY_UNAVAILABLE
+    flood = [("X-User", "a" * 8000)] * 9
+    assert refusal(200, None, *flood, headers_to_backend=("x-user",)) is CloseReason.IDENTITY_UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -187,3 +189,11 @@ def test_nothing_but_a_2xx_that_names_somebody_is_a_yes(status: int, body: bytes
         assert all(b"\n" not in told and b"\r" not in told for _, told in outcome.backend_headers)
     else:
         assert outcome.reason.advice.value
+
+
+def test_no_value_reads_as_another_field() -> None:
+    """Else whoever knows a cookie could make one that is taken for it and a field that was not sent."""
+    policy = approved(URL, headers_to_ext_auth=("cookie", "x-tenant"))
+    both = question(policy, ("Cookie", "a=b"), ("X-Tenant", "7"))
+    assert both.digest != question(policy, ("Cookie", "a=bx-tenant7")).digest
+    assert both.digest == question(policy, ("Cookie", "a=b"), ("x_tenant", "7")).digest

@@ -48,7 +48,7 @@ from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import Identity, cookie_digest
 
 NOW = 1_800_000_000.0
 HOST = "app.example"
@@ -198,7 +198,7 @@ def test_an_admission_says_who_and_until_when() -> None:
     ann = identity(expires_at=NOW + 600.0)
     same = identity(expires_at=NOW + 60.0, sid="another session")
     decision = verdict(case(speaks=policy(), facts=facts(ann, same)))
-    assert decision == Admit(ann, ((b"X-User", b"ann"),), NOW + 60.0)
+    assert decision == Admit(ann, ((b"X-User", b"ann"),), NOW + 60.0, others=(same,))
 
 
 def test_credentials_speak_for_one_subject_of_one_issuer() -> None:
@@ -215,6 +215,29 @@ def test_a_logout_of_any_credential_counts() -> None:
     assert reason(case(speaks=policy(), facts=shown[:1], deny_list=deny_list)) is None
 
 
+WATCHING = Session.model_validate({"logoutDetection": {"cookies": ["session"]}})
+JAR = ((b"Cookie", b"session=v"),)
+
+
+def test_a_session_cookie_that_was_logged_out_stays_out_whoever_vouches_for_it() -> None:
+    deny_list, watching = DenyList(), policy(jwt=None, session=WATCHING)
+    deny_list.deny_cookie(None, cookie_digest("v"), NOW)
+    assert reason(case(speaks=watching, headers=JAR, deny_list=deny_list)) is CloseReason.LOGGED_OUT
+    assert reason(case(speaks=policy(jwt=None), headers=JAR, deny_list=deny_list)) is None
+    other = case(speaks=watching, headers=((b"Cookie", b"session=w"),), deny_list=deny_list)
+    assert reason(other) is None
+    deny_list.is_behind = True
+    assert reason(other) is CloseReason.IDENTITY_UNAVAILABLE
+    assert reason(case(speaks=watching, deny_list=deny_list)) is None
+
+
+def test_a_full_deny_list_admits_no_session_cookie_either() -> None:
+    full, watching = DenyList(max_entries=0), policy(jwt=None, session=WATCHING)
+    full.deny_sid(None, "one", NOW)
+    assert reason(case(speaks=watching, headers=JAR, deny_list=full)) is CloseReason.IDENTITY_UNAVAILABLE
+    assert reason(case(speaks=watching, deny_list=full)) is None
+
+
 def test_a_full_deny_list_admits_no_token_and_every_stranger() -> None:
     """It cannot know whether this one was logged out."""
     full = DenyList(max_entries=1)
@@ -223,6 +246,14 @@ def test_a_full_deny_list_admits_no_token_and_every_stranger() -> None:
     optional = policy(jwt=Jwt(optional=True, providers=JWT.providers))
     assert reason(case(speaks=optional, facts=facts(identity()), deny_list=full)) is CloseReason.IDENTITY_UNAVAILABLE
     assert reason(case(speaks=optional, deny_list=full)) is None
+
+
+def test_a_deny_list_that_is_behind_admits_no_token_and_every_stranger() -> None:
+    """What ended meanwhile is not in it yet."""
+    behind, optional = DenyList(), policy(jwt=Jwt(optional=True, providers=JWT.providers))
+    behind.is_behind = True
+    assert reason(case(speaks=optional, facts=facts(identity()), deny_list=behind)) is CloseReason.IDENTITY_UNAVAILABLE
+    assert reason(case(speaks=optional, deny_list=behind)) is None
 
 
 def test_a_connection_that_is_in_is_not_asked_for_the_deny_list() -> None:

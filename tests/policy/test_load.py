@@ -231,6 +231,7 @@ SPEC_ERRORS += [
     ("forwardAuth: {url: 'http://127.0.0.1:3000/me'}", '"headersToExtAuth" is missing'),
     ("forwardAuth: {url: 'http://127.0.0.1:3000/me', headersToExtAuth: []}", "expected at least one item"),
     (f"forwardAuth: {{{ASKED.replace('cookie', 'host')}}}", 'the header "host" belongs to the protocol'),
+    (f"forwardAuth: {{{ASKED.replace('cookie', 'X_Forwarded_Uri')}}}", 'the header "X_Forwarded_Uri" belongs to'),
     (f"forwardAuth: {{{ASKED.replace('cookie', 'X-A, x_a')}}}", '2 header fields have the name "x-a"'),
     (f"forwardAuth: {{{ASKED}, headersToBackend: [cookie]}}", 'the header "cookie" belongs to the protocol'),
     (f"forwardAuth: {{{ASKED}, maxConcurrent: 0}}", "expected a number of at least 1"),
@@ -260,6 +261,21 @@ SPEC_ERRORS += [
         "error: wsguard_token is the parameter of handshake tokens",
     ),
     ("session: {revalidateEvery: 5m}", "asks nobody: the policy has neither introspection nor forwardAuth"),
+    ("session: {logoutDetection: {}}", 'a.yaml:5:30: error: "cookies" is missing'),
+    ("session: {logoutDetection: {cookies: []}}", "a.yaml:5:40: error: expected at least one item"),
+    ("session: {logoutDetection: {cookies: ['a b']}}", "expected the name of a cookie, found"),
+    ("session: {logoutDetection: {cookies: [a, b, a]}}", '2 cookies have the name "a"'),
+    ("session: {logoutDetection: {cookies: [a], requests: []}}", "expected at least one item"),
+    (
+        "session: {logoutDetection: {cookies: [a], requests: [{method: post, path: /x}]}}",
+        'a.yaml:5:65: error: "post" is sent by nobody: a method is compared with case, POST',
+    ),
+    (
+        "session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: x}]}}",
+        'a.yaml:5:77: error: expected a path that starts with "/"',
+    ),
+    ("session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: /a//b}]}}", "matches nothing"),
+    ("session: {logoutDetection: {cookies: [a], requests: [{method: POST}]}}", '"path" is missing'),
     ("session: {revalidateGrace: 5m}", "bounds nothing: there is no revalidateEvery"),
 ]
 
@@ -275,7 +291,6 @@ NOT_YET = [
     ("jwt", f"providers: [{PROVIDER}, extractFrom: {{firstMessage: {{jsonPath: token}}}}}}]"),
     ("session", "renewal: Passive"),
     ("session", "renewal: Explicit"),
-    ("session", "logoutDetection: {cookies: [session]}"),
     ("", "limits: {maxMessageSize: 1Mi}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),
@@ -387,6 +402,23 @@ def test_events_are_read_back_as_far_as_a_connection_may_live() -> None:
     (error,) = errors(f"{short}\n---\n{policy('session: {maxConnectionDuration: 8h}')}")
     assert 'shorter than the maxConnectionDuration of policy "' in error
     assert not errors(f"{short}\n---\n{policy('session: {maxConnectionDuration: 1h}')}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "warns"),
+    [
+        (f"jwt: {{providers: [{PROVIDER}}}]}}", True),
+        (f"jwt: {{providers: [{PROVIDER.replace('issuer: i', 'issuer: https://op.test')}}}]}}", False),
+        (f"introspection: {{providers: [{{{OPAQUE}}}]}}", False),
+        (f"introspection: {{providers: [{{{OPAQUE}, issuer: 'https://op.test/'}}]}}", True),
+        (f"forwardAuth: {{{ASKED}, subjectFrom: {{jsonPath: id}}}}", True),
+    ],
+)
+def test_a_provider_that_posts_is_one_whose_sessions_the_policies_know(spec: str, warns: bool) -> None:
+    source = "{type: BackChannelLogout, issuer: 'https://op.test', clientIDs: [web], algorithms: [RS256],"
+    text = guard(f"sessionEvents: {{sources: [{source} remoteJWKS: {{uri: 'https://op.test/jwks'}}}}]}}")
+    found = [str(problem) for problem in loaded(f"{text}\n---\n{policy(spec)}").problems]
+    assert any('no policy has credentials of the issuer "https://op.test"' in each for each in found) == warns, found
 
 
 DOCUMENT_ERRORS = [

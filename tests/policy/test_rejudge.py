@@ -231,6 +231,7 @@ def test_of_a_question_nothing_is_kept() -> None:
         (ASKED.replace("[cookie]", "[cookie, x-tenant]"), None),
         ("", None),
         (ASKED.replace("3000", "3001"), CloseReason.IDENTITY_UNAVAILABLE),
+        (ASKED.replace("jsonPath: id", "jsonPath: user.id"), CloseReason.IDENTITY_UNAVAILABLE),
         (JWT, CloseReason.SESSION_INVALID),
     ],
 )

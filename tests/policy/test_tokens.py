@@ -25,8 +25,9 @@ from tests.policy.minting import (
     read_by_joserfc,
 )
 from wsguard.policy.keys import KeySet
+from wsguard.policy.members import MAX_TEXT
 from wsguard.policy.model import JwtProvider
-from wsguard.policy.tokens import MAX_TEXT, MAX_TOKEN, TokenProblem, UnverifiedToken, peek, still_valid, verify
+from wsguard.policy.tokens import MAX_TOKEN, TokenProblem, UnverifiedToken, peek, still_valid, verify
 from wsguard.protocol import base64url
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import Identity

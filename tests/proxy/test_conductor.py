@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -400,6 +401,26 @@ async def test_a_logout_during_the_dial_is_noticed(backend: RecordingBackend) ->
         deny = partial(house.deny_list.deny_sid, ANN.issuer, "s1", now)
         assert await opened_after(backend, house, deny) == (4441, "logged-out")
         assert (await house.end()).reason is CloseReason.LOGGED_OUT
+
+
+async def test_a_logout_of_a_further_session_during_the_dial_is_noticed(backend: RecordingBackend) -> None:
+    async with House(backend, spec()) as house:
+
+        async def two(policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
+            return tuple(TokenFact(credentials[0], replace(ANN, sid=sid)) for sid in ("s1", "s2"))
+
+        house.facts.gather = two  # type: ignore[method-assign]
+        deny = partial(house.deny_list.deny_sid, ANN.issuer, "s2", house.clock.wall())
+        assert await opened_after(backend, house, deny) == (4441, "logged-out")
+
+
+async def test_a_deny_list_that_overflows_during_the_dial_is_noticed(backend: RecordingBackend) -> None:
+    """What it could not remember may have been this one."""
+    async with House(backend, spec()) as house:
+        house.facts.identity = ANN
+        house.deny_list._max_entries = 0
+        deny = partial(house.deny_list.deny_sid, ANN.issuer, "another", house.clock.wall())
+        assert await opened_after(backend, house, deny) == (1011, "identity-unavailable")
 
 
 async def test_a_token_that_expires_during_the_dial_is_noticed(backend: RecordingBackend) -> None:

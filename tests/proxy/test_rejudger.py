@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -16,10 +16,12 @@ from tests.support.backend import Conversation, RecordingBackend
 from tests.support.client import RawClient, connect
 from tests.support.waiting import eventually, stays
 from tests.support.wire import Head
+from wsguard.policy.credentials import Credential
 from wsguard.policy.model import (
     Action,
     Authorization,
     Enforcement,
+    ExtractFrom,
     Jwt,
     Match,
     OnReload,
@@ -31,6 +33,7 @@ from wsguard.policy.model import (
     Session,
     WebSocketPolicy,
 )
+from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy import rejudger
 from wsguard.proxy.admission import Admission
@@ -169,6 +172,30 @@ async def test_the_end_of_a_token_moves_with_the_skew(
                 await stays(lambda: len(house.registry), 0.5)
             else:
                 assert await client.close_frame() == (4440, reason.token)
+
+
+async def test_whoever_stays_is_found_by_the_sessions_that_the_new_policy_looks_for(backend: RecordingBackend) -> None:
+    def reads(*names: str) -> Jwt:
+        cookies = {"cookies": [{"name": name} for name in names]}
+        (corp,) = JWT.providers
+        return Jwt(providers=(corp.model_copy(update={"extract_from": ExtractFrom.model_validate(cookies)}),))
+
+    async with House(backend, spec(jwt=reads("session", "other"))) as house:
+
+        async def facts(policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
+            return tuple(TokenFact(each, ann(each.name)) for each in credentials)
+
+        def ann(sid: str) -> Identity:
+            end = house.clock.wall() + 60
+            claims = {"iss": "https://idp.test", "sub": "ann", "sid": sid, "exp": end}
+            return Identity("corp", "https://idp.test", "ann", "", sid, expires_at=end, claims=claims)
+
+        house.facts.gather = facts  # type: ignore[method-assign]
+        async with opened(house, Cookie="session=x; other=y"):
+            assert house.registry.find(sid="session") == house.registry.find(sid="other") == list(house.registry)
+            house.reload(test=spec(jwt=reads("session")))
+            await eventually(lambda: not house.registry.find(sid="other"))
+            assert house.registry.find(sid="session") == list(house.registry)
 
 
 async def test_a_policy_that_audits_spares(backend: RecordingBackend) -> None:

@@ -277,3 +277,16 @@ async def test_an_operator_lists_and_terminates(backend: RecordingBackend) -> No
         await guard.ended(reason="terminated", detail="spam")
         assert await guard.connections() == []
         assert (await guard.ask("DELETE", f"/v1/connections/{listed['id']}"))[0] == 404
+
+
+async def test_a_logout_of_any_of_two_sessions_ends_the_socket_of_both(backend: RecordingBackend) -> None:
+    """Two good credentials of one subject, each of a session of its own."""
+    spec = JWT.replace("{cookies: [session]}", "{cookies: [session, other]}")
+    async with Guard(backend, policy(spec)) as guard:
+        both = [guard.issuer.token(sid=sid, exp=int(time.time()) + 60) for sid in ("s-1", "s-2")]
+        handshake = wire.upgrade(origin="http://localhost", fields=[("Cookie", f"session={both[0]}; other={both[1]}")])
+        async with connect(guard.port) as client:
+            await client.open(handshake)
+            await eventually(guard.connections)
+            assert await guard.ask("POST", "/v1/logout", {"sid": "s-2"}) == (200, {"closed": 1})
+            assert await client.close_frame() == (4441, "logged-out")

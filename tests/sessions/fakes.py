@@ -62,6 +62,8 @@ def connection(
     path: str = "/ws",
     origin: str | None = "https://app.test",
     link: FakeLink | None = None,
+    others: tuple[Identity, ...] = (),
+    watched: tuple[str, ...] = (),
 ) -> Connection:
     return Connection(
         id=connection_id,
@@ -74,6 +76,8 @@ def connection(
         opened_at=1_000.0,
         expires_at=who.expires_at if who else None,
         link=link or FakeLink(),
+        others=others,
+        watched=watched,
     )
 
 

@@ -173,3 +173,12 @@ def test_an_entry_holds_as_long_as_a_stream_is_read_back() -> None:
     denied.deny_subject(None, "alice", NOW, NOW)
     late = NOW + 7 * DAY
     assert denied.denies(token(issued_at=None, expires_at=late + HOUR), late)
+
+
+def test_a_logout_of_what_is_yet_to_be_issued_holds_from_then() -> None:
+    """`issuedBefore` may lie a little ahead: a token of that moment lives as long as any other."""
+    ahead = DenyList()
+    ahead.deny_subject(None, "alice", NOW + HOUR, NOW)
+    late = NOW + SHORTEST_RETENTION + CLOCK_ALLOWANCE + HOUR - 1
+    assert ahead.denies(identity("alice", issued_at=NOW + HOUR - 1, expires_at=None), late)
+    assert not ahead.denies(identity("alice", issued_at=NOW + HOUR - 1, expires_at=None), late + 2)

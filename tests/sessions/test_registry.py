@@ -16,17 +16,12 @@ FILTERS = st.builds(Filters, issuer=MAYBE, subject=MAYBE, sid=MAYBE, jti=MAYBE, 
 
 
 def is_wanted(connection: Connection, filters: Filters) -> bool:
-    who = connection.identity
     if filters.policy is not None and connection.policy != filters.policy:
         return False
-    return all(
-        wanted is None or (who is not None and getattr(who, name) == wanted)
-        for name, wanted in (
-            ("issuer", filters.issuer),
-            ("subject", filters.subject),
-            ("sid", filters.sid),
-            ("jti", filters.jti),
-        )
+    named = {name: getattr(filters, name) for name in ("issuer", "subject", "sid", "jti")}
+    wanted = {name: word for name, word in named.items() if word is not None}
+    return not wanted or any(
+        all(getattr(who, name) == word for name, word in wanted.items()) for who in connection.identities
     )
 
 
@@ -42,13 +37,11 @@ class RegistryMachine(RuleBasedStateMachine):
         target=ids,
         number=st.integers(0, 999),
         policy=FEW,
-        anonymous=st.booleans(),
-        words=st.tuples(FEW, FEW, MAYBE, MAYBE),
+        words=st.lists(st.tuples(FEW, FEW, MAYBE, MAYBE), max_size=3),
     )
-    def add(self, number: int, policy: str, anonymous: bool, words: tuple[str, str, str | None, str | None]) -> str:
-        subject, issuer, sid, jti = words
-        who = None if anonymous else identity(subject, issuer, sid=sid, jti=jti)
-        new = connection(f"{number:03}", who, policy=policy)
+    def add(self, number: int, policy: str, words: list[tuple[str, str, str | None, str | None]]) -> str:
+        people = [identity(subject, issuer, sid=sid, jti=jti) for subject, issuer, sid, jti in words]
+        new = connection(f"{number:03}", people[0] if people else None, policy=policy, others=tuple(people[1:]))
         if new.id in self.model:
             with pytest.raises(ValueError, match=new.id):
                 self.registry.add(new)

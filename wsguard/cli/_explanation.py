@@ -14,8 +14,10 @@ from typing import Literal, Protocol
 from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
+from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
+from wsguard.policy.logout_detection import session_cookies
 from wsguard.policy.model import Rejection, RejectionMode, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.closing import http_status
@@ -51,16 +53,20 @@ class Refusal:
 class Admission:
     """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
 
-    `asked_again` is how often others are asked about the connection while it lives, in seconds. `erased` are the
-    sources of credentials that the backend does not get; `added` are the identity headers.
+    `asked_again` is how often others are asked about the connection while it lives, in seconds. `watched` are the
+    session cookies that came along and whose log-out in the application ends the connection. `erased` are the
+    sources of credentials that the backend does not get; `added` are the identity headers, of which the last
+    `answered` are of the answer of `forwardAuth`.
     """
 
     issuer: str | None = None
     subject: str | None = None
     expires_at: float | None = None
     asked_again: float | None = None
+    watched: tuple[str, ...] = ()
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    answered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,17 @@ class Explanation:
     steps: tuple[Step, ...]
     refusal: Refusal | None = None
     admission: Admission | None = None
+
+    @property
+    def for_terminal(self) -> Explanation:
+        """The same, less what a service tells the backend: it may be a token of its own."""
+        admission = self.admission
+        if admission is None:
+            return self
+        own = len(admission.added) - admission.answered
+        names = (header.partition(":")[0] for header in admission.added[own:])
+        added = (*admission.added[:own], *(f"{name}, as forwardAuth says" for name in names))
+        return replace(self, admission=replace(admission, added=added))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +179,8 @@ class Walk:
             return Explanation("refused", policy, steps, refusal=self._refusal(case, refusal.reason))
         if refusal is not None:
             audited = self._refusal(case, refusal.reason)
-            return Explanation("audited", policy, steps, audited, _admission(case, Admit()))
+            admission = replace(_admission(case, Admit()), watched=())  # whom the policy would refuse vouches for none
+            return Explanation("audited", policy, steps, audited, admission)
         decision = judge(case)
         assert isinstance(decision, Admit)  # every check of its tables has just passed
         return Explanation("admitted", policy, steps, admission=_admission(case, decision))
@@ -190,11 +208,19 @@ def _read(head: RequestHead) -> Handshake | HttpRefusal:
 def _admission(case: Case, admit: Admit) -> Admission:
     found = () if isinstance(case.credentials, CredentialConflict) else case.credentials
     credentials = (*found, *shown(case.handshake))
+    answered = case.approval.backend_headers if isinstance(case.approval, Approval) else ()
     return Admission(
         issuer=admit.identity.issuer if admit.identity else None,
         subject=admit.identity.subject if admit.identity else None,
         expires_at=None if admit.expires_at is None else admit.expires_at + case.clock_skew,
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
+        watched=_watched(case),
         erased=tuple(credential.source for credential in credentials if not credential.forward),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
+        answered=len(answered) if admit.identity_headers else 0,
     )
+
+
+def _watched(case: Case) -> tuple[str, ...]:
+    names = case.policy.spec.session.watched_cookies if case.policy else ()
+    return tuple(f"cookie:{name}" for name in names if session_cookies(case.handshake.head.headers, (name,)))

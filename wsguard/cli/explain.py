@@ -106,7 +106,7 @@ async def _explain(args: argparse.Namespace) -> Explanation:
         tokens = TokenVerifier(jwks, snapshot.local_keys, moment)
         inquiry = Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under))
         walk = Walk(snapshot.policy_set, inquiry, moment.now, token_keys=snapshot.token_keys)
-        return await walk.explain(head, peer, tls=url.tls)
+        return (await walk.explain(head, peer, tls=url.tls)).for_terminal
 
 
 def _fields(args: argparse.Namespace) -> list[tuple[str, str]]:
@@ -168,6 +168,8 @@ def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
         yield f"  the token holds until {end:%Y-%m-%d %H:%M:%S} UTC, clock skew included"
     if admission.asked_again is not None:
         yield f"  asked again about every {admission.asked_again:g} s"
+    for source in admission.watched:
+        yield f"  ends when the application logs out {source}"
     for source in admission.erased:
         yield f"  hidden from the backend: {source}"
     for field in admission.added:

@@ -24,7 +24,8 @@ class BackChannelEndpoint:
         """200 once the log-out is stored; an error as §2.8 has it."""
         try:
             body = await self._intake.body(request, effective, _FORM)
-            await self._intake.take(_logout_token(body), is_replay_fine=False)
+            token, source = self._intake.read(_logout_token(body))
+            await self._intake.take(token, source, is_replay_fine=False)
         except Refusal as refusal:
             self._intake.refused()
             return answer(refusal.status, {"error": _error(refusal), "error_description": refusal.detail})

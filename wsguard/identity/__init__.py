@@ -1,1 +1,1 @@
-"""Floor 2: facts about a credential that are fetched from outside (today: JSON Web Key Sets)."""
+"""Floor 2: facts about a credential that are fetched from outside: key sets, and the word of services."""

@@ -16,18 +16,22 @@ from cachetools import TLRUCache
 
 from wsguard.sessions.clock import Clock
 
-MAX_REMEMBERED = 10_000
-"""Answers that are remembered of each service; beyond, the least recently used one is forgotten."""
+MAX_REMEMBERED = 10 << 20
+"""Bytes of all answers that are remembered of a service; beyond, the least recently used ones are forgotten."""
+
+_LEAST_SIZE = 1 << 10
+"""What a small answer counts: ten thousand of them are remembered."""
 
 A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True)
 class Known(Generic[A]):
-    """An answer, and for how many seconds it may be remembered (0: not at all)."""
+    """An answer, for how many seconds it may be remembered (0: not at all), and how many bytes it had."""
 
     answer: A
     lasts: float
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class _Memory(Generic[A]):
     answer: A
     until: float
     epoch: int
+    size: int
 
 
 @dataclass(slots=True)
@@ -56,7 +61,10 @@ class Asker(Generic[A]):
         self._slots = asyncio.Semaphore(max_concurrent)
         self._flights: dict[tuple[bytes, int], _Flight[A]] = {}
         self._remembered: TLRUCache[bytes, _Memory[A]] = TLRUCache(
-            MAX_REMEMBERED, ttu=lambda _key, memory, _now: memory.until, timer=clock.monotonic
+            MAX_REMEMBERED,
+            ttu=lambda _key, memory, _now: memory.until,
+            timer=clock.monotonic,
+            getsizeof=lambda memory: memory.size,
         )
 
     def recall(self, digest: bytes) -> A | None:
@@ -86,7 +94,8 @@ class Asker(Generic[A]):
             async with self._slots:
                 known = await question()
             if known.lasts > 0 and epoch == self._epoch():
-                self._remembered[digest] = _Memory(known.answer, self._clock.monotonic() + known.lasts, epoch)
+                until, size = self._clock.monotonic() + known.lasts, max(known.size, _LEAST_SIZE)
+                self._remembered[digest] = _Memory(known.answer, until, epoch, size)
             else:
                 self._remembered.pop(digest, None)
             return known.answer

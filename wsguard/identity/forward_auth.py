@@ -47,7 +47,9 @@ class ForwardAuthService:
             outcome = Refuse(CloseReason.IDENTITY_UNAVAILABLE, str(error))
         finally:
             self._on_asked(PROVIDER, _result(outcome), self._clock.monotonic() - started)
-        return Known(outcome, outcome.lasts if isinstance(outcome, Approval) else 0.0)
+        if isinstance(outcome, Refuse):
+            return Known(outcome, 0.0, 0)
+        return Known(outcome, outcome.lasts, sum(len(value) for _, value in outcome.backend_headers))
 
 
 class ForwardAuthorizer:

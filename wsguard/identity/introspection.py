@@ -68,7 +68,7 @@ class IntrospectionService:
         return _found_at(outcome, credential) if isinstance(outcome, Identity) else outcome
 
     async def _question(self, token: str) -> Known[_Outcome]:
-        started = self._clock.monotonic()
+        started, size = self._clock.monotonic(), 0
         outcome: _Outcome = self._unavailable("the question was given up")
         try:
             answer = await self._line.exchange("POST", self._fields, MAX_ANSWER, {"token": token})
@@ -77,12 +77,13 @@ class IntrospectionService:
             elif answer.body is None:
                 outcome = self._unavailable(f"its answer is longer than {MAX_ANSWER} bytes")
             else:
+                size = len(answer.body)
                 outcome = read_answer(answer.body, self._provider, self._clock.wall(), self._clock_skew)
         except Unanswered as error:
             outcome = self._unavailable(str(error))
         finally:
             self._on_asked(self._provider.name, _result(outcome), self._clock.monotonic() - started)
-        return Known(outcome, self._lasts(outcome))
+        return Known(outcome, self._lasts(outcome), size)
 
     def _lasts(self, outcome: _Outcome) -> float:
         if isinstance(outcome, TokenProblem):

@@ -13,14 +13,15 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
+from weakref import WeakValueDictionary
 
 from wsguard.identity.exchange import TIMEOUT
 from wsguard.identity.forward_auth import ForwardAuthService
 from wsguard.identity.inquiry import Inquiry
-from wsguard.identity.introspection import IntrospectionService, digest_of
+from wsguard.identity.introspection import MAX_CONCURRENT, IntrospectionService, digest_of
 from wsguard.policy.decision import Refuse
 from wsguard.policy.evidence import Evidence
-from wsguard.policy.forward_auth import Approval, Question
+from wsguard.policy.forward_auth import PROVIDER, Approval, Question
 from wsguard.policy.tokens import TokenFact, TokenProblem
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
@@ -31,10 +32,8 @@ from wsguard.sessions.identity import Identity
 TICK = 0.25
 """Seconds between two looks at the clock."""
 
-MAX_ASKING = 32
-"""Questions at once: what is asked again must not crowd out what handshakes ask."""
-
 _Key = tuple[str, ...]
+"""Policy and provider, by which a service is named, then what is asked about."""
 _Objection = str | None
 """Why the answer is a no; None: it is a yes."""
 
@@ -52,6 +51,7 @@ class _Watch:
 
     id: str
     key: _Key
+    slots: asyncio.Semaphore = field(repr=False)
     ask: Callable[[], Awaitable[_Objection]] = field(repr=False)
     every: float
     grace: float
@@ -78,7 +78,8 @@ class Revalidator:
         self._by_id: dict[str, _Watch] = {}
         self._by_connection: dict[str, list[_Watch]] = {}
         self._due, self._last = Deadlines(), Deadlines()
-        self._slots = asyncio.Semaphore(MAX_ASKING)
+        # One for each service, kept by its watches: one that hangs holds up no other.
+        self._slots: WeakValueDictionary[_Key, asyncio.Semaphore] = WeakValueDictionary()
         self._asking: set[asyncio.Task[None]] = set()
         self._numbers = 0
 
@@ -143,7 +144,7 @@ class Revalidator:
         question, approval = evidence.question, evidence.approval
         if question is not None and approval is not None:
             approver = inquiry.authorizer.service(policy)
-            whom = (policy, question.digest.hex(), _subject(approval) or "")
+            whom = (policy, PROVIDER, question.digest.hex(), _subject(approval) or "")
             yield whom, partial(self._ask_service, question, approval, approver)
 
     async def _ask_token(
@@ -180,7 +181,8 @@ class Revalidator:
             self._numbers += 1
             grace = evidence.policy.spec.session.revalidate_grace
             # Whoever came at once, after a restart, is not asked about at once ever after.
-            watch = _Watch(str(self._numbers), key, ask, every, every if grace is None else grace)
+            slots = self._slots.setdefault(key[:2], asyncio.Semaphore(_most_at_once(evidence, key)))
+            watch = _Watch(str(self._numbers), key, slots, ask, every, every if grace is None else grace)
             self._watches[key] = self._by_id[watch.id] = watch
             self._due.set(watch.id, self._clock.monotonic() + every * (1.0 - self._rng.random()))
         return watch
@@ -193,7 +195,7 @@ class Revalidator:
             self._last.discard(watch.id)
 
     async def _ask(self, watch: _Watch) -> None:
-        async with self._slots:
+        async with watch.slots:
             shown = dict(watch.links)  # who comes while the question is under way was judged by a later answer
             if not shown:
                 return
@@ -250,6 +252,12 @@ class Revalidator:
             self._vouch(watch)
         else:
             self._forget(watch)
+
+
+def _most_at_once(evidence: Evidence, key: _Key) -> int:
+    """Half of what a service is asked in all: the other half is for handshakes."""
+    spec = evidence.policy.spec.forward_auth
+    return max((spec.max_concurrent if spec is not None and key[1] == PROVIDER else MAX_CONCURRENT) // 2, 1)
 
 
 def _subject(approval: Approval) -> str | None:

@@ -129,7 +129,7 @@ class Control:
         """A sid as it is, or by the digest that lists show; a digest of no live connection finds nothing."""
         if asked is None or not is_digest(asked):
             return asked
-        sids = (connection.identity.sid for connection in self.registry if connection.identity)
+        sids = (who.sid for connection in self.registry for who in connection.identities)
         return next((sid for sid in sids if sid is not None and digest(sid) == asked), asked)
 
     def _is_issuer(self, issuer: str) -> bool:

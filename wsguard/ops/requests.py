@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -13,13 +11,13 @@ from aiohttp import web
 from wsguard.ops.problem import ProblemError
 from wsguard.ops.redact import is_digest, printable
 from wsguard.policy.fields import parse_duration
+from wsguard.protocol.strict_json import parse_object
+from wsguard.sessions.events import CLOCK_ALLOWANCE, MAX_WORD, next_second
 from wsguard.sessions.identity import cookie_digest
 from wsguard.sessions.logout import Logout, LogoutKind
 
 MAX_BODY = 16 * 1024
-_LONGEST_WORD = 8 * 1024  # of a sid, subject, jti or issuer: no token is longer
 _LONGEST_WINDOW = 86_400.0
-_CLOCK_ALLOWANCE = 3_600.0
 _NAMES: dict[str, LogoutKind] = {"sid": "sid", "subject": "subject", "jti": "jti", "cookie": "cookie"}
 
 
@@ -48,11 +46,9 @@ async def members(request: web.Request, *known: str) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        body = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        _refuse("the body is not JSON (RFC 8259) with each member once")
-    if not isinstance(body, dict):
-        _refuse("the body is not a JSON object")
+        body = parse_object(text)
+    except ValueError as error:
+        _refuse(f"the body: {error}")
     for name in body:
         if name not in known:
             _refuse(f"unknown member {_shown(name)}: {_listed(known)}")
@@ -103,33 +99,22 @@ def _issuer(body: dict[str, Any], is_issuer: Callable[[str], bool], issuers: Col
 
 def _issued_before(body: dict[str, Any], kind: LogoutKind, now: float) -> float:
     if "issuedBefore" not in body:
-        return math.floor(now) + 1.0  # iat has whole seconds: what was issued in this one is meant too
+        return next_second(now)
     if kind != "subject":
         _refuse(f"issuedBefore goes with subject: a {kind} is logged out outright")
     seconds = body["issuedBefore"]
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < 0:
         _refuse("issuedBefore is a number of seconds since the epoch")
-    if seconds > now + _CLOCK_ALLOWANCE:
+    if seconds > now + CLOCK_ALLOWANCE:
         _refuse("issuedBefore is in the future; it is a number of seconds, not of milliseconds")
     return float(seconds)
 
 
 def _word(body: dict[str, Any], name: str) -> str:
     word = body[name]
-    if not isinstance(word, str) or not 0 < len(word) <= _LONGEST_WORD:
-        _refuse(f"{name} is a string, neither empty nor longer than {_LONGEST_WORD} characters")
+    if not isinstance(word, str) or not 0 < len(word) <= MAX_WORD:
+        _refuse(f"{name} is a string, neither empty nor longer than {MAX_WORD} characters")
     return word
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("a member is there twice")
-    return members
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _refuse(detail: str) -> NoReturn:

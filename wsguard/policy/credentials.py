@@ -91,6 +91,8 @@ def read_credentials(handshake: Handshake, policy: WebSocketPolicy) -> tuple[Cre
                 token = _token(place, value)
                 offered = value if place.kind is Kind.SUBPROTOCOL else None
                 found.append(Credential(place.kind, place.name, providers, forward, token, offered))
+        for name in policy.spec.session.watched_cookies:  # no credential of ours, but the application's
+            _read_cookie(handshake, _Place(Kind.COOKIE, name))
     except _Conflict as conflict:
         return CredentialConflict(str(conflict))
     return tuple(found)
@@ -105,6 +107,14 @@ def readers(policy: WebSocketPolicy, credential: Credential) -> tuple[JwtProvide
         for name in providers
     }
     return tuple(provider for provider in policy.spec.providers if provider.name in names)
+
+
+def cookie_credential(policy: WebSocketPolicy, name: str, value: str) -> Credential | None:
+    """The cookie `name` as `read_credentials` would find it with this value; None where no provider reads it."""
+    for place, providers, forward in _places(policy):
+        if (place.kind, place.name) == (Kind.COOKIE, name):
+            return Credential(place.kind, name, providers, forward, value)
+    return None
 
 
 def erase(head: RequestHead, credentials: Iterable[Credential]) -> RequestHead:

@@ -22,13 +22,15 @@ class Admit:
 
     `identity_headers` are added to the request that the backend gets. `expires_at` (seconds since the epoch, clock
     skew not included) is the earliest end of any credential that was shown; None: nothing expires. `warning` is for the
-    log, a sentence with no secret in it: what could not be told on the way here.
+    log, a sentence with no secret in it: what could not be told on the way here. `others` are the identities of further
+    credentials, as in `Connection`.
     """
 
     identity: Identity | None = None
     identity_headers: tuple[tuple[bytes, bytes], ...] = ()
     expires_at: float | None = None
     warning: str = ""
+    others: tuple[Identity, ...] = ()
 
 
 Decision = Admit | Refuse

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from wsguard.policy import members
 from wsguard.policy.keys import KeySet
+from wsguard.policy.members import BadMember
 from wsguard.policy.model import JwtProvider
-from wsguard.policy.tokens import MAX_TEXT, MAX_TIME, TokenProblem, UnverifiedToken, check_event
+from wsguard.policy.tokens import TokenProblem, UnverifiedToken, check_event
 from wsguard.sessions.events import next_second
 from wsguard.sessions.logout import Logout
 
@@ -74,7 +76,7 @@ def _code(problem: TokenProblem) -> str:
 def _read(reader: Any, token: UnverifiedToken, provider: JwtProvider, now: float) -> Told | BadToken:
     try:
         told: Told = reader(token, provider, now)
-    except _Refused as refused:
+    except (_Refused, BadMember) as refused:
         return BadToken("invalid_request", str(refused))
     return told
 
@@ -145,15 +147,15 @@ def _events(claims: Mapping[str, Any]) -> Mapping[str, Any]:
     return events
 
 
-def _text(members: Mapping[str, Any], name: str) -> str:
-    value = members.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT or not value.isprintable():
-        raise _Refused(f"{name} is not text of 1 to {MAX_TEXT} characters")
+def _text(claims: Mapping[str, Any], name: str) -> str:
+    value = members.text(claims, name)
+    if value is None:
+        raise _Refused(f"there is no {name}")
     return value
 
 
-def _time(members: Mapping[str, Any], name: str) -> float:
-    value = members.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < MAX_TIME:
-        raise _Refused(f"{name} is not a date")
-    return float(value)
+def _time(claims: Mapping[str, Any], name: str) -> float:
+    value = members.time(claims, name)
+    if value is None:
+        raise _Refused(f"there is no {name}")
+    return value

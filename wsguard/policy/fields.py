@@ -179,6 +179,21 @@ def _text(text: str) -> str:
 Text = Annotated[str, *read_as(str, _text, "text", minLength=1)]
 
 
+def plain_path(value: str) -> str:
+    """`value`; raises ValueError where no request's decoded path can equal it."""
+    if not value.startswith("/"):
+        raise ValueError(f'expected a path that starts with "/", found "{shorten(value)}"')
+    segments = value.split("/")
+    if any(char in value for char in "%;\\?#") or not value.isprintable():
+        raise ValueError(
+            f'"{shorten(value)}" matches nothing: a path is compared decoded and without its query, '
+            'and one with "%", ";" or "\\" is refused before'
+        )
+    if "//" in value or "." in segments or ".." in segments:
+        raise ValueError(f'"{shorten(value)}" matches nothing: one with "//" or dot segments is refused before')
+    return value
+
+
 def _file(value: object, info: ValidationInfo) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError(f"expected the path of a file, found {found(value)}")

@@ -31,7 +31,7 @@ PROVIDER = "forwardAuth"
 """What an identity from here says of its provider; no provider can have this name, which has a capital letter."""
 
 MAX_ANSWER = 64 * 1024
-"""Bytes of an answer's body."""
+"""Bytes of an answer's body, and of all that the backend is told from its head."""
 
 # Of the 4xx these say nothing of the caller: the service is busy (RFC 9110 §15.5.9, RFC 6585 §4).
 _BUSY = frozenset((408, 429))
@@ -126,6 +126,8 @@ def read_answer(question: Question, answer: Answer, asked_at: float) -> Approval
     try:
         subject = None if spec.subject_from is None else _subject(answer.body, spec.subject_from.json_path)
         headers = tuple(_backend_headers(spec, answer.headers))
+        if sum(len(value) for _, value in headers) > MAX_ANSWER:
+            raise ValueError(f"its headersToBackend have more than {MAX_ANSWER} bytes")
     except ValueError as error:
         return Refuse(CloseReason.IDENTITY_UNAVAILABLE, f"the answer: {error}")
     if spec.subject_from is not None and subject is None:

@@ -17,6 +17,7 @@ from wsguard.policy.forward_auth import PROVIDER, Approval, Question
 from wsguard.policy.handshake_token import TokenContent, binding_problem, token_problem
 from wsguard.policy.hosts import HostPattern, host_allowed
 from wsguard.policy.identity_headers import identity_headers
+from wsguard.policy.logout_detection import session_cookies
 from wsguard.policy.model import Enforcement, OriginSpec, WebSocketPolicy
 from wsguard.policy.origin import Origin, allows, is_missing_denied
 from wsguard.policy.policy_set import PolicySet
@@ -71,6 +72,12 @@ class Case:
         return known
 
     @property
+    def watched(self) -> tuple[str, ...]:
+        """The digests of the session cookies that `logoutDetection` names, whoever vouches for them."""
+        names = self.policy.spec.session.watched_cookies if self.policy else ()
+        return session_cookies(self.handshake.head.headers, names)
+
+    @property
     def clock_skew(self) -> float:
         """Seconds of tolerance of the policy that matched."""
         return self.policy.spec.session.clock_skew if self.policy else 0.0
@@ -94,7 +101,7 @@ def judge(case: Case, checks: Sequence[tuple[str, Check]] | None = None) -> Deci
     identity = identities[0] if identities else None
     expiries = [who.expires_at for who in identities if who.expires_at is not None]
     headers = (*_identity_headers(case, identity), *_approved_headers(case))
-    return Admit(identity, headers, min(expiries, default=None), warning)
+    return Admit(identity, headers, min(expiries, default=None), warning, tuple(identities[1:]))
 
 
 def is_only_audited(case: Case) -> bool:
@@ -241,12 +248,17 @@ def check_identity(case: Case) -> Passed | Refuse:
 
 
 def check_deny_list(case: Case) -> Passed | Refuse:
-    """A session that was logged out does not come back with the token it still holds."""
-    if case.identities and case.deny_list.overflowed(case.now):
+    """A session that was logged out does not come back with the token or the cookie it still holds."""
+    identities, watched = case.identities, case.watched
+    has_session = bool(identities or watched)
+    if has_session and case.deny_list.overflowed(case.now):
         return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "the deny-list is full: a logout may have been forgotten")
-    if any(case.deny_list.denies(identity, case.now) for identity in case.identities):
+    issuers = [identity.issuer for identity in identities]
+    if any(case.deny_list.denies(identity, case.now) for identity in identities) or any(
+        case.deny_list.denies_cookie(digest, issuers, case.now) for digest in watched
+    ):
         return Refuse(CloseReason.LOGGED_OUT, "the session was logged out")
-    if case.identities and case.deny_list.is_behind:
+    if has_session and case.deny_list.is_behind:
         return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "session events are away, or not read back yet")
     return Passed("not logged out")
 

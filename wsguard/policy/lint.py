@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from wsguard.policy.lint_asking import check_asking, check_header_names, check_provider_names, is_tappable
+from wsguard.policy.lint_logout import check_logout_detection
 from wsguard.policy.lint_origin import check_origin
 from wsguard.policy.model import (
     Action,
@@ -135,6 +136,7 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_header_names,
     check_authorization,
     check_session,
+    check_logout_detection,
     check_enforcement,
 )
 

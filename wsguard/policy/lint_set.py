@@ -8,7 +8,19 @@ from urllib.parse import urlsplit
 import re2
 
 from wsguard.policy.hosts import ANY_HOST, HostPattern
-from wsguard.policy.model import GuardSpec, HostPort, NATSJetStream, PathType, RedisStream, WebSocketPolicy
+from wsguard.policy.model import (
+    BackChannelLogout,
+    GuardSpec,
+    HostPort,
+    IntrospectionProvider,
+    NATSJetStream,
+    PathType,
+    RedisStream,
+    SessionEvents,
+    SharedSignals,
+    WebSocketPolicy,
+)
+from wsguard.policy.model_base import shorten
 from wsguard.policy.model_events import is_encrypted
 from wsguard.policy.problems import Finding, Severity
 
@@ -39,6 +51,8 @@ def lint_events(guard: GuardSpec, policies: Iterable[WebSocketPolicy]) -> Iterat
         if isinstance(source, (RedisStream, NATSJetStream)) and source.url is not None and _is_open(source.url):
             message = "session events travel unencrypted: whoever is on the way can read, drop and make them"
             yield Finding((*path, "sources", i, "url"), message)
+    policies = tuple(policies)
+    yield from _lint_issuers(events, policies)
     longest = max(policies, key=lambda policy: policy.spec.session.max_connection_duration, default=None)
     if not events.sources or longest is None:
         return
@@ -50,6 +64,20 @@ def lint_events(guard: GuardSpec, policies: Iterable[WebSocketPolicy]) -> Iterat
             f'"{longest.name}", {lives:g}s: a session that ended meanwhile would be unknown after a restart'
         )
         yield Finding(where, message, Severity.ERROR)
+
+
+def _lint_issuers(events: SessionEvents, policies: tuple[WebSocketPolicy, ...]) -> Iterator[Finding]:
+    """A provider that posts ends sessions of its own issuer, by exactly the name that the policies know them by."""
+    specs = [policy.spec for policy in policies]
+    providers = [provider for spec in specs for provider in spec.providers]
+    if any(isinstance(provider, IntrospectionProvider) and provider.issuer is None for provider in providers):
+        return  # its answers may name any
+    known = {provider.issuer for provider in providers}
+    known |= {spec.forward_auth.issuer for spec in specs if spec.forward_auth is not None}
+    for i, source in enumerate(events.sources):
+        if isinstance(source, (BackChannelLogout, SharedSignals)) and source.issuer not in known:
+            message = f'no policy has credentials of the issuer "{shorten(source.issuer, 200)}"'
+            yield Finding(("spec", "sessionEvents", "sources", i, "issuer"), f"{message}: what it tells ends nothing")
 
 
 def _is_open(url: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 import re2
 from pydantic import Field, ValidationInfo, field_validator
 
-from wsguard.policy.fields import File, Flag, Hostname, HostPort, Name, PositiveDuration, duration
+from wsguard.policy.fields import File, Flag, Hostname, HostPort, Name, PositiveDuration, duration, plain_path
 from wsguard.policy.model_asking import ForwardAuth, Introspection, IntrospectionProvider, SubjectFrom
 from wsguard.policy.model_authorization import (
     Action,
@@ -25,13 +25,11 @@ from wsguard.policy.model_authorization import (
 from wsguard.policy.model_base import Model, read_as, shorten, written
 from wsguard.policy.model_claims import ClaimToHeader
 from wsguard.policy.model_events import (
-    BackChannelLogout,
     NATSJetStream,
     OnGap,
     OnOutage,
     RedisStream,
     SessionEvents,
-    SharedSignals,
     StreamTls,
 )
 from wsguard.policy.model_extraction import (
@@ -63,6 +61,8 @@ from wsguard.policy.model_jwt import (
     LocalJwks,
     RemoteJwks,
 )
+from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
+from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
 from wsguard.policy.model_session import (
     Detail,
     Enforcement,
@@ -77,13 +77,14 @@ from wsguard.protocol.profiles import Profile
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
-    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "ForwardAuth",
-    "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort", "Introspection",
+    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "ForwardAuth", "Framing",
+    "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort", "Introspection",
     "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat", "LogLevel",
-    "Logging", "Match", "Metadata", "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload",
-    "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile",
-    "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "SessionEvents", "SharedSignals",
-    "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+    "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "MissingOrigin", "NATSJetStream",
+    "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch",
+    "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks",
+    "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource",
+    "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 
@@ -113,7 +114,7 @@ class PathMatch(Model):
         if kind is PathType.REGULAR_EXPRESSION:
             _compile(value)
         elif kind is not None:
-            _plain_path(value)
+            plain_path(value)
         return value
 
 
@@ -125,19 +126,6 @@ def _compile(pattern: str) -> None:
     except re2.error as error:
         why = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error
         raise ValueError(f'"{shorten(pattern)}" is no RE2 regular expression: {why}') from None
-
-
-def _plain_path(value: str) -> None:
-    if not value.startswith("/"):
-        raise ValueError(f'expected a path that starts with "/", found "{shorten(value)}"')
-    segments = value.split("/")
-    if any(char in value for char in "%;\\?#") or not value.isprintable():
-        raise ValueError(
-            f'"{shorten(value)}" matches nothing: a path is compared decoded and without its query, '
-            'and one with "%", ";" or "\\" is refused before'
-        )
-    if "//" in value or "." in segments or ".." in segments:
-        raise ValueError(f'"{shorten(value)}" matches nothing: one with "//" or dot segments is refused before')
 
 
 class Match(Model):

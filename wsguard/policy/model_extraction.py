@@ -24,6 +24,7 @@ _RESERVED_HEADERS = frozenset(
         "connection",
         "content-length",
         "expect",
+        "forwarded",
         "host",
         "http2-settings",
         "keep-alive",
@@ -34,7 +35,9 @@ _RESERVED_HEADERS = frozenset(
         "upgrade",
         "x-forwarded-for",
         "x-forwarded-host",
+        "x-forwarded-method",
         "x-forwarded-proto",
+        "x-forwarded-uri",
     ]
 )
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, JsonValue
 
 from wsguard.policy.fields import Count, Duration, PositiveDuration, duration
 from wsguard.policy.model_base import Model, read_as, shorten
+from wsguard.policy.model_logout import LogoutDetection
 from wsguard.protocol.profiles import Profile
 from wsguard.protocol.reasons import REASON_BY_TOKEN, Advice, CloseReason, is_sendable
 
@@ -77,7 +78,7 @@ def sendable(value: int) -> int:
 class Session(Model):
     """How long a connection lives."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"renewal", "logoutDetection"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"renewal"})
 
     max_connection_duration: PositiveDuration = duration("24h")
     """The age at which a connection is cut, whatever its token says."""
@@ -91,6 +92,13 @@ class Session(Model):
     """How long connections are kept beyond that while no answer comes; absent: as long as `revalidateEvery`."""
     on_reload: OnReload = OnReload.KEEP
     """What becomes of live connections when policies change: Keep, or Rejudge by the new ones."""
+    logout_detection: LogoutDetection | None = None
+    """The application's own answers, watched for log-outs; absent: they are not."""
+
+    @property
+    def watched_cookies(self) -> tuple[str, ...]:
+        """The names of the cookies whose end is the session's end."""
+        return self.logout_detection.cookies if self.logout_detection is not None else ()
 
 
 class Rejection(Model):

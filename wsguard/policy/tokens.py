@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 MAX_TOKEN = 8 * 1024
 """Characters of a token."""
 
-MAX_TEXT = members.MAX_TEXT
-"""Characters of `kid`, `iss`, `sub`, `sid` and `jti`. OpenID Connect gives a subject 255, others more."""
-
-MAX_TIME = members.MAX_TIME
-"""9999-01-01, in seconds since the epoch: what lies beyond is no date (1e300 is a number, after all)."""
-
 # Tokens that tell of an event and say nothing of who presents them (RFC 8417, OpenID Connect Back-Channel
 # Logout 1.0): the same issuer signs them for the same audience, and they must open no door (RFC 8725 §3.11).
 _EVENT_TYPES = frozenset({"secevent+jwt", "logout+jwt"})

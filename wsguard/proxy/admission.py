@@ -48,10 +48,10 @@ class Admission:
         bounds = self._watch()
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
-        identity, now = connection.identity, env.clock.wall()
-        if identity is not None and env.deny_list.denies(identity, now):
+        now = env.clock.wall()
+        if self._is_logged_out(now, env.clock.monotonic()):
             link.cut(CloseReason.LOGGED_OUT)
-        if identity is not None and env.deny_list.overflowed(now):
+        if (connection.identities or connection.watched) and env.deny_list.overflowed(now):
             link.cut(CloseReason.IDENTITY_UNAVAILABLE)
         if (reason := bounds.expired(now)) is not None:
             link.cut(reason)
@@ -64,7 +64,8 @@ class Admission:
         connection, expires_at = self.connection, admit.expires_at
         self._env.registry.remove(connection.id)  # it is found there by policy and identity
         self.policy, connection.policy = policy, policy.name
-        connection.identity = admit.identity or connection.identity
+        if admit.identity is not None:
+            connection.identity, connection.others = admit.identity, admit.others
         connection.expires_at = None if expires_at is None else expires_at + policy.spec.session.clock_skew
         self._env.registry.add(connection)
         self._env.timekeeper.forget(connection.id)
@@ -91,6 +92,17 @@ class Admission:
             return None
         guard = env.policies().guard
         return word(reason, spec.rejection, guard, env.rng, population=len(env.registry))
+
+    def _is_logged_out(self, now: float, monotonic: float) -> bool:
+        connection, deny_list = self.connection, self._env.deny_list
+        if any(deny_list.denies(who, now) for who in connection.identities):
+            return True
+        issuers = tuple(who.issuer for who in connection.identities)
+        successions = self._env.registry.successions
+        return any(
+            deny_list.denies_cookie(digest, issuers, now) or successions.is_doubted(digest, monotonic)
+            for digest in connection.watched
+        )
 
     def _watch(self) -> Bounds:
         connection, session = self.connection, self.policy.spec.session

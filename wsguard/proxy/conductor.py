@@ -20,6 +20,7 @@ from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.handshake_token import read_token, shown
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
+from wsguard.policy.logout_detection import Exchange
 from wsguard.policy.model import Framing, WebSocketPolicy
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
@@ -109,6 +110,8 @@ class Conductor:
             if decision.reason in _NEVER_AUDITED or not is_only_audited(attempt.case):
                 return self._refuse(attempt, decision)
             audited, decision = decision, Admit()
+        else:
+            self._env.registry.successions.admit(*attempt.case.watched)  # it is good, whatever the backend says next
         assert attempt.policy is not None  # a handshake that no policy matches is refused, under Audit too
         head = self._outgoing(attempt, decision)
         try:
@@ -119,7 +122,9 @@ class Conductor:
         try:
             if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 check_switch(answer, attempt.handshake.key, offered, attempt.handshake.extensions)
-                return self._join(attempt, attempt.policy, decision, audited, transport, answer, offered)
+                joined = self._join(attempt, attempt.policy, decision, audited, transport, answer, offered)
+                self._notice(attempt, answer)
+                return joined
         except BadAnswer as error:
             transport.abort()
             return self._refuse(attempt, Refuse(CloseReason.BACKEND_INVALID, f"the backend's answer: {error}"))
@@ -127,8 +132,15 @@ class Conductor:
             transport.abort()
             raise
         transport.abort()  # its body is nobody's: a client that asked for a WebSocket reads a close code
+        self._notice(attempt, answer)
         refusal = Refuse(CloseReason.BACKEND_REFUSED, f"the backend answered {answer.status}")
         return self._refuse(attempt, refusal, answer.status)
+
+    def _notice(self, attempt: _Attempt, answer: Answer) -> None:
+        """An application may end or renew its session in the answer to a handshake, as in any other."""
+        if self._env.session_watch is not None:
+            case = attempt.case
+            self._env.session_watch.notice(Exchange(case.handshake.head, case.effective, answer.status, answer.headers))
 
     async def _decide(self, attempt: _Attempt) -> Decision:
         """The verdict; whatever goes wrong on the way to it is a refusal."""
@@ -198,11 +210,14 @@ class Conductor:
             attempt.handshake.key, _with_subprotocol(answer.headers, attempt.handshake, offered)
         )
         splice.open(client, backend, switching)
-        admission.enter(self._connection(attempt, policy, admit, splice), attempt.case)
+        watched = () if audited else attempt.case.watched  # whom the policy would refuse vouches for no cookie
+        admission.enter(self._connection(attempt, policy, admit, splice, watched), attempt.case)
         splice.begin(answer.tail, early)
         return HANDED_OVER
 
-    def _connection(self, attempt: _Attempt, policy: WebSocketPolicy, admit: Admit, link: Splice) -> Connection:
+    def _connection(
+        self, attempt: _Attempt, policy: WebSocketPolicy, admit: Admit, link: Splice, watched: tuple[str, ...]
+    ) -> Connection:
         origin = attempt.handshake.origin
         expires_at = admit.expires_at
         return Connection(
@@ -216,6 +231,8 @@ class Conductor:
             opened_at=self._env.clock.wall(),
             expires_at=None if expires_at is None else expires_at + policy.spec.session.clock_skew,
             link=link,
+            others=admit.others,
+            watched=watched,
         )
 
     def _refuse(self, attempt: _Attempt, refusal: Refuse, status: int | None = None) -> web.StreamResponse:

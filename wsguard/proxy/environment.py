@@ -9,10 +9,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.handshake_token import TokenKeys
+from wsguard.policy.logout_detection import Exchange
 from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.reasons import CloseReason
@@ -35,6 +36,14 @@ class Revalidator(Protocol):
 
     def leave(self, connection_id: str) -> None:
         """The connection is over."""
+        ...
+
+
+class SessionWatch(Protocol):
+    """Who looks for the application's own log-outs (wsguard.events)."""
+
+    def notice(self, exchange: Exchange) -> asyncio.Future[Any] | None:
+        """Act on what an exchange with the backend says; the future, if any, is done once all replicas can know."""
         ...
 
 
@@ -87,7 +96,8 @@ class Environment:
     """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload. So do
     `token_keys`, the keys of handshake tokens by the name of their file.
 
-    Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again.
+    Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again,
+    without a `session_watch` no log-out is detected.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -104,4 +114,5 @@ class Environment:
     backend: Backend
     approver: Approver | None = None
     revalidator: Revalidator | None = None
+    session_watch: SessionWatch | None = None
     token_keys: Callable[[], Mapping[str, TokenKeys]] = dict

@@ -45,7 +45,9 @@ class Connection:
     """What is known of one admitted connection. `opened_at` and `expires_at` are seconds since the epoch.
 
     `path` is the request path without its query. `origin` is the Origin field as sent. `expires_at` is None where no
-    credential bounds the connection's life; it includes the policy's clock skew.
+    credential bounds the connection's life; it includes the policy's clock skew. `others` are whom further good
+    credentials of the handshake speak for: the same subject in another session, or as another issuer names it.
+    `watched` are the digests of the cookies that the handshake carried and the policy's `logoutDetection` names.
     """
 
     id: str
@@ -58,3 +60,15 @@ class Connection:
     opened_at: float
     expires_at: float | None
     link: Link
+    others: tuple[Identity, ...] = ()
+    watched: tuple[str, ...] = ()
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """Everyone who may be logged out, which ends the connection."""
+        return () if self.identity is None else (self.identity, *self.others)
+
+    @property
+    def cookies(self) -> frozenset[str]:
+        """The digest of every session cookie by which the connection is found."""
+        return frozenset((*self.watched, *(who.cookie for who in self.identities if who.cookie is not None)))

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from wsguard.sessions.connection import Connection
+from wsguard.sessions.identity import Identity
+from wsguard.sessions.successions import Successions
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a wanted connection must have; None asks for nothing."""
+    """What a wanted connection must have; None asks for nothing. But for `policy`, one of its identities has all."""
 
     issuer: str | None = None
     subject: str | None = None
@@ -27,12 +29,19 @@ class Filters:
         """True where `connection` has all that is asked for."""
         if self.policy not in (None, connection.policy):
             return False
-        wanted = (self.issuer, self.subject, self.sid, self.jti, self.cookie)
-        identity = connection.identity
-        if identity is None:
-            return not any(want is not None for want in wanted)
-        has = (identity.issuer, identity.subject, identity.sid, identity.jti, identity.cookie)
-        return all(want is None or want == value for want, value in zip(wanted, has, strict=True))
+        if self.cookie is not None and self.cookie not in connection.cookies:
+            return False
+        wanted = (self.issuer, self.subject, self.sid, self.jti)
+        if not any(want is not None for want in wanted):
+            return True
+        return any(
+            all(want is None or want == value for want, value in zip(wanted, _words(who), strict=True))
+            for who in connection.identities
+        )
+
+
+def _words(who: Identity) -> tuple[str | None, ...]:
+    return who.issuer, who.subject, who.sid, who.jti
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +53,19 @@ class Page:
 
 
 class Registry:
-    """The live connections, by unique ids. Policy and identity of one do not change while it is in here."""
+    """The live connections, by unique ids. Policy, identities and cookies of one do not change while it is in here.
+
+    `successions` are the session cookies that connections came with, those of some that are gone among them.
+    """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
-        self._by_policy = _Index(lambda c: c.policy)
-        self._by_subject = _Index(lambda c: c.identity.subject if c.identity else None)
-        self._by_sid = _Index(lambda c: c.identity.sid if c.identity else None)
-        self._by_jti = _Index(lambda c: c.identity.jti if c.identity else None)
-        self._by_cookie = _Index(lambda c: c.identity.cookie if c.identity else None)
+        self._by_policy = _Index(lambda c: (c.policy,))
+        self._by_subject = _Index(_each(lambda who: who.subject))
+        self._by_sid = _Index(_each(lambda who: who.sid))
+        self._by_jti = _Index(_each(lambda who: who.jti))
+        self._by_cookie = _Index(lambda c: c.cookies)
+        self.successions = Successions(self._by_cookie.has)
         self._indexes = (self._by_policy, self._by_subject, self._by_sid, self._by_jti, self._by_cookie)
 
     def __len__(self) -> int:
@@ -69,6 +82,7 @@ class Registry:
         self._by_id[connection.id] = connection
         for index in self._indexes:
             index.add(connection)
+        self.successions.admit(*connection.watched)
 
     def remove(self, connection_id: str) -> Connection | None:
         """Forget a connection and return it; None where it was not here."""
@@ -124,40 +138,54 @@ class Registry:
         return (connection for connection in narrowest if filters.accept(connection))
 
 
-class _Index:
-    """Connections by one of their words.
+def _each(word: Callable[[Identity], str | None]) -> Callable[[Connection], Iterable[str | None]]:
+    """The words of everyone whom a connection is of; of one nearly always."""
 
-    Most words have a single connection, and there are five indexes: a bucket becomes a set only for its
+    def words(connection: Connection) -> Iterable[str | None]:
+        if not connection.others:
+            return () if connection.identity is None else (word(connection.identity),)
+        return {word(who) for who in connection.identities}
+
+    return words
+
+
+class _Index:
+    """Connections by their words of one kind, of which most have a single one.
+
+    Most words have a single connection, too, and there are five indexes: a bucket becomes a set only for its
     second connection, which saves two thirds of a kilobyte a connection.
     """
 
-    __slots__ = ("_buckets", "_word")
+    __slots__ = ("_buckets", "_words")
 
-    def __init__(self, word: Callable[[Connection], str | None]) -> None:
-        self._word = word
+    def __init__(self, words: Callable[[Connection], Iterable[str | None]]) -> None:
+        self._words = words
         self._buckets: dict[str, Connection | set[Connection]] = {}
 
     def add(self, connection: Connection) -> None:
-        word = self._word(connection)
-        if word is None:
-            return
-        bucket = self._buckets.get(word)
-        if bucket is None:
-            self._buckets[word] = connection
-        elif isinstance(bucket, set):
-            bucket.add(connection)
-        else:
-            self._buckets[word] = {bucket, connection}
+        for word in self._words(connection):
+            if word is None:
+                continue
+            bucket = self._buckets.get(word)
+            if bucket is None:
+                self._buckets[word] = connection
+            elif isinstance(bucket, set):
+                bucket.add(connection)
+            else:
+                self._buckets[word] = {bucket, connection}
 
     def remove(self, connection: Connection) -> None:
-        word = self._word(connection)
-        if word is None:
-            return
-        bucket = self._buckets[word]
-        if isinstance(bucket, set):
-            bucket.discard(connection)
-        if bucket is connection or not bucket:
-            del self._buckets[word]
+        for word in self._words(connection):
+            if word is None:
+                continue
+            bucket = self._buckets[word]
+            if isinstance(bucket, set):
+                bucket.discard(connection)
+            if bucket is connection or not bucket:
+                del self._buckets[word]
+
+    def has(self, word: str) -> bool:
+        return word in self._buckets
 
     def get(self, word: str) -> Iterable[Connection]:
         bucket = self._buckets.get(word, ())
