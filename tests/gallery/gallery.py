@@ -31,14 +31,14 @@ class Place(NamedTuple):
 
 
 @asynccontextmanager
-async def guarded(name: str, app: str, addresses: Mapping[str, str] | None = None) -> AsyncIterator[Place]:
+async def guarded(name: str, app: str, instead: Mapping[str, str] | None = None) -> AsyncIterator[Place]:
     """A guard with `policies/gallery/NAME.yaml` in front of the application at the URL `app`.
 
-    Of the file only the host's name and the place of the keys are replaced, and `addresses` (of other services) by
-    what they are in this test. The guard's hosts are 127.0.0.1 and, for browsers, `NAME.test`.
+    Of the file only the host's name and the place of the keys are replaced, and with `instead` addresses of services
+    and times that no test can wait for. The guard's hosts are 127.0.0.1 and, for browsers, `NAME.test`.
     """
     text = (ROOT / f"policies/gallery/{name}.yaml").read_text("utf-8")
-    changes = {f"hostnames: [{name}.example.com]": f"hostnames: [127.0.0.1, {name}.test]", **(addresses or {})}
+    changes = {f"hostnames: [{name}.example.com]": f"hostnames: [127.0.0.1, {name}.test]", **(instead or {})}
     if _JWKS in text:
         changes[_JWKS] = "localJWKS: {file: {folder}/jwks.json}"
     for there, here in changes.items():
