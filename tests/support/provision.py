@@ -43,6 +43,7 @@ _BENCH = (
     Program("nginx", "nginx-light", "nginx before the guard, and beside it in the comparison"),
     Program("haproxy", "haproxy", "HAProxy in the comparison"),
     Program("gcc", "gcc libc6-dev", "the comparison's load generator"),
+    Program("redis-server", "redis-server", "session events over Redis"),
 )
 _JAVASCRIPT = (
     Program("chromium", "chromium", "browser tests"),
@@ -51,8 +52,8 @@ _JAVASCRIPT = (
 )
 PROGRAMS = {
     "test": (
-        *_JAVASCRIPT,
-        Program("redis-server", "redis-server", "tests of session events over Redis"),
+*_JAVASCRIPT,
+        Program("ip", "iproute2", "tests with links on which packets vanish"),
         Program("nats-server", "nats-server", "tests of session events over NATS"),
         Program("promtool", "prometheus", "tests of the alerts"),
         Program("mosquitto", "mosquitto", "the gallery: MQTT over WebSocket"),
