@@ -52,7 +52,7 @@ _JAVASCRIPT = (
 )
 PROGRAMS = {
     "test": (
-*_JAVASCRIPT,
+        *_JAVASCRIPT,
         Program("ip", "iproute2", "tests with links on which packets vanish"),
         Program("nats-server", "nats-server", "tests of session events over NATS"),
         Program("promtool", "prometheus", "tests of the alerts"),
