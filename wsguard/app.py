@@ -65,6 +65,7 @@ from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
+from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
@@ -115,8 +116,11 @@ class Guard:
         events = guard.session_events
         self._registry = Registry()
         self._deny_list = DenyList(events.deny_list.max_entries, events.replay_window if events.sources else 0.0)
-        self._drainer = Drainer(self._registry, clock, rng, self._log)
-        sources = Sources(self._registry, self._deny_list, self._drainer, clock, lambda: self._log.dropped)
+        lobby = Lobby()
+        self._drainer = Drainer(self._registry, clock, rng, self._log, lobby.send_away)
+        sources = Sources(
+            self._registry, self._deny_list, self._drainer, clock, lambda: self._log.dropped, lambda: len(lobby)
+        )
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         self._jwks = JwksCache(self._fetching, clock, self._metrics.jwks_fetched)
@@ -147,6 +151,7 @@ class Guard:
             timekeeper=Timekeeper(loop, clock),
             rejudger=Rejudger(clock, observer, self._policies),
             renewer=Renewer(self._registry, self._deny_list, observer),
+            lobby=lobby,
             verifier=self._inquiry,
             observer=observer,
             policies=self._policies,
@@ -193,6 +198,7 @@ class Guard:
             self._in_background("sampling the loop's lag", sample_loop_lag(self._metrics.loop_lagged), closing)
             self._in_background("asking again about live connections", self._revalidator.run(), closing)
             closing.push_async_callback(self._env.rejudger.close)
+            closing.push_async_callback(self._env.lobby.close)
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
             self._listen_to_signals()

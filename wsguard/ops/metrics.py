@@ -54,7 +54,7 @@ class Metrics:
             "refusals_lingered", "Refused clients, by what became of the Close sent to them.", "delivery"
         )
         self._lingering_exceeded = self._counter(
-            "refusals_lingering_exceeded", "Refusals by plain HTTP, because maxLingering were awaited already."
+            "refusals_lingering_exceeded", "Refusals without a Close, because maxLingering were awaited already."
         )
         self._turned_away = self._counter(
             "requests_turned_away", "Requests that got a plain HTTP answer of the guard's own.", "status"

@@ -108,7 +108,7 @@ class Observer:
         self._metrics.lingered(delivery)
 
     def lingering_exceeded(self) -> None:
-        """A refusal was plain HTTP for want of room."""
+        """A refusal had no Close for want of room."""
         self._metrics.lingering_exceeded()
 
     def fault(self, where: str, error: BaseException) -> None:

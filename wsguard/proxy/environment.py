@@ -18,6 +18,7 @@ from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.gathering import Approver, Verifier
+from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
@@ -92,7 +93,7 @@ class Observer(Protocol):
         ...
 
     def lingering_exceeded(self) -> None:
-        """A refusal was plain HTTP, because `rejection.maxLingering` clients were lingering already."""
+        """A refusal was plain HTTP, or an RST, because `rejection.maxLingering` clients were lingering already."""
         ...
 
     def fault(self, where: str, error: BaseException) -> None:
@@ -117,6 +118,7 @@ class Environment:
     timekeeper: Timekeeper
     rejudger: Rejudger
     renewer: Renewer
+    lobby: Lobby
     verifier: Verifier
     observer: Observer
     policies: Callable[[], PolicySet]
