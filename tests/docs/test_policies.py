@@ -18,7 +18,6 @@ DEMO = ROOT / "wsguard/demo/policies"
 FILES = [file for folder in (POLICIES, GALLERY, DEMO) for file in policy_files(folder)]
 
 COOKIE_APP, FEED = "wss://app.example.com/ws", "wss://feed.example.com/feed"
-GRAPHQL, OLD_GRAPHQL = "wss://graphql.example.com/graphql", ["--header", "Sec-WebSocket-Protocol: graphql-ws"]
 LEGACY = "wss://legacy.example.com/ws"
 
 
@@ -77,9 +76,6 @@ def test_each_policy_of_the_gallery_is_run_against_its_application_and_told_of()
         (["--url", COOKIE_APP, "--origin", "https://app.example.com"], "credential-missing"),
         (["--url", "wss://api.example.com/live", "--origin", "https://api.example.com"], "origin-denied"),
         (["--url", "wss://api.example.com/live", "--origin", "https://spa.example.com"], "credential-missing"),
-        (["--url", GRAPHQL, "--origin", "https://app.example.com"], "awaited"),
-        (["--url", GRAPHQL, "--origin", "https://app.example.com", "--first-message", "{}"], "credential-missing"),
-        (["--url", GRAPHQL, "--origin", "https://app.example.com", *OLD_GRAPHQL], "subprotocol-denied"),
         (["--url", "wss://app.example.com/other", "--origin", "https://app.example.com"], "no-policy"),
         (["--url", FEED, "--origin", "https://any.example"], "admitted"),
         (["--url", FEED], "admitted"),

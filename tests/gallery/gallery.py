@@ -22,6 +22,11 @@ FOREIGN = "https://evil.example"
 _JWKS = 'remoteJWKS: {uri: "https://login.example.com/jwks"}'
 
 
+def ending(subject: str, audience: str) -> str:
+    """A token whose connection is cut in six seconds: it has expired, but not by the 30 s that clocks may differ."""
+    return LOGIN.token(subject, aud=audience, lives=-24)
+
+
 class Place(NamedTuple):
     """An application, and what stands before it."""
 

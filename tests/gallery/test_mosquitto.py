@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.gallery.gallery import FOREIGN, LOGIN, Place, answer, guarded
+from tests.gallery.gallery import FOREIGN, LOGIN, Place, answer, ending, guarded
 from tests.support.ports import free_port, listening
 from tests.support.programs import Program, need, node
 
@@ -74,7 +74,7 @@ async def test_nobody_else_reaches_it(place: Place) -> None:
 
 
 async def test_the_tokens_end_cuts_and_the_library_comes_back_with_a_new_one(place: Place) -> None:
-    tokens = [LOGIN.token("bob", aud="mqtt", lives=-28), LOGIN.token("bob", aud="mqtt")]  # within the clocks' 30 s
+    tokens = [ending("bob", "mqtt"), LOGIN.token("bob", aud="mqtt")]
     client = node("mqtt-client.mjs", url=f"{place.guard.ws}/mqtt", tokens=tokens, headers={"Origin": DASHBOARD})
     async with client:
         await client.event("connect")

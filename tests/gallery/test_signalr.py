@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.gallery.apps.signalr_hub import Hub, signalr_hub
-from tests.gallery.gallery import FOREIGN, LOGIN, Place, answer, guarded
+from tests.gallery.gallery import FOREIGN, LOGIN, Place, answer, ending, guarded
 from tests.support.browser import chromium, visit
 from tests.support.programs import node
 
@@ -58,7 +58,7 @@ async def test_a_browser_shows_its_token_in_the_query(place: Place, hub: Hub) ->
 
 
 async def test_a_program_shows_it_in_a_header_and_comes_back_with_a_new_one(place: Place) -> None:
-    tokens = [LOGIN.token("bob", aud="chat", lives=-28), LOGIN.token("bob", aud="chat")]  # within the clocks' 30 s
+    tokens = [ending("bob", "chat"), LOGIN.token("bob", aud="chat")]
     async with node("signalr-client.mjs", url=f"{place.guard.url}/chat", tokens=tokens) as client:
         assert (await client.event("answer"))["answer"] == "HELLO"
         assert "4440 (session-expired)" in (await client.event("reconnecting"))["message"]
