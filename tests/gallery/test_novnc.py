@@ -56,8 +56,8 @@ async def place() -> AsyncIterator[Place]:
             yield standing
 
 
-def login(scope: str = "desktop") -> str:
-    return LOGIN.token(aud="desktops", scope=scope)
+def login(subject: str, scope: str = "desktop") -> str:
+    return LOGIN.token(subject, aud="desktops", scope=scope)
 
 
 async def test_without_the_guard_every_page_sees_the_desktop(place: Place) -> None:
@@ -69,7 +69,7 @@ async def test_without_the_guard_every_page_sees_the_desktop(place: Place) -> No
 async def test_novnc_shows_it_to_those_who_may_see_it(place: Place) -> None:
     home = f"http://novnc.test:{place.guard.port}/package.json"
     async with chromium() as browser:
-        page = await visit(browser, home, {"session": login()})
+        page = await visit(browser, home, {"session": login("ann")})
         place.witness.heads.clear()
         assert await page.evaluate(_SEES_A_DESKTOP) == "a desktop"
         (head,) = place.witness.heads
@@ -84,7 +84,7 @@ async def test_the_subprotocol_of_older_versions_is_kept(place: Place) -> None:
         f"{place.guard.ws}{TARGET}",
         origin=place.guard.url,  # type: ignore[arg-type]
         subprotocols=["binary"],  # type: ignore[list-item]
-        additional_headers={"Cookie": f"session={LOGIN.token('bob', aud='desktops', scope='desktop')}"},
+        additional_headers={"Cookie": f"session={login('bob')}"},
     ) as socket:
         assert socket.subprotocol == "binary"
         assert await socket.recv() == GREETING
@@ -93,9 +93,9 @@ async def test_the_subprotocol_of_older_versions_is_kept(place: Place) -> None:
 async def test_nobody_else_reaches_it(place: Place) -> None:
     place.witness.heads.clear()
     for origin, cookie, expected in (
-        (FOREIGN, login(), (4403, "origin-denied")),
-        (None, login(), (4403, "origin-denied")),
-        (place.guard.url, login("mail"), (4403, "not-authorized")),
+        (FOREIGN, login("eve"), (4403, "origin-denied")),
+        (None, login("eve"), (4403, "origin-denied")),
+        (place.guard.url, login("eve", "mail"), (4403, "not-authorized")),
         (place.guard.url, "", (4401, "credential-missing")),
     ):
         fields = [("Cookie", f"session={cookie}")] if cookie else []
