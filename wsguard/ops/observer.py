@@ -40,6 +40,8 @@ class Observer:
             path=record.path,
             **_who(record.identity),
             duration=round(record.duration, 6),
+            trace_id=record.trace_id,
+            request_id=record.request_id,
         )
 
     def ended(self, record: Ended) -> None:

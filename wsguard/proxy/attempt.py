@@ -13,6 +13,8 @@ from wsguard.policy.effective import IPAddress
 from wsguard.policy.judge import Case
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.protocol.handshake import Handshake
+from wsguard.protocol.trace_context import request_id, trace_id
+from wsguard.proxy.environment import Trace
 from wsguard.proxy.half import Half
 from wsguard.proxy.takeover import take_over
 from wsguard.proxy.waiting import Waiting
@@ -27,7 +29,7 @@ class Attempt:
     """`ends` is monotonic seconds: when the answer is due. `case` grows as facts come in.
 
     `client` is aiohttp's request, or who waits behind a 101 for its first message to be judged; that 101 has promised
-    the subprotocol `promised`, or none.
+    the subprotocol `promised`, or none. `trace` is None where nothing is traced.
     """
 
     id: str
@@ -38,6 +40,7 @@ class Attempt:
     started: float
     ends: float
     promised: str | None = None
+    trace: Trace | None = None
 
     @property
     def handshake(self) -> Handshake:
@@ -88,6 +91,8 @@ class Attempt:
             path=self.handshake.path,
             identity=admit.identity or (known[0] if known else None),
             duration=now - self.started,
+            trace_id=trace_id(self.handshake.head.headers) if self.trace is None else self.trace.id,
+            request_id=request_id(self.handshake.head.headers),
         )
 
     def connection(

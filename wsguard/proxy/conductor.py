@@ -60,6 +60,9 @@ class Conductor:
             started=started,
             ends=started + policies.guard.listener.handshake_timeout,
         )
+        if env.tracer is not None:
+            head, host = handshake.head, str(effective.authority)
+            attempt.trace = env.tracer.begin(head.headers, handshake.path, host, is_trusted=effective.trusted_peer)
         try:
             decision = await self._failing_closed(self._decide(attempt))
             if isinstance(decision, FirstMessage):

@@ -16,6 +16,10 @@ from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.upgrade import Answer, check_switch, chosen_subprotocol, protocol_field
 from wsguard.proxy.attempt import Attempt
 
+CONNECTION_ID = b"X-Wsguard-Connection-ID"
+"""The field that tells the backend which connection of the guard's it speaks on."""
+
+_TRACE = frozenset((b"traceparent", b"tracestate"))
 _NEGOTIATED = frozenset((b"sec-websocket-protocol", b"sec-websocket-extensions"))
 
 
@@ -30,7 +34,16 @@ def outgoing(attempt: Attempt, admit: Admit) -> RequestHead:
     headers = strip(head.headers, case.policies.identity_header_names)
     headers = _negotiable(attempt, headers)
     headers = with_forwarded(headers, case.effective, attempt.peer, attempt.tls)
+    headers = _with_trace(attempt, headers)
     return RequestHead(head.method, head.target, head.version, Headers((*headers.raw, *admit.identity_headers)))
+
+
+def _with_trace(attempt: Attempt, headers: Headers) -> Headers:
+    """By these the application's own log and trace can name the connection as the guard's do."""
+    named = (CONNECTION_ID, attempt.id.encode("ascii"))
+    if attempt.trace is None:
+        return Headers((*headers.raw, named))
+    return Headers((*headers.without(_TRACE).raw, *attempt.trace.headers(), named))
 
 
 def _negotiable(attempt: Attempt, headers: Headers) -> Headers:

@@ -94,7 +94,10 @@ class Usher:
         self, attempt: Attempt, result: Result, refusal: Refuse | None, code: int = 0, admit: Admit | None = None
     ) -> None:
         """Tell the observer of a decision; `code` is the close code that was sent, or 0."""
-        self._env.observer.decided(attempt.decided(result, refusal, code, admit, self._env.clock.monotonic()))
+        decided = attempt.decided(result, refusal, code, admit, self._env.clock.monotonic())
+        self._env.observer.decided(decided)
+        if attempt.trace is not None:
+            attempt.trace.end(decided)
 
     async def _dial(self, attempt: Attempt, head: RequestHead) -> tuple[asyncio.Transport, Answer]:
         env = self._env
