@@ -1,10 +1,10 @@
 // SignalR's own client, as it is in Node.js; it takes its tokens from a list, one a connection, and comes back when it is cut.
-import { HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
+import { HttpTransportType, HubConnectionBuilder, LogLevel } from "@microsoft/signalr";
 import { options, say } from "./say.mjs";
 
-const { url, tokens, headers = {} } = options;
+const { url, tokens, headers = {}, skipNegotiation = false } = options;
 const connection = new HubConnectionBuilder()
-  .withUrl(url, { headers, accessTokenFactory: () => tokens[0] })
+  .withUrl(url, { headers, skipNegotiation, transport: HttpTransportType.WebSockets, accessTokenFactory: () => tokens[0] })
   .withAutomaticReconnect([100, 200, 400])
   .configureLogging(LogLevel.None)
   .build();

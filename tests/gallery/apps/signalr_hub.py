@@ -1,8 +1,8 @@
 """A stand-in for an ASP.NET Core SignalR hub: it speaks the documented wire protocol, and nothing here is Microsoft's.
 
-POST /chat/negotiate gives a connection token, which the WebSocket brings back as `id`; messages are JSON, each ended by
-0x1E; the first one chooses the protocol. As a hub does unless it is told otherwise, it looks at the access token once,
-at no Origin, and never at the clock. The one method, `Shout`, answers in capitals.
+POST /chat/negotiate gives a connection token, which the WebSocket brings back as `id`, unless its client skips that;
+messages are JSON, each ended by 0x1E; the first one chooses the protocol. As a hub does unless it is told otherwise, it
+looks at the access token once, at no Origin, and never at the clock. The one method, `Shout`, answers in capitals.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Hub:
         )
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
-        if request.query.get("id") not in self._negotiated:
-            return web.Response(status=404)
+        if (connection := request.query.get("id")) is not None and connection not in self._negotiated:
+            return web.Response(status=404)  # without one it is a client that skipped negotiation
         self.tokens.append(_token(request))
         socket = web.WebSocketResponse()
         await socket.prepare(request)
