@@ -15,7 +15,10 @@ from tests.support.ports import free_port, listening
 from tests.support.programs import Program, need
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.filterwarnings("ignore:parameter 'timeout' of type 'float':DeprecationWarning"),  # nats-py's own
+]
 APP = "https://app.example.com"
 
 
