@@ -128,7 +128,7 @@ async def test_nobody_else_reaches_it(place: Place) -> None:
         (TERMINAL, FOREIGN, cookie, (4403, "origin-denied")),
         (with_token, FOREIGN, [], (4403, "origin-denied")),
         (TERMINAL, None, cookie, (4403, "origin-denied")),
-        (TERMINAL, place.guard.url, [("Cookie", "jupyter=guessed")], (4403, "not-authorized")),
+        (TERMINAL, place.guard.url, [("Cookie", "jupyter=guessed")], (4401, "not-authorized")),
     ):
         assert await answer(place.guard, target, origin=origin, fields=fields) == expected
     assert place.witness.heads == []
