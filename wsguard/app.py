@@ -59,13 +59,15 @@ from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
 from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
-from wsguard.proxy import handshake_token
+from wsguard.proxy import handshake_token, renewal_endpoint
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
 from wsguard.proxy.rejudger import Rejudger
+from wsguard.proxy.renewal_endpoint import RenewalEndpoint
+from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
@@ -144,6 +146,7 @@ class Guard:
             deny_list=self._deny_list,
             timekeeper=Timekeeper(loop, clock),
             rejudger=Rejudger(clock, observer, self._policies),
+            renewer=Renewer(self._registry, self._deny_list, observer),
             verifier=self._inquiry,
             observer=observer,
             policies=self._policies,
@@ -221,7 +224,11 @@ class Guard:
         address = self._reloader.current.policy_set.guard.listener.address
         forwarder = Forwarder(self._env)
         closing.push_async_callback(forwarder.close)
-        routes: dict[str, Route] = {**self._events.routes(), handshake_token.PATH: HandshakeTokenEndpoint(self._env)}
+        routes: dict[str, Route] = {
+            **self._events.routes(),
+            handshake_token.PATH: HandshakeTokenEndpoint(self._env),
+            renewal_endpoint.PATH: RenewalEndpoint(self._env),
+        }
         door = Door(self._env, Conductor(self._env), forwarder, routes)
         try:
             server = await listen(self._env.loop, door, address.host, address.port)

@@ -262,6 +262,23 @@ def test_a_condition_that_cannot_be_told_is_said(explain: Explainer) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("mode", "claims", "line"),
+    [
+        ("Explicit", {"sid": "s-1"}, "prolonged by a newer token of the session, shown to /.wsguard/renew"),
+        ("Passive", {"sid": "s-1"}, "shown to /.wsguard/renew or seen in passing"),
+        ("Off", {"sid": "s-1"}, "no newer token prolongs the connection"),
+        ("Passive", {}, "no newer token prolongs the connection"),
+    ],
+)
+def test_it_says_whether_the_connection_could_be_renewed(
+    explain: Explainer, mode: str, claims: dict[str, Any], line: str
+) -> None:
+    explain.write(policy(f"{SPEC}session: {{renewal: {mode}}}\n"))
+    token = explain.issuer.token(groups=["staff"], **claims)
+    assert f"{line}\n" in explain.text("--url", URL, "--origin", HOME, "--cookie", f"session={token}")
+
+
 def replayed(explain: Explainer, *, origin: str | None = HOME, **fields: object) -> tuple[str, dict[str, str]]:
     """The verdict on a line of the audit trail, and what each check said."""
     line = {"time": "2026-01-31T12:00:00.000Z", "event": "handshake", "policy": "chat", "revision": "0a1b2c"}

@@ -103,6 +103,20 @@ async def test_an_outbox_has_a_bound() -> None:
     assert await outbox.flush(1.0) == 0
 
 
+async def test_what_waits_is_stored_as_soon_as_the_stream_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsguard.events.outbox._FIRST_DELAY", 60.0)
+    stream = FakeStream()
+    stream.is_away = True
+    outbox = Outbox(stream, lambda _: None)
+    running = asyncio.create_task(outbox.run())
+    outbox.put(b"1")
+    await asyncio.sleep(0.05)  # it has failed once
+    stream.is_away = False
+    outbox.hurry()
+    await eventually(lambda: not outbox)
+    running.cancel()
+
+
 async def test_poison_is_skipped_and_counted_and_stops_nothing() -> None:
     replica = Replica()
     alice = replica.connect("c1", identity("alice"))

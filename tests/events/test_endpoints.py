@@ -188,7 +188,7 @@ async def test_two_issuers_may_number_their_tokens_alike(ends: Ends) -> None:
 async def test_only_a_post_to_the_very_path_is_answered(ends: Ends) -> None:
     status, _, headers = await ends.post(SIGNALS, "", SET, method="GET")
     assert (status, headers["Allow"]) == (405, "POST")
-    for path in ("/.wsguard/events/", "/.wsguard/Events", "/.wsguard/%65vents", "/.wsguard/renew"):
+    for path in ("/.wsguard/events/", "/.wsguard/Events", "/.wsguard/%65vents", "/.wsguard/nothing"):
         assert (await ends.post(path, "", SET))[0] == 404, path
     assert (await ends.post(SIGNALS + "?a=b", "", SET))[
         0

@@ -49,6 +49,8 @@ SOUND = [
     "authorization: {rules: [{action: Allow, principal: {clientCIDRs: [10.0.0.0/8]}}]}",
     "authorization: {defaultAction: Allow, rules: [{action: Deny, principal: {clientCIDRs: [10.0.0.0/8]}}]}",
     "session: {clockSkew: 5m}",
+    f"jwt: {{providers: [{PROVIDER}}}]}}\nsession: {{renewal: Passive}}",
+    "session: {renewal: Off}",
     "match: {paths: [{type: Exact, value: /.well-known/x}]}",
 ]
 
@@ -124,6 +126,10 @@ DANGEROUS = [
     (
         f"{WATCHED}, requests: [{{method: POST, path: /.wsguard/renew}}]}}}}",
         "a.yaml:6:99: warning: the guard answers this path itself",
+    ),
+    (
+        f"jwt: {{providers: [{PROVIDER}}}]}}\n{ASKED}\nsession: {{revalidateEvery: 5m, renewal: Passive}}",
+        "a.yaml:7:43: warning: renewed only by its own handshakes",
     ),
     ("enforcement: Audit", "a.yaml:5:16: warning: Audit"),
     (

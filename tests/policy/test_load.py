@@ -260,6 +260,9 @@ SPEC_ERRORS += [
         f"{TOKENS}\nintrospection: {{providers: [{{{OPAQUE}, extractFrom: {{params: [wsguard_token]}}}}]}}",
         "error: wsguard_token is the parameter of handshake tokens",
     ),
+    ("session: {expiryHint: {message: renew}}", "never sent: the policy has neither jwt nor introspection"),
+    ("session: {expiryHint: {message: ''}}", "expected 1 to 4096 bytes of text, found 0"),
+    ("session: {renewal: Passive}", "renews nothing: the policy has neither jwt nor introspection"),
     ("session: {revalidateEvery: 5m}", "asks nobody: the policy has neither introspection nor forwardAuth"),
     ("session: {logoutDetection: {}}", 'a.yaml:5:30: error: "cookies" is missing'),
     ("session: {logoutDetection: {cookies: []}}", "a.yaml:5:40: error: expected at least one item"),
@@ -289,8 +292,6 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 
 NOT_YET = [
     ("jwt", f"providers: [{PROVIDER}, extractFrom: {{firstMessage: {{jsonPath: token}}}}}}]"),
-    ("session", "renewal: Passive"),
-    ("session", "renewal: Explicit"),
     ("", "limits: {maxMessageSize: 1Mi}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),
@@ -373,6 +374,10 @@ GUARD_ERRORS = [
     (
         "sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', tls: {caFile: a}}]}",
         "error: tls is for rediss:// and tls:// addresses",
+    ),
+    (
+        "sessionEvents: {sources: [{type: NATSJetStream, url: 'nats://a', tokenFile: a, credentialsFile: b}]}",
+        "error: credentialsFile goes with no username, passwordFile or tokenFile",
     ),
     ("shutdown: {closeCode: 1005}", "a.yaml:4:25: error: expected a close code that may be sent"),
     ("admin: {tokenFile: []}", "a.yaml:4:22: error: expected the path of a file, found a list"),

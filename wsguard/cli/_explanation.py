@@ -18,7 +18,7 @@ from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
 from wsguard.policy.logout_detection import session_cookies
-from wsguard.policy.model import Rejection, RejectionMode, WebSocketPolicy
+from wsguard.policy.model import Rejection, RejectionMode, Renewal, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import Handshake, HttpRefusal, is_attempt, read_handshake, request_problem
@@ -53,16 +53,17 @@ class Refusal:
 class Admission:
     """Who is let in and until when (seconds since the epoch), and what the backend sees differently.
 
-    `asked_again` is how often others are asked about the connection while it lives, in seconds. `watched` are the
-    session cookies that came along and whose log-out in the application ends the connection. `erased` are the
-    sources of credentials that the backend does not get; `added` are the identity headers, of which the last
-    `answered` are of the answer of `forwardAuth`.
+    `asked_again` is how often others are asked about the connection while it lives, in seconds. `renewal` is how a
+    newer token of its session may prolong it; None: none can. `watched` are the session cookies that came along and
+    whose log-out in the application ends the connection. `erased` are the sources of credentials that the backend does
+    not get; `added` are the identity headers, of which the last `answered` are of the answer of `forwardAuth`.
     """
 
     issuer: str | None = None
     subject: str | None = None
     expires_at: float | None = None
     asked_again: float | None = None
+    renewal: str | None = None
     watched: tuple[str, ...] = ()
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
@@ -214,6 +215,7 @@ def _admission(case: Case, admit: Admit) -> Admission:
         subject=admit.identity.subject if admit.identity else None,
         expires_at=None if admit.expires_at is None else admit.expires_at + case.clock_skew,
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
+        renewal=_renewal(case),
         watched=_watched(case),
         erased=tuple(credential.source for credential in credentials if not credential.forward),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
@@ -224,3 +226,8 @@ def _admission(case: Case, admit: Admit) -> Admission:
 def _watched(case: Case) -> tuple[str, ...]:
     names = case.policy.spec.session.watched_cookies if case.policy else ()
     return tuple(f"cookie:{name}" for name in names if session_cookies(case.handshake.head.headers, (name,)))
+
+
+def _renewal(case: Case) -> str | None:
+    mode = case.policy.spec.session.renewal if case.policy else Renewal.OFF
+    return mode.value if mode is not Renewal.OFF and any(who.sid is not None for who in case.identities) else None

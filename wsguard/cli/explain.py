@@ -160,6 +160,13 @@ def _verdict(explanation: Explanation) -> Iterator[str]:
         yield from _admitted(explanation, admission)
 
 
+_RENEWAL = {
+    None: "no newer token prolongs the connection",
+    "Explicit": "prolonged by a newer token of the session, shown to /.wsguard/renew",
+    "Passive": "prolonged by a newer token of the session, shown to /.wsguard/renew or seen in passing",
+}
+
+
 def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
     who = f"{admission.subject} of {admission.issuer}" if admission.subject else "anonymous"
     yield f"admitted by policy {explanation.policy} as {who}"
@@ -168,6 +175,8 @@ def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
         yield f"  the token holds until {end:%Y-%m-%d %H:%M:%S} UTC, clock skew included"
     if admission.asked_again is not None:
         yield f"  asked again about every {admission.asked_again:g} s"
+    if admission.expires_at is not None:
+        yield f"  {_RENEWAL[admission.renewal]}"
     for source in admission.watched:
         yield f"  ends when the application logs out {source}"
     for source in admission.erased:

@@ -18,7 +18,7 @@ from prometheus_client import (
 from wsguard.ops.scrape import Scrape, Sources, add
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
-from wsguard.sessions.records import Decided, Delivery, Ended
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0)
@@ -45,6 +45,9 @@ class Metrics:
         )
         self._connection_duration = self._histogram(
             "connection_duration_seconds", "How long admitted connections lived.", _LONG
+        )
+        self._renewals = self._counter(
+            "session_renewals", "Live connections for which a newer credential was shown.", "policy", "result"
         )
         self._lingering = self._gauge("refusals_lingering", "Refused clients whose Close is awaited now.")
         self._lingered = self._counter(
@@ -101,6 +104,11 @@ class Metrics:
         self._closed.labels(record.policy, record.initiator, record.reason.token, code).inc()
         self._connection_duration.observe(record.duration)
         self._passed = add(self._passed, record.traffic)
+
+    def renewed(self, record: Renewed) -> None:
+        """Count the connections that a newer credential was shown for."""
+        self._renewals.labels(record.policy, "renewed").inc(record.connections)
+        self._renewals.labels(record.policy, "cut").inc(record.cut)
 
     def spared(self, policy: str, reason: CloseReason) -> None:
         """Count a cut that was not made."""

@@ -9,7 +9,7 @@ from wsguard.ops.metrics import Metrics
 from wsguard.ops.redact import digest, without_query
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import Identity
-from wsguard.sessions.records import Decided, Delivery, Ended
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 
 
 class Observer:
@@ -75,6 +75,19 @@ class Observer:
     def rejudged(self, judged: int, cut: int) -> None:
         """The policies have changed, and live connections were judged again."""
         self._log.audit("connections_rejudged", judged=judged, cut=cut)
+
+    def renewed(self, record: Renewed) -> None:
+        """A newer credential of their session was shown for live connections."""
+        self._metrics.renewed(record)
+        self._log.event(
+            "session_renewed",
+            policy=record.policy,
+            by=record.by,
+            connections=record.connections,
+            cut=record.cut or None,
+            client_ip=record.client_ip,
+            **_who(record.identity),
+        )
 
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         """A request got a plain HTTP answer of the guard's own."""

@@ -26,7 +26,7 @@ from wsguard.protocol.authority import Authority
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import Identity, earliest_end
 
 _WITHOUT_POLICY = OriginSpec()
 
@@ -99,9 +99,8 @@ def judge(case: Case, checks: Sequence[tuple[str, Check]] | None = None) -> Deci
         return refusal
     identities = case.identities
     identity = identities[0] if identities else None
-    expiries = [who.expires_at for who in identities if who.expires_at is not None]
     headers = (*_identity_headers(case, identity), *_approved_headers(case))
-    return Admit(identity, headers, min(expiries, default=None), warning, tuple(identities[1:]))
+    return Admit(identity, headers, earliest_end(identities), warning, tuple(identities[1:]))
 
 
 def is_only_audited(case: Case) -> bool:
@@ -295,6 +294,8 @@ LATE: tuple[tuple[str, Check], ...] = (
 )
 AGAIN = tuple(row for row in LATE if row[1] is not check_deny_list)
 """LATE for a connection that is already in."""
+RENEWAL = tuple(row for row in LATE if row[1] is not check_authorization)
+"""LATE for a credential that is to renew connections: of each of them the rules are asked for itself."""
 
 
 def _text(origin: bytes) -> str:

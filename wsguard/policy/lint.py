@@ -18,6 +18,7 @@ from wsguard.policy.model import (
     JwtProvider,
     PathType,
     Principal,
+    Renewal,
     WebSocketPolicy,
 )
 from wsguard.policy.problems import Finding, Severity
@@ -115,10 +116,22 @@ def _check_principal(principal: Principal, providers: set[str], path: tuple[str 
 
 
 def check_session(policy: WebSocketPolicy) -> Iterator[Finding]:
-    """A session that outlives its token."""
-    if policy.spec.session.clock_skew > _LONG_SKEW:
+    """A session that outlives its token, and one that no token could renew."""
+    spec, session = policy.spec, policy.spec.session
+    if session.clock_skew > _LONG_SKEW:
         message = "very long: an expired token opens connections, and keeps them open, for this long"
         yield Finding(("spec", "session", "clockSkew"), message)
+    if session.expiry_hint is not None and not spec.providers:
+        message = "never sent: the policy has neither jwt nor introspection, so nothing expires"
+        yield Finding(("spec", "session", "expiryHint"), message, Severity.ERROR)
+    if "renewal" not in session.model_fields_set or session.renewal is Renewal.OFF:
+        return
+    if not spec.providers:
+        message = "renews nothing: the policy has neither jwt nor introspection"
+        yield Finding(("spec", "session", "renewal"), message, Severity.ERROR)
+    elif session.renewal is Renewal.PASSIVE and spec.forward_auth is not None:
+        message = "renewed only by its own handshakes: forwardAuth would have to be asked about all else"
+        yield Finding(("spec", "session", "renewal"), message)
 
 
 def check_enforcement(policy: WebSocketPolicy) -> Iterator[Finding]:

@@ -66,10 +66,12 @@ from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
 from wsguard.policy.model_session import (
     Detail,
     Enforcement,
+    ExpiryHint,
     Framing,
     OnReload,
     Rejection,
     RejectionMode,
+    Renewal,
     Session,
 )
 from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
@@ -77,14 +79,14 @@ from wsguard.protocol.profiles import Profile
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
-    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "ForwardAuth", "Framing",
-    "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort", "Introspection",
-    "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat", "LogLevel",
-    "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "MissingOrigin", "NATSJetStream",
-    "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch",
-    "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks",
-    "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource",
-    "WebSocketPolicy", "XForwardedFor",
+    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom",
+    "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort",
+    "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks",
+    "LogFormat", "LogLevel", "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "MissingOrigin",
+    "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource",
+    "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode",
+    "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls",
+    "SubjectFrom", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 

@@ -19,11 +19,12 @@ from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.gathering import Approver, Verifier
 from wsguard.proxy.rejudger import Rejudger
+from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.records import Decided, Delivery, Ended
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 from wsguard.sessions.registry import Registry
 
 
@@ -32,6 +33,10 @@ class Revalidator(Protocol):
 
     def enter(self, connection_id: str, link: Link, evidence: Evidence) -> None:
         """A connection was admitted for `evidence`; cut `link` when that is good no more."""
+        ...
+
+    def renew(self, connection_id: str, link: Link, evidence: Evidence) -> None:
+        """A connection lives by `evidence` from now on, as far as that goes, and no more by what it replaces."""
         ...
 
     def leave(self, connection_id: str) -> None:
@@ -64,6 +69,10 @@ class Observer(Protocol):
 
     def rejudged(self, judged: int, cut: int) -> None:
         """The policies have changed, and live connections were judged again."""
+        ...
+
+    def renewed(self, record: Renewed) -> None:
+        """A newer credential of their session was shown for live connections."""
         ...
 
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
@@ -107,6 +116,7 @@ class Environment:
     deny_list: DenyList
     timekeeper: Timekeeper
     rejudger: Rejudger
+    renewer: Renewer
     verifier: Verifier
     observer: Observer
     policies: Callable[[], PolicySet]

@@ -11,6 +11,7 @@ from wsguard.sessions.identity import Identity
 Result = Literal["admitted", "refused", "audited"]
 Initiator = Literal["client", "backend", "guard"]
 Delivery = Literal["acknowledged", "sent", "undelivered", "none"]
+RenewedBy = Literal["renew", "handshake", "forwarded"]
 
 
 class Decided(NamedTuple):
@@ -57,3 +58,17 @@ class Ended(NamedTuple):
     path: str
     duration: float
     traffic: Traffic
+
+
+class Renewed(NamedTuple):
+    """A newer credential was shown: `connections` live on by it, `cut` may not, by the rules of their policy.
+
+    `by` says how it was shown: to `/.wsguard/renew`, in a handshake, or in a forwarded request.
+    """
+
+    policy: str
+    by: RenewedBy
+    connections: int
+    cut: int
+    identity: Identity | None
+    client_ip: str

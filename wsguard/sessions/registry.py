@@ -36,7 +36,7 @@ class Filters:
             return True
         return any(
             all(want is None or want == value for want, value in zip(wanted, _words(who), strict=True))
-            for who in connection.identities
+            for who in connection.known_by
         )
 
 
@@ -142,9 +142,9 @@ def _each(word: Callable[[Identity], str | None]) -> Callable[[Connection], Iter
     """The words of everyone whom a connection is of; of one nearly always."""
 
     def words(connection: Connection) -> Iterable[str | None]:
-        if not connection.others:
+        if not connection.others and not connection.opened_with:
             return () if connection.identity is None else (word(connection.identity),)
-        return {word(who) for who in connection.identities}
+        return {word(who) for who in connection.known_by}
 
     return words
 
