@@ -61,7 +61,13 @@ def of(language: str) -> pytest.MarkDecorator:
 
 
 def test_every_example_is_of_a_kind_that_is_checked() -> None:
-    assert {example.language for example in EXAMPLES} <= {"console", "yaml", "js", ""}  # the last: drawings
+    assert {example.language for example in EXAMPLES} <= {
+        "console",
+        "yaml",
+        "js",
+        "nginx",
+        "",
+    }  # nginx: test_migrating.py; the last: drawings
 
 
 def test_no_example_is_hidden_from_the_tests_by_its_indent() -> None:
