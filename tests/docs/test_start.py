@@ -14,6 +14,7 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
+from tests.support.browser import chromium, visit
 from tests.support.guard import Guard
 from tests.support.ports import free_port
 from tests.support.programs import NPM, ROOT, Program, need, node
@@ -21,7 +22,8 @@ from wsguard.cli import main
 
 CHAT = ROOT / "examples/chat"
 TEXT = (ROOT / "docs/start.md").read_text("utf-8")
-PATH = re.findall(r'new WebSocket\("ws://localhost:8080(\S+)"\)', TEXT)[0]
+(SCRIPT,) = re.findall(r"^```js\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+PATH = SCRIPT.partition("ws://localhost:8080")[2].partition('"')[0]
 CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
 
 
@@ -41,6 +43,9 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
     (tmp_path / "chat/node_modules").symlink_to(NPM / "node_modules")  # what `npm install` brings
     port = free_port()
     policy = (CHAT / "policies/chat.yaml").read_text("utf-8").replace(":3000/", f":{port}/")
+    policy = policy.replace(
+        "hostnames: [localhost]", "hostnames: [localhost, chat.test]"
+    )  # for the browser of the tests
     async with Program(need("node"), tmp_path / "chat/app.mjs", env={"PORT": str(port)}) as app:
         await app.line(f"http://127.0.0.1:{port}")
         async with Guard(f"http://127.0.0.1:{port}", policy) as guard:
@@ -95,6 +100,24 @@ async def test_an_evil_page_reads_the_chat_straight_and_nothing_through_the_guar
         message = await asyncio.wait_for(socket.receive(), 10)
         assert (message.data, message.extra) == (4403, "origin-denied")
     await room.guard.decided(reason="origin-denied")
+
+
+async def test_a_browser_shows_what_the_document_says(room: Room) -> None:
+    port = room.guard.port
+    async with chromium() as browser:
+        page = await visit(browser, f"http://chat.test:{port}/")
+        await page.get_by_text("- refused").first.wait_for()
+        await page.goto(f"http://chat.test:{port}/login?user=alice")
+        await page.get_by_text("welcome, alice").wait_for()
+        await page.get_by_role("button", name="log out").click()
+        await page.get_by_text("- gone: logged-out").wait_for()
+
+        await page.goto(f"http://chat.test:{port}/login?user=alice")
+        evil = await page.context.new_page()
+        await evil.goto(room.straight.replace("127.0.0.1", "evil.test"))
+        async with evil.expect_console_message(lambda message: message.text.startswith("4403")) as message:
+            await evil.evaluate("() => {" + SCRIPT.replace("localhost:8080", f"chat.test:{port}") + "}")
+        assert (await message.value).text == "4403 origin-denied"
 
 
 async def test_a_client_of_socket_io_hears_at_once_that_nobody_is_logged_in(room: Room) -> None:
