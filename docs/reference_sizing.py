@@ -14,7 +14,7 @@ def sizing() -> str:
     figures = json.loads(_FIGURES.read_text("utf-8"))["figures"]
 
     def cost(workload: str) -> float:
-        return median(figures[workload]["wsguard"])
+        return float(median(figures[workload]["wsguard"]))
 
     rows = [
         ("handshakes with Origin and JWT, each with one message and a Close", 1 / cost("handshake/16")),

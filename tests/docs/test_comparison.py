@@ -16,7 +16,7 @@ FIGURES = json.loads((ROOT / "benchmarks/results/latest.json").read_text("utf-8"
 
 def cost(workload: str, peer: str = "wsguard") -> float:
     """The median, as docs/performance.md has it."""
-    return median(FIGURES[workload][peer])
+    return float(median(FIGURES[workload][peer]))
 
 
 def between(workloads: tuple[str, str], peer: str) -> list[float]:
