@@ -31,6 +31,8 @@ def between(workloads: tuple[str, str], peer: str) -> list[float]:
         (r"(\S+) to (\S+) times HAProxy,", ("handshake/1", "handshake/16"), "HAProxy"),
         (r"(\S+) to (\S+) times Envoy,", ("handshake/1", "handshake/16"), "Envoy"),
         (r"costs (\S+) to (\S+) times what it costs nginx", ("relay/64/1", "relay/64/16"), "nginx"),
+        (r"At 16 KiB it is (\S+) to (\S+) times nginx", ("relay/16384/1", "relay/16384/16"), "nginx"),
+        (r"at 256 KiB (\S+) to (\S+) times\.", ("relay/262144/1", "relay/262144/16"), "nginx"),
         (r"costs nginx, (\S+) to (\S+) times HAProxy", ("relay/64/1", "relay/64/16"), "HAProxy"),
     ],
 )
@@ -40,6 +42,16 @@ def test_ratios_are_those_that_were_measured(pattern: str, workloads: tuple[str,
     said = [float(value) for value in found.groups()]
     digits = [len(value.partition(".")[2]) for value in found.groups()]
     assert said == [round(value, places) for value, places in zip(between(workloads, peer), digits, strict=True)]
+
+
+def test_costs_are_those_that_were_measured() -> None:
+    found = re.search(r"costs the guard some ([\d.]+) ms", TEXT)
+    assert found is not None
+    assert [float(found[1])] * 2 == [round(cost(f"handshake/{many}") * 1000, 1) for many in (1, 16)]
+    found = re.search(r"as much as (\d+) % more", TEXT)
+    assert found is not None
+    most = max(cost(f"open/busy/{count}") for count in (100, 1000, 5000)) / cost("open/busy/10")
+    assert int(found[1]) == round((most - 1) * 100)
 
 
 def test_memory_is_what_was_measured() -> None:
