@@ -1,7 +1,7 @@
 """The sentence below each field of a model, read from the source where somebody wants to read it.
 
-pydantic can read them as it makes a class (`use_attribute_docstrings`), but that costs every start of the guard a fifth of
-its time, and only schemas and docs show them.
+pydantic can read them as it makes a class (`use_attribute_docstrings`), but that costs every start of the guard a fifth
+of its time, and only schemas and docs show them.
 """
 
 from __future__ import annotations
