@@ -15,6 +15,7 @@ from wsguard.cli import UsageError
 if TYPE_CHECKING:
     from wsguard.cli._explanation import Admission, Explanation, Step
     from wsguard.cli._replay import Replay
+    from wsguard.policy.model import Listener
 
 HELP = "print a decision step by step: what would become of a handshake, and why"
 
@@ -76,6 +77,14 @@ def _replay(args: argparse.Namespace) -> Replay:
         raise UsageError(f"--replay: {error}") from None
 
 
+def _url_of(listener: Listener) -> str:
+    """Where the guard itself can be reached."""
+    from wsguard.policy.model import HostPort
+
+    where = listener.address if isinstance(listener.address, HostPort) else "localhost"
+    return f"ws{'s' if listener.tls else ''}://{where}/"
+
+
 async def _explain(args: argparse.Namespace) -> Explanation:
     import aiohttp
 
@@ -95,7 +104,7 @@ async def _explain(args: argparse.Namespace) -> Explanation:
         raise UsageError(f"--remote-ip must be an IP address, not {args.remote_ip}")
     snapshot = read([Path(path) for path in args.policy])
     try:
-        url = Url.parse(args.url or f"ws://{snapshot.policy_set.guard.listener.address}/")
+        url = Url.parse(args.url or _url_of(snapshot.policy_set.guard.listener))
     except ValueError as error:
         raise UsageError(f"--url {error}") from None
     try:

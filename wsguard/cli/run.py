@@ -22,8 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(policies_of_environment=policies.split(os.pathsep) if policies else [])
     for flag, metavar, what in (
-        ("backend", "URL", "the backend, such as http://127.0.0.1:3000"),
-        ("listen", "HOST:PORT", "the public port (default: 127.0.0.1:8080)"),
+        ("backend", "URL", "the backend, such as http://127.0.0.1:3000 or unix:///run/app.sock"),
+        ("listen", "HOST:PORT", "the public port, or unix:/PATH (default: 127.0.0.1:8080)"),
         ("admin", "HOST:PORT", "probes and metrics (default: 127.0.0.1:9090)"),
         ("control", "SOCKET", "the control socket; none: there is none"),
     ):
