@@ -145,6 +145,7 @@ def test_what_breaks_the_protocol(data: bytes, why: str) -> None:
         (wire.close_frame(4999), wire.close_frame(4999, masked=False)),
         (wire.frame(wire.CLOSE), wire.frame(wire.CLOSE, masked=False)),
     ],
+    ids=["with a reason", "with a code", "empty"],
 )
 def test_a_close_is_answered_with_its_own_code(sent: bytes, reply: bytes) -> None:
     reader, pong = read(wire.frame(wire.TEXT, b"half", fin=False) + sent)
