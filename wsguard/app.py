@@ -57,7 +57,8 @@ from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
 from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
-from wsguard.proxy import handshake_token
+from wsguard.proxy import client_script, handshake_token
+from wsguard.proxy.client_script import ClientScript
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
@@ -215,7 +216,11 @@ class Guard:
         address = self._reloader.current.policy_set.guard.listener.address
         forwarder = Forwarder(self._env)
         closing.push_async_callback(forwarder.close)
-        routes: dict[str, Route] = {**self._events.routes(), handshake_token.PATH: HandshakeTokenEndpoint(self._env)}
+        routes: dict[str, Route] = {
+            **self._events.routes(),
+            handshake_token.PATH: HandshakeTokenEndpoint(self._env),
+            client_script.PATH: ClientScript(self._env),
+        }
         door = Door(self._env, Conductor(self._env), forwarder, routes)
         try:
             server = await listen(self._env.loop, door, address.host, address.port)
