@@ -3,6 +3,7 @@
 # make test-extended   what takes longer or asks package indexes: builds the image and starts it (root, Debian)
 # make check   the readers that run nothing: style, types, floors
 # make bench   measure wsguard beside other proxies; writes docs/performance.md
+# make soak    a storm of log-outs over replicas that die: make soak ARGS="--minutes 30 --seed 1 --engine nats"
 # make docs    write again what the docs take from the code
 # make lock    resolve the lock files anew
 
@@ -13,7 +14,7 @@ PIP    := $(RUN) -m pip --disable-pip-version-check --quiet
 UV     := .make/uv/bin/uv
 LOCK   := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: demo test test-extended check bench docs lock
+.PHONY: demo test test-extended check bench soak docs lock
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -37,6 +38,11 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(PYTHON) tests/support/provision.py bench
 	$(RUN) -m benchmarks
+	$(RUN) -m benchmarks sessions
+
+soak: $(VENV)/.dev
+	$(PYTHON) tests/support/provision.py test
+	$(RUN) -m benchmarks.soak $(ARGS)
 
 docs: $(VENV)/.dev
 	$(RUN) -m docs.generate

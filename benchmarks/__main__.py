@@ -1,25 +1,53 @@
-"""Measure wsguard beside other proxies: writes docs/performance.md, its plot and the raw figures."""
+"""Measure wsguard beside other proxies: writes docs/performance.md, its plot and the raw figures.
+
+`python -m benchmarks sessions` measures the ends of sessions instead, and puts them on the same page.
+"""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
+from benchmarks import sessions
 from benchmarks.native import BenchmarkError, compile_tools, echo_backend
+from benchmarks.pages import PageError
 from benchmarks.peers import PEERS, Peer
 from benchmarks.plot import plot
 from benchmarks.report import Run, machine, markdown
+from benchmarks.sessions_report import Sessions
 from benchmarks.workloads import FULL, QUICK, Bench, Effort, Figures
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+COMPARED, SESSIONS = "latest.json", "sessions.json"
 
 
 def main() -> int:
     """Parse the command line, run, write; returns the exit status."""
+    return measure_sessions(sys.argv[2:]) if sys.argv[1:2] == ["sessions"] else compare()
+
+
+def measure_sessions(arguments: list[str]) -> int:
+    """`python -m benchmarks sessions`."""
+    asked = sessions.options(arguments)
+    try:
+        found = asyncio.run(sessions.measure(asked.connections, asked.handshakes, asked.rounds))
+    except (BenchmarkError, PageError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    docs, results = _folders(asked.output)
+    (results / SESSIONS).write_text(found.to_json())
+    _write_page(docs, results)
+    return 0
+
+
+def compare() -> int:
+    """`python -m benchmarks`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, printed: to see that it works")
     parser.add_argument("--peers", metavar="A,B", help=f"only these; of {', '.join(PEERS)}")
@@ -72,14 +100,27 @@ def _say(began: float, prefix: str, what: str) -> None:
 
 def write(run: Run, output: Path | None) -> None:
     """Write the page, the plot and the raw figures: into the repository, or all into `output`."""
-    docs = output or ROOT / "docs"
-    results = output or ROOT / "benchmarks" / "results"
+    docs, results = _folders(output)
+    (results / COMPARED).write_text(run.to_json())
+    plot(run, docs / "performance.svg")
+    _write_page(docs, results)
+
+
+def _folders(output: Path | None) -> tuple[Path, Path]:
+    """Where the page goes, and where the raw figures."""
+    docs, results = output or ROOT / "docs", output or RESULTS
     for folder in (docs, results):
         folder.mkdir(parents=True, exist_ok=True)
-    (docs / "performance.md").write_text(markdown(run))
-    plot(run, docs / "performance.svg")
-    (results / "latest.json").write_text(run.to_json())
-    print(f"wrote {docs / 'performance.md'}, performance.svg and {results / 'latest.json'}")
+    return docs, results
+
+
+def _write_page(docs: Path, results: Path) -> None:
+    """The page from the raw figures of both kinds: what was not measured now stays as it was measured last."""
+    compared, ended = results / COMPARED, results / SESSIONS
+    run = Run.from_json((compared if compared.exists() else RESULTS / COMPARED).read_text())
+    found = Sessions.from_json(ended.read_text()) if ended.exists() else None
+    (docs / "performance.md").write_text(markdown(run, found))
+    print(f"wrote {docs / 'performance.md'} from what is in {results}")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class Process:
 
     def cpu_seconds(self) -> float:
         """User and system time of all its threads, living and gone; see clock_getcpuclockid(3)."""
-        return sum(_cpu_seconds(pid) for pid in self._family())
+        return sum(cpu_seconds(pid) for pid in self._family())
 
     def memory(self) -> int:
         """Bytes of memory that are its own: the proportional set size (PSS), proc_pid_smaps(5)."""
@@ -117,7 +117,8 @@ def _on(cores: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, mine)
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """User and system time of one process. Raises ProcessLookupError."""
     clock = ctypes.c_int()
     if _libc.clock_getcpuclockid(pid, ctypes.byref(clock)):
         raise ProcessLookupError(pid)

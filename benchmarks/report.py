@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from benchmarks.sessions_report import Sessions, sections
+from benchmarks.tables import table
 from benchmarks.workloads import (
     BUSY,
     NO_PROXY,
@@ -63,6 +65,13 @@ class Run:
         """Everything, for another program."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
+    @classmethod
+    def from_json(cls, text: str) -> Run:
+        """What `to_json` wrote."""
+        found = json.loads(text)
+        effort = found.pop("effort")
+        return cls(**found, effort=Effort(**{**effort, "open": tuple(effort["open"])}))
+
 
 def machine() -> dict[str, str]:
     """What a reader must know of this machine to compare; nothing that names it. To be asked before the run."""
@@ -82,21 +91,17 @@ def size_name(size: int) -> str:
     return f"{size // 1024} KiB" if size >= 1024 else f"{size} B"
 
 
-def markdown(run: Run) -> str:
-    """The whole page."""
-    sections = (_targets, _relay, _handshake, _memory, _open, _latency, _method)
+def markdown(run: Run, sessions: Sessions | None = None) -> str:
+    """The whole page, with the figures of `sessions` where there are some."""
+    compared = (_targets, _relay, _handshake, _memory, _open, _latency, _method)
     parts = [
         "# Performance",
         "Made by `make bench`; do not edit. The figures report and never gate a change.",
         "![CPU time, memory and latency of wsguard beside other proxies](performance.svg)",
-        *(part for section in sections for part in section(run)),
+        *(part for section in compared for part in section(run)),
+        *(sections(sessions) if sessions else ()),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _number(value: float | None, factor: float = 1.0, digits: int = 1) -> str:
@@ -112,7 +117,7 @@ def _figures(run: Run, title: str, columns: Mapping[str, str], factor: float, di
         if {GUARD, other} <= set(peers):
             ratios = (_number(run.ratio(work, GUARD, other), digits=2) for work in works)
             rows.append([f"*{GUARD} ÷ {other}*", *ratios])
-    return _table([title, *columns], rows)
+    return table([title, *columns], rows)
 
 
 def _targets(run: Run) -> Iterator[str]:
@@ -132,7 +137,7 @@ def _targets(run: Run) -> Iterator[str]:
             rows.append([f"change of a message's cost {span}, {title}", "±20 %", f"{change:+.0%}", met])
     if rows:
         yield "## Targets"
-        yield _table(["", "at most", "measured", "met"], rows)
+        yield table(["", "at most", "measured", "met"], rows)
 
 
 def _relay_targets(run: Run) -> Iterator[list[str]]:

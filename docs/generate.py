@@ -13,6 +13,7 @@ from pathlib import Path
 
 from docs.reference import fields
 from docs.reference_cli import commands, metrics
+from wsguard.kubernetes.settings import ANNOTATIONS, PREFIX
 from wsguard.policy.cel import VARIABLES
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.profiles import Profile, code_for
@@ -62,6 +63,14 @@ def cel_variables() -> str:
     return _table(("variable", "type", ""), rows)
 
 
+def inject_annotations() -> str:
+    """A row an annotation that `wsguard inject` reads."""
+    rows = [
+        (f"`{PREFIX}{name}`", one.shown.replace("VERSION", "*version*"), one.line) for name, one in ANNOTATIONS.items()
+    ]
+    return _table(("annotation", "without it", ""), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "close-reasons": close_reasons,
     "close-profiles": close_profiles,
@@ -70,6 +79,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "policy-fields": partial(fields, "WebSocketPolicy"),
     "guard-fields": partial(fields, "GuardConfig"),
     "commands": commands,
+    "annotations": inject_annotations,
     "metrics": metrics,
 }
 

@@ -84,7 +84,7 @@ def test_an_admission_passes_every_check_in_order(explain: Explainer) -> None:
     token = explain.issuer.token("ann", groups=["staff"])
     told = explain.json("--url", URL, "--origin", HOME, "--cookie", f"session={token}")
     assert told["result"] == "admitted"
-    names = ["request", "origin", "host", "policy", "handshake-token", "token-binding"]
+    names = ["request", "origin", "host", "policy", "handshake-token", "subprotocol", "token-binding"]
     names += ["credentials", "forward-auth", "identity", "deny-list", "authorization"]
     assert [step["check"] for step in told["steps"]] == names
     assert all(step["passed"] for step in told["steps"])
@@ -262,6 +262,82 @@ def test_a_condition_that_cannot_be_told_is_said(explain: Explainer) -> None:
     )
 
 
+FIRST = policy(
+    SPEC.replace("{cookies: [session]}", "{cookies: [session], firstMessage: {jsonPath: payload.token, timeout: 3s}}")
+    + "limits: {subprotocols: [chat]}\nrejection: {mode: HTTPStatus}"
+)
+
+
+def test_a_first_message_would_be_awaited(explain: Explainer) -> None:
+    """Unless another credential came."""
+    explain.write(FIRST)
+    offer = ("--header", "Sec-WebSocket-Protocol: other, chat")
+    told = explain.json("--url", URL, "--origin", HOME, *offer)
+    assert told["result"] == "awaited"
+    assert told["awaited"] == {"timeout": 3.0, "subprotocol": "chat"}
+    assert told["steps"][-1] == {
+        "check": "first-message",
+        "passed": True,
+        "detail": "awaited: no other credential came",
+    }
+    text = explain.text("--url", URL, "--origin", HOME)
+    assert "answered, with no subprotocol, and judged by the first message, which may take 3 s" in text
+    token = explain.issuer.token(groups=["staff"])
+    told = explain.json("--url", URL, "--origin", HOME, "--cookie", f"session={token}", *offer)
+    assert (told["result"], told["awaited"]) == ("admitted", None)
+    assert told["admission"]["erased"] == ["subprotocol:other"]
+
+
+def test_a_first_message_that_is_given_is_judged(explain: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the 101 on a refusal is a Close, whatever `mode` says."""
+    explain.write(FIRST)
+    message = json.dumps({"payload": {"token": explain.issuer.token(groups=["staff"])}})
+    told = explain.json("--url", URL, "--origin", HOME, "--first-message", message)
+    assert told["result"] == "admitted"
+    assert told["admission"]["erased"] == ["first-message:payload.token"]
+    for said, reason, code in (
+        ("{}", "credential-missing", 4401),
+        ("nothing", "credential-invalid", 4401),
+        ("x" * 9000, "message-too-big", 1009),
+        (json.dumps({"payload": {"token": explain.issuer.token()}}), "not-authorized", 4403),
+    ):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(said.encode())))
+        told = explain.json("--url", URL, "--origin", HOME, "--first-message", "-")
+        assert (told["refusal"]["reason"], told["refusal"]["code"]) == (reason, code)
+
+
+@pytest.mark.parametrize(("mode", "renewal"), [("Explicit", None), ("Passive", "Passive")])
+def test_no_request_can_show_what_was_said_first(explain: Explainer, mode: str, renewal: str | None) -> None:
+    explain.write(FIRST + f"  session: {{renewal: {mode}}}\n")
+    message = json.dumps({"payload": {"token": explain.issuer.token(groups=["staff"], sid="s-1")}})
+    told = explain.json("--url", URL, "--origin", HOME, "--first-message", message)
+    assert (told["result"], told["admission"]["renewal"]) == ("admitted", renewal)
+
+
+def test_an_unlisted_subprotocol(explain: Explainer) -> None:
+    explain.write(FIRST)
+    told = explain.json("--url", URL, "--origin", HOME, "--header", "Sec-WebSocket-Protocol: other")
+    assert (told["refusal"]["reason"], told["refusal"]["status"]) == ("subprotocol-denied", 406)
+    assert told["steps"][-1]["detail"] == "none that is offered is listed: chat"
+
+
+@pytest.mark.parametrize(
+    ("mode", "claims", "line"),
+    [
+        ("Explicit", {"sid": "s-1"}, "prolonged by a newer token of the session, shown to /.wsguard/renew"),
+        ("Passive", {"sid": "s-1"}, "shown to /.wsguard/renew or seen in passing"),
+        ("Off", {"sid": "s-1"}, "no newer token prolongs the connection"),
+        ("Passive", {}, "no newer token prolongs the connection"),
+    ],
+)
+def test_it_says_whether_the_connection_could_be_renewed(
+    explain: Explainer, mode: str, claims: dict[str, Any], line: str
+) -> None:
+    explain.write(policy(f"{SPEC}session: {{renewal: {mode}}}\n"))
+    token = explain.issuer.token(groups=["staff"], **claims)
+    assert f"{line}\n" in explain.text("--url", URL, "--origin", HOME, "--cookie", f"session={token}")
+
+
 def replayed(explain: Explainer, *, origin: str | None = HOME, **fields: object) -> tuple[str, dict[str, str]]:
     """The verdict on a line of the audit trail, and what each check said."""
     line = {"time": "2026-01-31T12:00:00.000Z", "event": "handshake", "policy": "chat", "revision": "0a1b2c"}
@@ -315,3 +391,12 @@ def test_a_line_is_read_from_standard_input(explain: Explainer, monkeypatch: pyt
 @pytest.mark.parametrize("line", ["", "{}", '{"time": "2026-01-31T12:00:00Z", "event": "started"}', "hello {"])
 def test_what_is_no_handshake_cannot_be_replayed(explain: Explainer, line: str) -> None:
     assert "--replay" in explain.error("--replay", line)
+
+
+def test_it_says_whose_logout_ends_the_connection(explain: Explainer) -> None:
+    explain.write(policy("session: {logoutDetection: {cookies: [session, id]}}"))
+    asked = ("--url", "ws://127.0.0.1:8080/ws", "--cookie", "session=s3cr3t; id=", "--origin", "http://127.0.0.1:8080")
+    assert explain.json(*asked)["admission"]["watched"] == ["cookie:session"]
+    told = explain.text(*asked)
+    assert "ends when the application logs out cookie:session" in told
+    assert "s3cr3t" not in told

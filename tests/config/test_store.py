@@ -21,6 +21,17 @@ def snapshot(path: Path) -> Snapshot:
     return read([path], now=lambda: 1000.0)
 
 
+CREDENTIALS = f"""\
+-----BEGIN NATS USER JWT-----
+a.b.c
+------END NATS USER JWT------
+
+-----BEGIN USER NKEY SEED-----
+SU{"A" * 56}
+------END USER NKEY SEED------
+"""
+
+
 def errors(*paths: Path) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         read(paths)
@@ -186,6 +197,18 @@ def test_what_opens_a_stream_is_read_and_one_line(tmp_path: Path) -> None:
     (tmp_path / "url").write_text("redis://user:password@host:6379/0\n")
     (tmp_path / "password").write_text("a pass phrase\n")
     assert len(errors(tmp_path)) == 1
+
+
+def test_credentials_for_nats_are_those_of_a_user(tmp_path: Path) -> None:
+    stream = "type: NATSJetStream, url: 'tls://a', credentialsFile: guard.creds"
+    (tmp_path / "a.yaml").write_text(
+        policy() + "---\n" + guard(f"{{sessionEvents: {{onGap: Continue, sources: [{{{stream}}}]}}}}")
+    )
+    (tmp_path / "guard.creds").write_text(CREDENTIALS.replace("SU", "SA"))  # an account's: it could make users
+    (error,) = errors(tmp_path)
+    assert "no usable NATS credentials: it does not have a user's JWT and the seed of its nkey" in error
+    (tmp_path / "guard.creds").write_text(CREDENTIALS)
+    assert examine([tmp_path]).problems == ()
 
 
 def test_checking_knows_absent_keys_from_bad_ones(tmp_path: Path) -> None:

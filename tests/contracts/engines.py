@@ -13,9 +13,11 @@ from typing import Any, Self
 
 import nats
 import redis.asyncio as aioredis
+from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from redis.exceptions import RedisError
 
+from tests.support.network import Network
 from tests.support.ports import free_port
 from tests.support.programs import Program, need
 from tests.support.waiting import eventually
@@ -27,17 +29,23 @@ START = 20.0
 
 
 class Engine:
-    """An engine that can be killed and started again on its data. `port` may be replaced by a relay's."""
+    """An engine that can be killed and started again on its data. `port` may be replaced by a relay's.
+
+    It runs behind `network` where one is given; this process then reaches it by link 0.
+    """
 
     source: str
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network | None = None) -> None:
         self.port = free_port()
+        self.host = network.address(0) if network else "127.0.0.1"
+        self._enter = network.enter if network else ()
+        self._bind = "0.0.0.0" if network else "127.0.0.1"
         self._home = tempfile.TemporaryDirectory(prefix="wsguard-engine-")
         self.folder = Path(self._home.name)
         self._program: Program | None = None
 
-    def spec(self, port: int | None = None, **more: Any) -> dict[str, Any]:
+    def spec(self, port: int | None = None, host: str = "127.0.0.1", **more: Any) -> dict[str, Any]:
         """The source as a policy file has it."""
         raise NotImplementedError
 
@@ -57,7 +65,7 @@ class Engine:
         raise NotImplementedError
 
     async def add(self, document: bytes) -> None:
-        """What a script does: one XADD, one `nats pub`."""
+        """What a script does: one XADD, one `nats pub` that waits for the answer; then it is stored."""
         raise NotImplementedError
 
     async def trim(self, keep: int) -> None:
@@ -69,7 +77,7 @@ class Engine:
         raise NotImplementedError
 
     async def start(self) -> None:
-        self._program = Program(*self.command())
+        self._program = Program(*self._enter, *self.command())
         await self._program.start()
         await eventually(self._answers, START, f"{self.command()} answers")
 
@@ -102,17 +110,17 @@ class Redis(Engine):
 
     source = "RedisStream"
 
-    def spec(self, port: int | None = None, **more: Any) -> dict[str, Any]:
-        return {"type": "RedisStream", "url": f"redis://127.0.0.1:{port or self.port}/0", **more}
+    def spec(self, port: int | None = None, host: str = "127.0.0.1", **more: Any) -> dict[str, Any]:
+        return {"type": "RedisStream", "url": f"redis://{host}:{port or self.port}/0", **more}
 
     def command(self) -> list[str]:
         return [
-            need("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
-            "--appendonly", "yes", "--appendfsync", "always", "--save", "",
+            need("redis-server"), "--port", str(self.port), "--bind", self._bind, "--dir", str(self.folder),
+            "--protected-mode", "no", "--appendonly", "yes", "--appendfsync", "always", "--save", "",
         ]  # fmt: skip
 
     def client(self) -> aioredis.Redis:
-        return aioredis.Redis(port=self.port)
+        return aioredis.Redis(host=self.host, port=self.port)
 
     async def is_there(self) -> bool:
         async with self.client() as client:
@@ -136,21 +144,29 @@ class Nats(Engine):
 
     source = "NATSJetStream"
 
-    def spec(self, port: int | None = None, **more: Any) -> dict[str, Any]:
-        return {"type": "NATSJetStream", "url": f"nats://127.0.0.1:{port or self.port}", **more}
+    def spec(self, port: int | None = None, host: str = "127.0.0.1", **more: Any) -> dict[str, Any]:
+        return {"type": "NATSJetStream", "url": f"nats://{host}:{port or self.port}", **more}
 
     def command(self) -> list[str]:
         folder = self.folder / "jetstream"
-        return [need("nats-server"), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(folder)]
+        return [need("nats-server"), "-a", self._bind, "-p", str(self.port), "-js", "-sd", str(folder)]
 
     async def is_there(self) -> bool:
         answer = await self.ask("$JS.API.INFO")
         return "error" not in answer
 
-    async def ask(self, subject: str, payload: object = None) -> Any:
-        client = await nats.connect(
-            f"nats://127.0.0.1:{self.port}", allow_reconnect=False, connect_timeout=1, error_cb=_mute
+    async def client(self) -> Client:
+        return await nats.connect(
+            f"nats://{self.host}:{self.port}",
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=1,
+            error_cb=_mute,
         )
+
+    async def ask(self, subject: str, payload: object = None) -> Any:
+        client = await self.client()
         try:
             data = b"" if payload is None else json.dumps(payload).encode()
             return json.loads((await client.request(subject, data, timeout=5)).data)
@@ -158,10 +174,11 @@ class Nats(Engine):
             await client.close()
 
     async def add(self, document: bytes) -> None:
-        client = await nats.connect(f"nats://127.0.0.1:{self.port}", allow_reconnect=False, error_cb=_mute)
-        await client.publish("wsguard.events", document)
-        await client.flush()
-        await client.close()
+        client = await self.client()
+        try:
+            assert b"error" not in (await client.request("wsguard.events", document, timeout=5)).data
+        finally:
+            await client.close()
 
     async def trim(self, keep: int) -> None:
         assert (await self.ask("$JS.API.STREAM.PURGE.WSGUARD", {"keep": keep} if keep else None))["success"]

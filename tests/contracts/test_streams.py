@@ -15,7 +15,7 @@ import pytest
 from tests.contracts.engines import Engine, Nats, Redis
 from tests.support.programs import Program
 from tests.support.relay import FaultyRelay
-from wsguard.events.source import BATCH, Batch, Entry, Stream, StreamAway
+from wsguard.events.source import BATCH, PATIENCE, POLL, Batch, Entry, Stream, StreamAway
 from wsguard.sessions.events import parse
 
 PAGE = Path(__file__).parents[2] / "docs/session-events.md"
@@ -202,10 +202,12 @@ async def test_a_link_that_swallows_everything_is_noticed(engine: Engine) -> Non
     async with FaultyRelay(engine.port) as relay:
         reader = Reader(engine.stream(port=relay.port))
         await reader.to_the_end()
-        relay.stall(up=0, down=0)
+        relay.swallow()
+        silent = time.monotonic()
         with pytest.raises(StreamAway):
-            await reader.for_seconds(15)
-        relay.release()
+            await reader.for_seconds(10 * (POLL + PATIENCE))
+        print(f"noticed after {time.monotonic() - silent:.1f} s")
+        relay.release()  # the connections of before stay silent
         await engine.add(b"1")
         await reader.through_an_outage()
         assert await reader.until(1) == [b"1"]

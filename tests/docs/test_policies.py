@@ -16,6 +16,7 @@ DEMO = ROOT / "wsguard/demo/policies"
 FILES = [file for folder in (POLICIES, DEMO) for file in policy_files(folder)]
 
 COOKIE_APP, FEED = "wss://app.example.com/ws", "wss://feed.example.com/feed"
+GRAPHQL, OLD_GRAPHQL = "wss://graphql.example.com/graphql", ["--header", "Sec-WebSocket-Protocol: graphql-ws"]
 LEGACY = "wss://legacy.example.com/ws"
 
 
@@ -28,7 +29,7 @@ def test_together_they_warn_only_of_what_is_dangerous_on_purpose(capsys: pytest.
     assert main(["check", str(POLICIES)]) == 0
     *warnings, summary = capsys.readouterr().out.splitlines()
     assert all("public-feed.yaml" in warning for warning in warnings), warnings
-    assert summary == "5 files: 0 errors, 2 warnings"
+    assert summary == "6 files: 0 errors, 2 warnings"
 
 
 def test_the_demonstrations_lack_nothing_but_the_key_that_it_makes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +58,9 @@ def test_each_policy_has_tests_that_it_passes() -> None:
         (["--url", COOKIE_APP, "--origin", "https://app.example.com"], "credential-missing"),
         (["--url", "wss://api.example.com/live", "--origin", "https://api.example.com"], "origin-denied"),
         (["--url", "wss://api.example.com/live", "--origin", "https://spa.example.com"], "credential-missing"),
+        (["--url", GRAPHQL, "--origin", "https://app.example.com"], "awaited"),
+        (["--url", GRAPHQL, "--origin", "https://app.example.com", "--first-message", "{}"], "credential-missing"),
+        (["--url", GRAPHQL, "--origin", "https://app.example.com", *OLD_GRAPHQL], "subprotocol-denied"),
         (["--url", "wss://app.example.com/other", "--origin", "https://app.example.com"], "no-policy"),
         (["--url", FEED, "--origin", "https://any.example"], "admitted"),
         (["--url", FEED], "admitted"),

@@ -38,6 +38,7 @@ class Notebook:
     def __init__(self) -> None:
         self.counts: list[tuple[str, str]] = []
         self.applied_events: list[tuple[SessionEnd, int, float | None]] = []
+        self.detections: list[tuple[str, str, str]] = []
         self.skips: list[str] = []
         self.gaps: list[tuple[str, int | None]] = []
         self.ups: list[bool] = []
@@ -49,6 +50,9 @@ class Notebook:
 
     def applied(self, source: str, event: SessionEnd, closed: int, lag: float | None) -> None:
         self.applied_events.append((event, closed, lag))
+
+    def detected(self, policy: str, cookie: str, why: str) -> None:
+        self.detections.append((policy, cookie, why))
 
     def skipped(self, source: str, entry: str, why: str) -> None:
         self.skips.append(why)
@@ -135,6 +139,12 @@ class Replica:
     async def close(self) -> None:
         for follower in self.bus.followers:
             await follower.close()
+
+    def admit(self, connection_id: str, *cookies: str) -> Connection:
+        """A connection that came with these session cookies."""
+        one = connection(connection_id, watched=cookies)
+        self.registry.add(one)
+        return one
 
     def connect(self, connection_id: str, who: Identity | None) -> Connection:
         one = connection(connection_id, who)

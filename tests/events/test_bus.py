@@ -16,6 +16,7 @@ from wsguard.events.source import Entry
 from wsguard.policy.model import OnGap, OnOutage
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.denylist import CLOCK_ALLOWANCE, SHORTEST_RETENTION
+from wsguard.sessions.identity import cookie_digest
 from wsguard.sessions.logout import Logout
 
 ALICE = Logout("subject", "alice", "https://idp.test", NOW)
@@ -100,6 +101,20 @@ async def test_an_outbox_has_a_bound() -> None:
     with pytest.raises(OutboxFull):
         outbox.put(b"3")
     assert await outbox.flush(1.0) == 0
+
+
+async def test_what_waits_is_stored_as_soon_as_the_stream_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsguard.events.outbox._FIRST_DELAY", 60.0)
+    stream = FakeStream()
+    stream.is_away = True
+    outbox = Outbox(stream, lambda _: None)
+    running = asyncio.create_task(outbox.run())
+    outbox.put(b"1")
+    await asyncio.sleep(0.05)  # it has failed once
+    stream.is_away = False
+    outbox.hurry()
+    await eventually(lambda: not outbox)
+    running.cancel()
 
 
 async def test_poison_is_skipped_and_counted_and_stops_nothing() -> None:
@@ -229,3 +244,51 @@ def test_what_is_read_back_lapses_when_it_would_have_without_the_restart() -> No
         replica.bus.take("RedisStream", stored, is_live=False)
     assert not replica.deny_list.denies(identity(sid="old"), NOW)
     assert replica.deny_list.denies(identity(sid="young"), NOW)
+
+
+COOKIE, BEFORE = cookie_digest("now"), cookie_digest("before")
+
+
+async def test_with_a_cookie_the_others_hear_of_the_values_it_replaced() -> None:
+    """They may have sockets of an older value, and did not see it replaced."""
+    first, second = FakeStream(), FakeStream()
+    second.stored = first.stored
+    replicas = [Replica(first), Replica(second)]
+    elsewhere = replicas[1].admit("c1", BEFORE)
+    replicas[0].admit("c2", BEFORE)
+    replicas[0].registry.successions.replace(BEFORE, COOKIE)
+    for replica in replicas:
+        replica.start()
+        await eventually(lambda replica=replica: replica.bus.is_ready)  # type: ignore[misc]
+    await replicas[0].bus.publish("LogoutDetection", Logout("cookie", COOKIE, None, 0.0), "e1")
+    await eventually(lambda: link_of(elsewhere).reason)
+    assert [json.loads(document)["cookie"] for document in first.stored] == [COOKIE, BEFORE]
+    for replica in replicas:
+        await replica.close()
+
+
+async def test_a_question_about_a_cookie_is_answered_by_who_admitted_it_for_all() -> None:
+    stream = FakeStream()
+    replica = Replica(stream)
+    mine = replica.admit("c1", COOKIE)
+    replica.start()
+    await eventually(lambda: replica.bus.is_ready)
+    for cookie in (cookie_digest("invented"), COOKIE, COOKIE):
+        replica.bus.take("RedisStream", entry(cookie=cookie, ifAdmitted=True), is_live=True)
+    assert link_of(mine).reason is CloseReason.LOGGED_OUT
+    assert replica.deny_list.denies_cookie(COOKIE, (), NOW)
+    assert len(replica.deny_list) == 1
+    await eventually(lambda: stream.stored)
+    (answer,) = map(json.loads, stream.stored)
+    assert (answer["cookie"], "ifAdmitted" in answer) == (COOKIE, False)
+    await replica.close()
+    assert replica.notebook.counts.count(("RedisStream", "ignored")) == 2
+
+
+async def test_a_question_that_is_read_back_is_none_any_more() -> None:
+    """Whoever answered it said so in the stream; and the session may be another one by now."""
+    replica = Replica()
+    mine = replica.admit("c1", COOKIE)
+    replica.bus.take("RedisStream", entry(cookie=COOKIE, ifAdmitted=True), is_live=False)
+    assert link_of(mine).reason is None
+    assert not replica.bus.inquire(Logout("cookie", COOKIE, None, 0.0), "e1"), "nobody is there to be asked"

@@ -15,7 +15,7 @@ from yarl import URL
 from tests.events.fakes import NOW, FakeStream, Replica
 from tests.policy.minting import ISSUER, jwks, mint, public_jwk
 from tests.policy.test_event_tokens import LOGOUT, REVOKED
-from tests.proxy.house import House
+from tests.proxy.house import House, policy_set
 from tests.sessions.fakes import identity, link_of
 from tests.support import wire
 from tests.support.backend import RecordingBackend
@@ -69,6 +69,8 @@ class Ends:
             clock=replica.clock,
             observer=replica.notebook,
             issuers=lambda: [ISSUER],
+            policies=policy_set,
+            vouch=lambda *_: None,
             rng=Random(1),
         )
         self.room.bus = replica.bus
@@ -186,7 +188,7 @@ async def test_two_issuers_may_number_their_tokens_alike(ends: Ends) -> None:
 async def test_only_a_post_to_the_very_path_is_answered(ends: Ends) -> None:
     status, _, headers = await ends.post(SIGNALS, "", SET, method="GET")
     assert (status, headers["Allow"]) == (405, "POST")
-    for path in ("/.wsguard/events/", "/.wsguard/Events", "/.wsguard/%65vents", "/.wsguard/renew"):
+    for path in ("/.wsguard/events/", "/.wsguard/Events", "/.wsguard/%65vents", "/.wsguard/nothing"):
         assert (await ends.post(path, "", SET))[0] == 404, path
     assert (await ends.post(SIGNALS + "?a=b", "", SET))[
         0

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from tests.identity.asked import AskedService, reply
+from tests.identity.asked import Asked, AskedService, reply
 from tests.identity.key_server import HandClock
 from tests.identity.parties import FILES, World, approved, credential, introspected, question
 from tests.support.waiting import eventually, stays
@@ -50,6 +51,9 @@ class FakeLink:
         self.cuts.append((reason, detail))
         self.ward.revalidator.leave(self.id)
 
+    def interject(self, speak: Callable[[], bytes | None]) -> None:
+        pass
+
     def traffic(self) -> Traffic:
         return Traffic(0, 0, 0, 0)
 
@@ -75,20 +79,25 @@ class Ward:
 
     async def admit(self, name: str = "s1", policy: WebSocketPolicy | None = None) -> FakeLink:
         """A connection of the session `name`, admitted by asking."""
-        under = policy or self.policy
         self.count += 1
         link = FakeLink(self, f"c{self.count}")
-        if under.spec.introspection is not None:
-            presented = credential(name)
-            facts = await self.inquiry.gather(under, (presented,))
-            assert isinstance(facts[0].outcome, Identity), facts[0].outcome
-            self.revalidator.enter(link.id, link, Evidence(under, facts))
-        else:
-            put = question(under, ("Cookie", f"session={name}"))
-            approval = self.inquiry.recall(put) or await self.inquiry.ask(put)
-            assert isinstance(approval, Approval)
-            self.revalidator.enter(link.id, link, Evidence(under, (), put, approval))
+        self.revalidator.enter(link.id, link, await self.evidence(name, policy or self.policy))
         return link
+
+    async def evidence(self, name: str, under: WebSocketPolicy, target: str = "/ws") -> Evidence:
+        """What a request to `target` of the session `name` shows."""
+        if under.spec.introspection is not None:
+            facts = await self.inquiry.gather(under, (credential(name),))
+            assert isinstance(facts[0].outcome, Identity), facts[0].outcome
+            return Evidence(under, facts)
+        put = question(under, ("Cookie", f"session={name}"), target=target)
+        approval = self.inquiry.recall(put) or await self.inquiry.ask(put)
+        assert isinstance(approval, Approval)
+        return Evidence(under, (), put, approval)
+
+    async def renew(self, link: FakeLink, name: str) -> None:
+        """Show a newer credential for a connection, on another path."""
+        self.revalidator.renew(link.id, link, await self.evidence(name, self.policy, "/renew"))
 
     async def pass_by(self, seconds: float) -> None:
         """Turn the clock, and let all that is due be asked and answered."""
@@ -258,6 +267,67 @@ async def test_who_comes_while_a_question_is_under_way_is_not_cut_by_its_answer(
     assert new.cuts == []
     await ward.pass_by(EVERY)
     assert [reason for reason, _ in new.cuts] == [CloseReason.SESSION_INVALID]
+
+
+def shown(asked: Asked) -> str | None:
+    """The session that a service was asked about."""
+    return asked.form.get("token") or (asked.header("cookie") or "").removeprefix("session=") or None
+
+
+async def test_once_renewed_the_newer_credential_is_asked_about_and_no_other(
+    service: AskedService, world: World
+) -> None:
+    ward = Ward(world, under(service))
+    link, other = await ward.admit("s1"), await ward.admit("s1")
+    await ward.renew(link, "s2")
+    assert len(ward.revalidator) == 2
+    service.asked.clear()
+    yes = service.reply
+
+    async def answer(asked: Asked) -> web.StreamResponse:
+        return await (no(service) if shown(asked) == "s1" else yes)(asked)
+
+    service.reply = answer
+    await ward.pass_by(EVERY)
+    assert sorted(filter(None, map(shown, service.asked))) == ["s1", "s2"]
+    assert {asked.header("x-forwarded-uri") for asked in service.asked} <= {None, "/ws"}, "as it was opened"
+    assert (link.cuts, [reason for reason, _ in other.cuts]) == ([], [CloseReason.SESSION_INVALID])
+    ward.revalidator.leave(link.id)
+    assert len(ward.revalidator) == 0
+
+
+async def test_an_answer_about_what_it_lived_by_before_does_not_cut(service: AskedService, world: World) -> None:
+    ward = Ward(world, under(service, cache_duration=10_000.0))
+    link = await ward.admit("s1")
+    newer = await ward.evidence("s2", ward.policy)
+    yes, service.reply = service.reply, no(service)
+    service.gate.clear()
+    world.clock.pass_by(EVERY)
+    ward.revalidator.check()
+    await eventually(lambda: service.under_way, what="the question")
+    ward.revalidator.renew(link.id, link, newer)
+    service.gate.set()
+    await ward.pass_by(0.0)
+    assert link.cuts == []
+    service.reply = yes
+    await ward.pass_by(EVERY)
+    assert link.cuts == []
+
+
+async def test_a_token_that_can_be_read_takes_the_place_of_one_that_cannot_and_the_other_way_round(
+    service: AskedService, world: World
+) -> None:
+    ward = Ward(world, under(service))
+    if ward.policy.spec.introspection is None:
+        return
+    link, opaque = await ward.admit("s1"), await ward.evidence("s2", ward.policy)
+    read = replace(opaque.facts[0], outcome=Identity("jwt", "https://idp", "ann", "cookie:session"))
+    ward.revalidator.renew(link.id, link, replace(opaque, facts=(read,)))
+    assert len(ward.revalidator) == 0
+    ward.revalidator.renew(link.id, link, opaque)
+    assert len(ward.revalidator) == 1
+    ward.revalidator.leave(link.id)
+    assert len(ward.revalidator) == 0
 
 
 async def test_secrets_go_with_the_last_connection(service: AskedService, world: World) -> None:

@@ -106,6 +106,17 @@ async def test_who_came_with_a_cookie_is_found_by_it_also_after_a_reload(verifie
     assert (await identity(verifier, by, in_header)).cookie is None
 
 
+async def test_it_vouches_for_a_token_only_where_that_needs_no_waiting(
+    verifier: TokenVerifier, server: KeyServer
+) -> None:
+    good, bad = cookie(forge(claims_with())), cookie("bad")
+    who = verifier.vouch(policy(secret()), good)
+    assert who is not None
+    assert who.cookie == cookie_digest(good.token)
+    assert verifier.vouch(policy(secret()), bad) is None
+    assert verifier.vouch(policy(remote(server)), cookie(mint("RS256"))) is None
+
+
 async def test_keys_that_are_published_are_fetched_for_the_first_token(
     verifier: TokenVerifier, server: KeyServer
 ) -> None:

@@ -5,6 +5,7 @@ from tests.ops.test_metrics import Scraped
 from wsguard.ops.event_observer import EventObserver
 from wsguard.ops.redact import digest
 from wsguard.sessions.events import SessionEnd
+from wsguard.sessions.identity import cookie_digest
 from wsguard.sessions.logout import Logout
 
 
@@ -47,3 +48,11 @@ async def test_a_stream_that_goes_is_a_warning_and_a_gap_an_error(rig: Rig) -> N
         "session_event_skipped": "warning",
         "session_events_lost": "error",
     }
+
+
+async def test_a_detected_logout_says_what_was_seen_and_not_the_cookie(rig: Rig) -> None:
+    cookie = cookie_digest("v1")
+    EventObserver(rig.log, rig.metrics).detected("chat", cookie, "POST /log\nout was answered 302")
+    (event,) = rig.events("logout_detected")
+    assert (event["policy"], event["cookie"], event["level"]) == ("chat", digest(cookie), "info")
+    assert event["why"] == "POST /log\\nout was answered 302"

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from tests.ops.rig import Rig
 from tests.ops.test_metrics import Scraped, decided, ended
+from tests.sessions.fakes import identity
 from wsguard.ops.observer import Observer
 from wsguard.ops.redact import digest
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
+from wsguard.sessions.records import Renewed
 
 
 async def test_a_decision_is_one_line_and_one_count(rig: Rig) -> None:
@@ -84,3 +86,14 @@ async def test_what_else_the_proxy_notices(rig: Rig) -> None:
     spared, turned_away = rig.lines.events()
     assert (spared["event"], spared["reason"]) == ("cut_spared", "session-expired")
     assert (turned_away["event"], turned_away["status"]) == ("request_turned_away", 426)
+
+
+async def test_a_renewal_is_one_line_and_counts_connections(rig: Rig) -> None:
+    who = identity(sid="s1", jti="j2")
+    Observer(rig.log, rig.metrics).renewed(Renewed("chat", "renew", 3, 1, who, "192.0.2.7"))
+    scraped = Scraped(rig.metrics)
+    assert scraped("session_renewals_total", policy="chat", result="renewed") == 3
+    assert scraped("session_renewals_total", policy="chat", result="cut") == 1
+    (event,) = rig.events("session_renewed")
+    expected = {"by": "renew", "connections": 3, "cut": 1, "client_ip": "192.0.2.7", "jti": digest("j2")}
+    assert expected.items() <= event.items()

@@ -32,6 +32,7 @@ from wsguard.policy.model import (
     Enforcement,
     GuardSpec,
     Jwt,
+    Limits,
     Listener,
     Match,
     Metadata,
@@ -48,7 +49,7 @@ from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import Identity, cookie_digest
 
 NOW = 1_800_000_000.0
 HOST = "app.example"
@@ -113,6 +114,30 @@ def test_a_foreign_page_learns_nothing_but_that_it_is_foreign() -> None:
         assert reason(judged) is CloseReason.ORIGIN_DENIED
 
 
+@pytest.mark.parametrize(
+    ("offered", "expected"),
+    [
+        ((), None),
+        (("chat",), None),
+        (("other", "chat"), None),
+        (("bearer.abc",), None),
+        (("bearer.abc", "chat"), None),
+        (("other",), CloseReason.SUBPROTOCOL_DENIED),
+        (("Chat",), CloseReason.SUBPROTOCOL_DENIED),
+        (("bearer.abc", "other"), CloseReason.SUBPROTOCOL_DENIED),
+    ],
+)
+def test_of_what_is_offered_one_must_be_listed(offered: tuple[str, ...], expected: CloseReason | None) -> None:
+    """Where any is listed. A credential is no offer, and nobody has to offer anything."""
+    jwt = Jwt(providers=(provider("HS256", extract_from={"subprotocols": ["bearer."]}),))
+    speaks = policy(jwt=jwt, limits=Limits(subprotocols=("chat",)))
+    judged = case(speaks=speaks, facts=facts(identity()))
+    judged.handshake = replace(judged.handshake, subprotocols=offered)
+    assert reason(judged) is expected
+    judged.policy = policy(jwt=jwt)
+    assert reason(judged) is None
+
+
 def test_the_order_of_the_checks_is_the_contracts() -> None:
     """Everything is wrong; what is put right uncovers the next."""
     logged_out = DenyList()
@@ -136,7 +161,8 @@ def test_the_order_of_the_checks_is_the_contracts() -> None:
     assert [reason(judged) for judged, _ in steps] == [expected for _, expected in steps]
     assert reason(case(speaks=policy(), facts=facts(identity()))) is None
     names = [name for name, _ in (*EARLY, *LATE)]
-    assert names[:6] == ["origin", "host", "policy", "handshake-token", "token-binding", "credentials"]
+    assert names[:4] == ["origin", "host", "policy", "handshake-token"]
+    assert names[4:7] == ["subprotocol", "token-binding", "credentials"]
 
 
 @pytest.mark.parametrize(
@@ -213,6 +239,29 @@ def test_a_logout_of_any_credential_counts() -> None:
     shown = facts(identity(sid="s1"), identity(sid="s2"))
     assert reason(case(speaks=policy(), facts=shown, deny_list=deny_list)) is CloseReason.LOGGED_OUT
     assert reason(case(speaks=policy(), facts=shown[:1], deny_list=deny_list)) is None
+
+
+WATCHING = Session.model_validate({"logoutDetection": {"cookies": ["session"]}})
+JAR = ((b"Cookie", b"session=v"),)
+
+
+def test_a_session_cookie_that_was_logged_out_stays_out_whoever_vouches_for_it() -> None:
+    deny_list, watching = DenyList(), policy(jwt=None, session=WATCHING)
+    deny_list.deny_cookie(None, cookie_digest("v"), NOW)
+    assert reason(case(speaks=watching, headers=JAR, deny_list=deny_list)) is CloseReason.LOGGED_OUT
+    assert reason(case(speaks=policy(jwt=None), headers=JAR, deny_list=deny_list)) is None
+    other = case(speaks=watching, headers=((b"Cookie", b"session=w"),), deny_list=deny_list)
+    assert reason(other) is None
+    deny_list.is_behind = True
+    assert reason(other) is CloseReason.IDENTITY_UNAVAILABLE
+    assert reason(case(speaks=watching, deny_list=deny_list)) is None
+
+
+def test_a_full_deny_list_admits_no_session_cookie_either() -> None:
+    full, watching = DenyList(max_entries=0), policy(jwt=None, session=WATCHING)
+    full.deny_sid(None, "one", NOW)
+    assert reason(case(speaks=watching, headers=JAR, deny_list=full)) is CloseReason.IDENTITY_UNAVAILABLE
+    assert reason(case(speaks=watching, deny_list=full)) is None
 
 
 def test_a_full_deny_list_admits_no_token_and_every_stranger() -> None:

@@ -29,9 +29,15 @@ OPAQUE = "name: o, endpoint: 'https://idp/i', clientID: guard, clientSecretFile:
 ASKED = "forwardAuth: {url: 'http://127.0.0.1:3000/me', headersToExtAuth: [cookie]}"
 AGAIN = "session: {revalidateEvery: 5m}"
 
+WATCHED = f"{ASKED}\nsession: {{revalidateEvery: 5m, logoutDetection: {{cookies: [id]"
+
 SOUND = [
+    f"{WATCHED}, requests: [{{method: POST, path: /logout}}, {{method: DELETE, path: /session}}]}}}}",
+    f"{provider(extractFrom='{cookies: [id]}')}\nsession: {{logoutDetection: {{cookies: [id]}}}}",
     f"introspection: {{providers: [{{{OPAQUE}}}]}}\n{AGAIN}",
     f"{ASKED}\n{AGAIN}",
+    provider(extractFrom="{cookies: [s], firstMessage: {jsonPath: payload.token, maxSize: 64Ki}}"),
+    provider(extractFrom="{subprotocols: [bearer.]}") + "\nlimits: {subprotocols: [chat, bearer]}",
     f"{ASKED}\nsession: {{revalidateEvery: 5m, revalidateGrace: 0s}}",
     f"introspection: {{providers: [{{{OPAQUE}}}]}}\n{AGAIN}\n"
     "authorization: {rules: [{action: Allow, principal: {jwt: {provider: o}}}]}",
@@ -45,6 +51,8 @@ SOUND = [
     "authorization: {rules: [{action: Allow, principal: {clientCIDRs: [10.0.0.0/8]}}]}",
     "authorization: {defaultAction: Allow, rules: [{action: Deny, principal: {clientCIDRs: [10.0.0.0/8]}}]}",
     "session: {clockSkew: 5m}",
+    f"jwt: {{providers: [{PROVIDER}}}]}}\nsession: {{renewal: Passive}}",
+    "session: {renewal: Off}",
     "match: {paths: [{type: Exact, value: /.well-known/x}]}",
 ]
 
@@ -104,6 +112,27 @@ DANGEROUS = [
         "a.yaml:6:68: warning: very long: a token can be used as often as is wanted",
     ),
     ("session: {clockSkew: 1h}", "a.yaml:5:24: warning: very long"),
+    ("session: {logoutDetection: {cookies: [id]}}", "a.yaml:5:41: warning: nobody vouches for this cookie"),
+    (
+        f"{ASKED.replace('cookie', 'x-session')}\nsession: {{revalidateEvery: 5m, logoutDetection: {{cookies: [id]}}}}",
+        "a.yaml:6:62: warning: nobody vouches for this cookie",
+    ),
+    (
+        f"{provider(extractFrom='{cookies: [id]}')}\nsession: {{logoutDetection: {{cookies: [id, other]}}}}",
+        "a.yaml:6:45: warning: nobody vouches for this cookie",
+    ),
+    (
+        f"{WATCHED}, requests: [{{method: GET, path: /logout}}]}}}}",
+        "a.yaml:6:87: warning: ends nothing: a GET counts by an answer that clears the cookie, listed or not",
+    ),
+    (
+        f"{WATCHED}, requests: [{{method: POST, path: /.wsguard/renew}}]}}}}",
+        "a.yaml:6:99: warning: the guard answers this path itself",
+    ),
+    (
+        f"jwt: {{providers: [{PROVIDER}}}]}}\n{ASKED}\nsession: {{revalidateEvery: 5m, renewal: Passive}}",
+        "a.yaml:7:43: warning: renewed only by its own handshakes",
+    ),
     ("enforcement: Audit", "a.yaml:5:16: warning: Audit"),
     (
         "match: {paths: [{type: PathPrefix, value: /.wsguard/x}]}",
@@ -117,6 +146,12 @@ def test_warns_of_what_is_legal_but_dangerous(spec: str, warning: str) -> None:
     (found,) = warnings(policy(spec))
     assert warning in found
     assert ": warning: " in found
+
+
+def test_warns_of_a_watch_over_answers_that_do_not_pass() -> None:
+    (found,) = warnings(guard("nonWebSocket: Deny"), policy(f"{WATCHED}}}}}"))
+    assert "b.yaml:6:51: warning: sees no log-out: nonWebSocket is Deny" in found
+    assert warnings(guard("nonWebSocket: Deny"), policy("")) == []
 
 
 def test_null_with_a_cookie_credential_says_whose_cookie() -> None:

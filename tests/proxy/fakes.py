@@ -72,6 +72,12 @@ class FakeTransport:
         self.closing = self.aborted = True
         self.queued = 0
 
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self.half
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.half = protocol
+
     def get_extra_info(self, name: str) -> None:
         return None
 

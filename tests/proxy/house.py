@@ -14,15 +14,19 @@ from wsguard.policy.model import Backend, GuardSpec, Metadata, PolicySpec, WebSo
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy import renewal_endpoint
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
+from wsguard.proxy.renewal_endpoint import RenewalEndpoint
+from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
-from wsguard.sessions.records import Decided, Delivery, Ended
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 from wsguard.sessions.registry import Registry
 
 
@@ -49,6 +53,7 @@ class Notebook:
         self.ends: list[Ended] = []
         self.spares: list[tuple[str, CloseReason]] = []
         self.rejudgements: list[tuple[int, int]] = []
+        self.renewals: list[Renewed] = []
         self.turned: list[tuple[int, str]] = []
         self.lingered_as: list[Delivery] = []
         self.lingering_now = 0
@@ -67,6 +72,9 @@ class Notebook:
 
     def rejudged(self, judged: int, cut: int) -> None:
         self.rejudgements.append((judged, cut))
+
+    def renewed(self, record: Renewed) -> None:
+        self.renewals.append(record)
 
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         self.turned.append((status, detail))
@@ -93,7 +101,7 @@ class Facts:
     def __init__(self) -> None:
         self.identity: Identity | None = None
 
-    def cached(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> None:
+    def cached(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...] | None:
         return None
 
     async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
@@ -130,6 +138,8 @@ class House:
         self.registry, self.deny_list = Registry(), DenyList()
         self.policies = policy_set(self.guard, test=self.spec)
         self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
+        self.renewer = Renewer(self.registry, self.deny_list, self.notebook)
+        self.lobby = Lobby()
         self.env = env = Environment(
             loop=loop,
             clock=self.clock,
@@ -138,6 +148,8 @@ class House:
             deny_list=self.deny_list,
             timekeeper=self.timekeeper,
             rejudger=self.rejudger,
+            renewer=self.renewer,
+            lobby=self.lobby,
             verifier=self.facts,
             observer=self.notebook,
             policies=lambda: self.policies,
@@ -145,7 +157,8 @@ class House:
             backend=Backend(url=self.backend_url),
         )
         self.forwarder = Forwarder(env)
-        self.door = Door(env, Conductor(env), self.forwarder, self.routes)
+        routes: dict[str, Route] = {renewal_endpoint.PATH: RenewalEndpoint(env), **(self.routes or {})}
+        self.door = Door(env, Conductor(env), self.forwarder, routes)
         self.server = await listen(loop, self.door, "127.0.0.1", 0)
         self.port = int(self.server.sockets[0].getsockname()[1])
         self.timekeeper.start()
@@ -156,6 +169,7 @@ class House:
     ) -> None:
         self.timekeeper.stop()
         await self.rejudger.close()
+        await self.lobby.close()
         self.server.close()
         for connection in self.registry:
             connection.link.cut(CloseReason.TERMINATED)
@@ -166,9 +180,13 @@ class House:
             assert self.notebook.faults == []
 
     async def empty(self) -> None:
-        """Wait until nobody is registered, watched or lingering any more."""
-        await eventually(lambda: not len(self.registry) and not self.notebook.lingering_now, what="an empty house")
+        """Wait until nobody is registered, watched, awaited or lingering any more."""
+        await eventually(self._is_empty, what="an empty house")
         assert not self.timekeeper._watched
+        assert not len(self.renewer)
+
+    def _is_empty(self) -> bool:
+        return not len(self.registry) and not self.notebook.lingering_now and not len(self.lobby)
 
     def reload(self, **specs: PolicySpec) -> None:
         """Put other policies in force, by name."""

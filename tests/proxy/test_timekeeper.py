@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.proxy.fakes import FakeLoop
 from tests.proxy.house import House
@@ -50,6 +53,9 @@ class FakeLink:
 
     def cut(self, reason: CloseReason, detail: str = "") -> None:
         self.cuts.append(reason)
+
+    def interject(self, speak: Callable[[], bytes | None]) -> None:
+        pass
 
     def traffic(self) -> Traffic:
         return Traffic(0, 0, 0, 0)
@@ -147,6 +153,43 @@ def test_the_earliest_bound_wins() -> None:
     busy.last_message_at = 20.0
     watch.turn(5.0)
     assert busy.cuts == [CloseReason.IDLE_TIMEOUT]
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.none() | st.integers(0, 200)), min_size=1, max_size=12))
+def test_whatever_renews_it_a_connection_ends_at_its_greatest_age(steps: list[tuple[int, int | None]]) -> None:
+    """Each step some seconds pass, and a newer credential moves its end, or takes it away."""
+    watch, age, ends = Watch(), 0.0, 100.0
+    link: FakeLink = watch.link("a", expires=50.0, ends=ends)
+    expires: float | None = 50.0
+    for seconds, lives in steps:
+        watch.turn(float(seconds))
+        age += seconds
+        assert bool(link.cuts) is (age >= ends or (expires is not None and age >= expires))
+        if link.cuts:
+            return
+        expires = None if lives is None else age + lives
+        watch.keeper.forget("a")
+        watch.keeper.watch("a", link, Bounds(None if lives is None else watch.clock.wall() + lives, ends, None))
+    watch.turn(ends)
+    assert link.cuts
+
+
+def test_a_hint_comes_once_and_can_be_put_off() -> None:
+    watch, hints = Watch(), []
+    watch.link("a", expires=100.0)
+    watch.keeper.remind("a", watch.clock.wall() + 70.0, lambda: hints.append("a"))
+    watch.turn(69.75)
+    assert hints == []
+    watch.keeper.remind("a", watch.clock.wall() + 10.0, lambda: hints.append("later"))
+    watch.turn(5.0)
+    assert hints == []
+    watch.turn(5.0)
+    watch.turn(50.0)
+    assert hints == ["later"]
+    watch.keeper.remind("a", watch.clock.wall() + 10.0, lambda: hints.append("never"))
+    watch.keeper.forget("a")
+    watch.turn(50.0)
+    assert hints == ["later"]
 
 
 def test_who_is_over_is_forgotten() -> None:

@@ -22,9 +22,11 @@ def events(*sources: dict[str, Any], **more: Any) -> str:
     return f"apiVersion: wsguard.dev/v1\nkind: GuardConfig\nspec: {json.dumps(spec)}\n"
 
 
-def replica(backend: RecordingBackend, engine: Engine, port: int | None = None, **more: Any) -> Guard:
+def replica(
+    backend: RecordingBackend, engine: Engine, port: int | None = None, host: str = "127.0.0.1", **more: Any
+) -> Guard:
     """A guard that demands a token and shares the engine's stream."""
-    return Guard(backend, {"policy.yaml": policy(JWT), "guard.yaml": events(engine.spec(port), **more)})
+    return Guard(backend, {"policy.yaml": policy(JWT), "guard.yaml": events(engine.spec(port, host), **more)})
 
 
 class Socket:
@@ -42,12 +44,13 @@ class Socket:
             origin=self.guard.url,  # type: ignore[arg-type]
             additional_headers={"Cookie": f"session={self.token}"},
             ping_interval=None,
+            close_timeout=1,
             open_timeout=20,
             proxy=None,
         )
         return self
 
-    async def end(self, deadline: float = 10.0) -> tuple[int | None, str]:
+    async def end(self, deadline: float | None = 10.0) -> tuple[int | None, str]:
         """Wait for the Close; its code and the reason's first word."""
         assert self._client is not None
         try:

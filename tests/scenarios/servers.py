@@ -22,6 +22,13 @@ async def daphne() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def django_login() -> AsyncIterator[str]:
+    """Django's own sessions on daphne."""
+    async with _on_socket("-m", "daphne", "--fd", "{fd}", "tests.scenarios.apps.django_login:application") as url:
+        yield url
+
+
+@asynccontextmanager
 async def uvicorn() -> AsyncIterator[str]:
     """FastAPI on uvicorn."""
     async with _on_socket("-m", "uvicorn", "--fd", "{fd}", "tests.scenarios.apps.fastapi_app:app") as url:

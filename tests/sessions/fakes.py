@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wsguard.protocol.reasons import CloseReason
@@ -24,6 +25,9 @@ class FakeLink:
         if not self.cuts:
             self.cuts.append((reason, detail))
             self.state = "closing"
+
+    def interject(self, speak: Callable[[], bytes | None]) -> None:
+        pass
 
     def traffic(self) -> Traffic:
         return self.passed
@@ -63,6 +67,7 @@ def connection(
     origin: str | None = "https://app.test",
     link: FakeLink | None = None,
     others: tuple[Identity, ...] = (),
+    watched: tuple[str, ...] = (),
 ) -> Connection:
     return Connection(
         id=connection_id,
@@ -76,6 +81,7 @@ def connection(
         expires_at=who.expires_at if who else None,
         link=link or FakeLink(),
         others=others,
+        watched=watched,
     )
 
 

@@ -56,3 +56,13 @@ def test_the_next_look_is_the_first_moment_at_which_something_is_overdue(
         return
     assert bounds.overdue(when, last) is not None
     assert bounds.overdue(when - 0.5, last) is None
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "before", "now", "when"),
+    [(100.0, 30.0, 0.0, 70.0), (100.0, 80.0, 0.0, 50.0), (100.0, 30.0, 90.0, 95.0), (None, 30.0, 0.0, None)],
+)
+def test_a_hint_comes_before_the_end_and_in_the_second_half(
+    expires_at: float | None, before: float, now: float, when: float | None
+) -> None:
+    assert Bounds(expires_at, None, None).hint_at(before, now) == when

@@ -29,7 +29,8 @@ def ends(draw: st.DrawFn) -> SessionEnd:
     kind = draw(st.sampled_from(["sid", "jti", "subject", "cookie"]))
     word = draw(WORDS)
     before = draw(MOMENTS) if kind == "subject" else float(int(at) + 1)
-    return SessionEnd(event_id, Logout(kind, cookie_digest(word) if kind == "cookie" else word, issuer, before), at)  # type: ignore[arg-type]
+    word = cookie_digest(word) if kind == "cookie" else word
+    return SessionEnd(event_id, Logout(kind, word, issuer, before), at, kind == "cookie" and draw(st.booleans()))  # type: ignore[arg-type]
 
 
 @given(ends())
@@ -43,7 +44,8 @@ JSON = st.recursive(
     max_leaves=8,
 )
 MEMBERS = st.dictionaries(
-    st.sampled_from(["sid", "subject", "jti", "cookie", "issuer", "issuedBefore", "at", "id", "who"]), JSON
+    st.sampled_from(["sid", "subject", "jti", "cookie", "issuer", "issuedBefore", "ifAdmitted", "at", "id", "who"]),
+    JSON,
 )
 
 
@@ -80,6 +82,8 @@ def test_a_moment_in_the_event_bounds_the_logout_when_it_says_no_other() -> None
         ({"subject": "a", "at": True}, "number of seconds"),
         ({"subject": "a", "at": NOW * 1000}, "not of milliseconds"),
         ({"cookie": "the value itself"}, "64 hex digits"),
+        ({"sid": "a", "ifAdmitted": True}, "does not go with cookie"),
+        ({"cookie": "sha256:" + "0" * 64, "ifAdmitted": 1}, "not true or false"),
         ({"sid": "a", "id": "x" * 129}, "1 to 128 characters"),
     ],
 )

@@ -103,3 +103,49 @@ def test_each_session_that_a_connection_was_admitted_by_ends_it() -> None:
         "300 is later"
     )
     assert log_out_everyone(200.0, registry, DenyList(), NOW) == 1
+
+
+def test_a_cookie_that_is_no_credential_of_ours_finds_its_connections_too() -> None:
+    """Somebody else vouched for it, perhaps without a name."""
+    registry, denylist = Registry(), DenyList()
+    anonymous = connection("0", watched=("sha256:a", "sha256:x"))
+    named = connection("1", replace(identity("bob"), cookie="sha256:a"), watched=("sha256:a",))
+    other = connection("2", identity("ann"), watched=("sha256:b",))
+    for one in (anonymous, named, other):
+        registry.add(one)
+    assert len(registry.find(cookie="sha256:a")) == 2
+    assert registry.find(cookie="sha256:a", issuer="https://idp.test") == [named]
+    assert log_out(Logout("cookie", "sha256:a", None, 0.0), registry, denylist, NOW) == 2
+    assert denylist.denies_cookie("sha256:a", (), NOW)
+    assert not denylist.denies_cookie("sha256:x", ("https://idp.test",), NOW)
+    assert link_of(other).reason is None
+    for one in (anonymous, named, other):
+        registry.remove(one.id)
+    assert registry.find(cookie="sha256:a") == []
+
+
+def test_a_cookie_of_one_issuer_leaves_the_others() -> None:
+    denylist = DenyList()
+    denylist.deny_cookie("https://idp.test", "sha256:a", NOW)
+    assert denylist.denies_cookie("sha256:a", ("https://x.test", "https://idp.test"), NOW)
+    assert not denylist.denies_cookie("sha256:a", ("https://x.test",), NOW)
+
+
+def test_with_a_cookie_end_the_values_it_replaced_and_not_those_that_replaced_it() -> None:
+    registry, denylist = Registry(), DenyList()
+    old, now, later = (connection(word, watched=(f"sha256:{word}",)) for word in ("old", "now", "later"))
+    for one in (old, now, later):
+        registry.add(one)
+    registry.successions.replace("sha256:old", "sha256:now")
+    registry.successions.replace("sha256:now", "sha256:later")
+    assert log_out(Logout("cookie", "sha256:now", None, 0.0), registry, denylist, NOW) == 2
+    assert [link_of(one).reason for one in (old, now, later)] == [CloseReason.LOGGED_OUT] * 2 + [None]
+    assert denylist.denies_cookie("sha256:old", (), NOW)
+    assert not denylist.denies_cookie("sha256:later", (), NOW)
+
+
+def test_everyone_is_also_who_has_nothing_but_a_session_cookie() -> None:
+    registry = Registry()
+    registry.add(connection("0", watched=("sha256:a",)))
+    registry.add(connection("1"))
+    assert log_out_everyone(NOW, registry, DenyList(), NOW) == 1

@@ -41,13 +41,14 @@ _BENCH = (
     Program("nginx", "nginx-light", "nginx before the guard, and beside it in the comparison"),
     Program("haproxy", "haproxy", "HAProxy in the comparison"),
     Program("gcc", "gcc libc6-dev", "the comparison's load generator"),
+    Program("redis-server", "redis-server", "session events over Redis"),
 )
 PROGRAMS = {
     "test": (
         Program("chromium", "chromium", "browser tests"),
         Program("node", "nodejs", "tests with JavaScript clients and servers"),
         Program("npm", "npm", "tests with JavaScript clients and servers"),
-        Program("redis-server", "redis-server", "tests of session events over Redis"),
+        Program("ip", "iproute2", "tests with links on which packets vanish"),
         Program("nats-server", "nats-server", "tests of session events over NATS"),
         Program("promtool", "prometheus", "tests of the alerts"),
         *_BENCH,

@@ -14,7 +14,7 @@ class FaultyRelay:
 
     `delay` seconds are added to every chunk. `stall_after` lets so many more bytes pass towards the
     target and towards the client each, then holds the rest until `release()`. Nothing is lost unless
-    `reset()` is called.
+    `reset()` or `swallow()` is called.
     """
 
     def __init__(self, target: int, *, delay: float = 0.0, stall_after: int | None = None) -> None:
@@ -27,6 +27,8 @@ class FaultyRelay:
             self._open.set()
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
+        self._silent: set[asyncio.StreamWriter] = set()
+        self._is_swallowing = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -39,8 +41,17 @@ class FaultyRelay:
         self._allowance = {"up": up, "down": down}
         self._open.clear()
 
+    def swallow(self) -> None:
+        """Lose every byte without a word, as a path that forgot its connections does.
+
+        Connections that are open now, or opened before `release()`, stay silent for ever; neither side hears an end.
+        """
+        self._silent.update(self._writers)
+        self._is_swallowing = True
+
     def release(self) -> None:
-        """Let everything pass again, what was held included."""
+        """Let everything pass again, what was held included; what was swallowed is lost."""
+        self._is_swallowing = False
         self._allowance = {"up": None, "down": None}
         self._open.set()
 
@@ -69,8 +80,14 @@ class FaultyRelay:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:  # nobody is there: the client hears of an end, as it would without a relay
+            writer.close()
+            return
         self._writers += [writer, upstream_writer]
+        if self._is_swallowing:
+            self._silent.update((writer, upstream_writer))
         self._tasks += [
             asyncio.create_task(self._pump(reader, upstream_writer, "up")),
             asyncio.create_task(self._pump(upstream_reader, writer, "down")),
@@ -81,8 +98,9 @@ class FaultyRelay:
             while data := await reader.read(65536):
                 if self.delay:
                     await asyncio.sleep(self.delay)
-                await self._pass(data, writer, way)
-            if writer.can_write_eof():
+                if writer not in self._silent:
+                    await self._pass(data, writer, way)
+            if writer not in self._silent and writer.can_write_eof():
                 writer.write_eof()
 
     async def _pass(self, data: bytes, writer: asyncio.StreamWriter, way: str) -> None:

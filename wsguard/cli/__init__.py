@@ -19,6 +19,7 @@ COMMANDS: tuple[str, ...] = (
     "demo",
     "drain",
     "explain",
+    "inject",
     "logout",
     "report",
     "run",

@@ -10,6 +10,7 @@ from wsguard.config.files import UnreadableError, exists, read_bytes
 from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.key_files import Content, KeyFile
 from wsguard.policy.keys import MAX_DOCUMENT, BadKeys, KeySet, read_local_keys
+from wsguard.policy.nats_credentials import read_nats_credentials
 from wsguard.policy.problems import Problem
 
 
@@ -67,3 +68,5 @@ def _check(file: KeyFile, found: NamedFiles) -> None:
         raise ValueError("an address has no white space")
     elif file.content is Content.SECRET and len(data.splitlines()) > 1:
         raise ValueError("it has more than one line")
+    elif file.content is Content.NATS_CREDENTIALS:
+        read_nats_credentials(data)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from wsguard.events.source import Stream
 from wsguard.policy.model import NATSJetStream, RedisStream, SessionEvents
+from wsguard.policy.nats_credentials import read_nats_credentials
 
 Files = Callable[[], Mapping[str, bytes]]
 """The contents of the files that the policies name, as they are now."""
@@ -68,6 +72,8 @@ def nats_options(source: NATSJetStream, files: Files) -> tuple[str, Mapping[str,
     url, options = _address(source, files), _login(source, files, "user")
     if source.token_file is not None:
         options["token"] = _line(files()[source.token_file])
+    if source.credentials_file is not None:
+        options |= _credentials(files()[source.credentials_file])
     if url.startswith("tls:"):
         context = ssl.create_default_context(cafile=source.tls.ca_file)
         if source.tls.cert_file is not None:
@@ -87,6 +93,16 @@ def _login(source: RedisStream | NATSJetStream, files: Files, user: str) -> dict
     if source.password_file is not None:
         options["password"] = _line(files()[source.password_file])
     return options
+
+
+def _credentials(content: bytes) -> dict[str, Any]:
+    """NATS' own: the JWT is shown, and the key that goes with it signs what the server asks."""
+    credentials = read_nats_credentials(content)
+    key = Ed25519PrivateKey.from_private_bytes(credentials.key)
+    return {
+        "user_jwt_cb": lambda: bytearray(credentials.token.encode()),
+        "signature_cb": lambda nonce: base64.b64encode(key.sign(nonce.encode())),
+    }
 
 
 def _line(content: bytes) -> str:

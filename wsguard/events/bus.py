@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wsguard.events.follower import Follower
 from wsguard.events.observer import Observer
@@ -19,7 +19,7 @@ from wsguard.policy.model import OnGap
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.events import CLOCK_ALLOWANCE, BadEvent, SessionEnd, next_second, parse, serialize
-from wsguard.sessions.logout import Logout, log_out, log_out_everyone
+from wsguard.sessions.logout import Logout, log_out, log_out_everyone, proven, spelt_out
 from wsguard.sessions.registry import Registry
 
 STORE_PATIENCE = 2.0
@@ -74,11 +74,12 @@ class Bus:
         """The first half of `publish`, which waits for nothing: how many connections were cut, and what to wait for."""
         now = self._clock.wall()
         event = SessionEnd(event_id, logout, now)
+        meant = self._spelt_out(event)
         try:
             closed = self._apply(source, event, now, 0.0)
         finally:  # a connection that cannot be cut here is no reason to leave those elsewhere alive
-            storing = self._enqueue(serialize(event))
-        if len(storing) < len(self.followers):
+            storing = self._enqueue(meant)
+        if len(storing) < len(self.followers) * len(meant):
             raise OutboxFull
         return closed, storing
 
@@ -93,12 +94,21 @@ class Bus:
             self._observer.event(source, "published")
         return not late
 
-    def _enqueue(self, document: bytes) -> list[asyncio.Future[None]]:
-        """Have every stream that has room for it store `document`."""
+    def inquire(self, logout: Logout, event_id: str) -> bool:
+        """Have the others apply the log-out of a cookie where they know it; False: nobody hears of it."""
+        return bool(self._enqueue([SessionEnd(event_id, logout, self._clock.wall(), if_admitted=True)]))
+
+    def _spelt_out(self, event: SessionEnd) -> list[SessionEnd]:
+        """For the others, who may not know which values the cookie had before."""
+        return [replace(event, logout=each) for each in spelt_out(event.logout, self._registry)]
+
+    def _enqueue(self, events: Sequence[SessionEnd]) -> list[asyncio.Future[None]]:
+        """Have every stream that has room for them store `events`."""
         stored = []
         for follower in self.followers:
-            with suppress(OutboxFull):
-                stored.append(follower.outbox.put(document))
+            for event in events:
+                with suppress(OutboxFull):
+                    stored.append(follower.outbox.put(serialize(event)))
         return stored
 
     def take(self, source: str, entry: Entry, is_live: bool) -> None:
@@ -114,12 +124,31 @@ class Bus:
             self._observer.event(source, "skipped")
             self._observer.skipped(source, entry.id, str(error))
             return
+        if event.if_admitted:
+            self._answer(source, event, is_live, now)
+            return
         # An entry holds from when it was stored: read back, it lapses when it would have lapsed before the restart.
         denied_at = now if is_live else min(stored_at, now)
         try:
             self._apply(source, event, denied_at, max(now - event.at, 0.0) if is_live else None)
         except ExceptionGroup as error:  # the others were cut, and the next event must not wait for this one's fault
             self._observer.fault("applying a session event", error)
+
+    def _answer(self, source: str, question: SessionEnd, is_live: bool, now: float) -> None:
+        """Log out what was admitted here for the cookie of `question`, and tell the others, who are to keep it out."""
+        cookie = question.logout.word
+        meant = proven(cookie, self._registry, self._deny_list, now) if is_live else []
+        for word in meant:
+            event = replace(question, logout=replace(question.logout, word=word), if_admitted=False)
+            self._enqueue(self._spelt_out(event))
+            try:
+                self._apply(source, event, now, max(now - event.at, 0.0))
+            except ExceptionGroup as error:
+                self._observer.fault("applying a session event", error)
+        if not meant:
+            self._observer.event(source, "ignored")
+        if is_live and not self._registry.successions.knows(cookie):
+            self._registry.successions.doubt(cookie, self._clock.monotonic())
 
     def lose(self, source: str, why: str) -> None:
         """A part of the stream was lost: do what onGap says, for what was issued up to now."""

@@ -12,7 +12,7 @@ from wsguard.events.outbox import Outbox
 from wsguard.events.source import Entry, Stream, StreamAway
 from wsguard.policy.model import OnOutage
 
-_FIRST_DELAY, _LONGEST_DELAY = 0.1, 3.0  # seconds; a Close is due 5 s after an engine is back
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 1.5  # seconds; with CONNECT, less than the 5 s after which a Close is due
 _LAST_CHANCE = 1.0
 
 
@@ -100,6 +100,8 @@ class Follower:
         self.is_up = is_up
         if is_up is not self._told:
             self._told = is_up
+            if is_up:
+                self.outbox.hurry()
             self._observer.source_up(self._stream.name, is_up, why)
             self._bus.look_again()
 

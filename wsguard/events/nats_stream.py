@@ -24,7 +24,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError
 
-from wsguard.events.source import BATCH, PATIENCE, POLL, Batch, Entry, StreamAway
+from wsguard.events.source import BATCH, CONNECT, FAREWELL, PATIENCE, POLL, Batch, Entry, StreamAway
 
 _NO_STREAM = 10059  # JetStream's own error code
 _FORGET_CONSUMER = 60.0
@@ -100,19 +100,21 @@ class NatsStream:
         client, self._client, self._pull = self._client, None, None
         if client is not None:
             with suppress(NatsError, OSError, TimeoutError):
-                await asyncio.wait_for(client.close(), PATIENCE)  # it flushes, and nobody may be there
+                await asyncio.wait_for(client.close(), FAREWELL)  # it flushes, and nobody may be there
 
     async def _connected(self) -> Client:
         async with self._connecting:  # who reads and who appends share one connection
             if self._client is None or not self._client.is_connected:
                 await self.close()
                 url, options = self._options()
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(CONNECT):
                     self._client = await nats.connect(
                         url,
                         **options,
-                        allow_reconnect=False,  # who follows the stream knows when to try again
-                        connect_timeout=int(PATIENCE),
+                        allow_reconnect=False,  # who follows the stream knows when to try again;
+                        max_reconnect_attempts=1,  # and a port that refuses is not to be tried for two minutes
+                        reconnect_time_wait=0,
+                        connect_timeout=int(CONNECT),
                         error_cb=_say_nothing,
                         name="wsguard",
                     )

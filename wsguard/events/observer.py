@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from wsguard.sessions.events import SessionEnd
 
-Result = Literal["applied", "skipped", "gap", "published", "refused"]
+Result = Literal["applied", "skipped", "gap", "published", "refused", "asked", "ignored"]
 
 
 class Observer(Protocol):
@@ -18,6 +18,10 @@ class Observer(Protocol):
 
     def applied(self, source: str, event: SessionEnd, closed: int, lag: float | None) -> None:
         """An event took effect `lag` seconds after it happened (None: it was read back, lag says nothing)."""
+        ...
+
+    def detected(self, policy: str, cookie: str, why: str) -> None:
+        """An answer of the application says, to `policy`, that the session of the cookie with this digest is over."""
         ...
 
     def skipped(self, source: str, entry: str, why: str) -> None:

@@ -31,6 +31,7 @@ class Outbox:
         self._capacity = capacity
         self._waiting: deque[tuple[bytes, asyncio.Future[None]]] = deque()
         self._news = asyncio.Event()
+        self._again = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -45,6 +46,10 @@ class Outbox:
         self._news.set()
         return stored
 
+    def hurry(self) -> None:
+        """The stream is back: do not wait until it is time to try again."""
+        self._again.set()
+
     async def run(self) -> None:
         """Store what comes, for ever."""
         delay = _FIRST_DELAY
@@ -55,7 +60,9 @@ class Outbox:
                 delay = _FIRST_DELAY
                 await self._news.wait()
             except StreamAway:
-                await asyncio.sleep(delay)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._again.wait(), delay)
+                self._again.clear()
                 delay = min(delay * 2, _LONGEST_DELAY)
 
     async def flush(self, patience: float) -> int:

@@ -18,7 +18,7 @@ from cachetools import TTLCache
 
 from wsguard.events.bus import Bus, Storing
 from wsguard.events.outbox import OutboxFull
-from wsguard.events.rate import Rate
+from wsguard.events.rate import Allowance, Rate
 from wsguard.policy.effective import Effective
 from wsguard.policy.event_tokens import CLOCK_SKEW, MAX_AGE, BadToken, Told
 from wsguard.policy.keys import KeySet
@@ -33,6 +33,9 @@ BODY_PATIENCE = 5.0
 """Seconds in which a whole body must have come."""
 
 _REMEMBERED = 100_000
+
+# Events that are looked at. Many: a provider that ends a thousand sessions at once may ask for each only once.
+PER_CLIENT, IN_ALL = Allowance(200.0, 1_000.0), Allowance(500.0, 2_000.0)
 
 Route = Callable[[web.BaseRequest, Effective], Awaitable[web.StreamResponse]]
 """Answers a request; the second is how its client made it."""
@@ -93,7 +96,7 @@ class Intake:
         self._bus = bus
         self._keys = keys
         self._clock = clock
-        self._rate = Rate()
+        self._rate = Rate(PER_CLIENT, IN_ALL)
         self._taken: TTLCache[bytes, _Taken] = TTLCache(_REMEMBERED, MAX_AGE + 2 * CLOCK_SKEW, timer=clock.monotonic)
 
     async def body(self, request: web.BaseRequest, effective: Effective, content_type: str) -> bytes:

@@ -1,13 +1,19 @@
-"""How many pushed events are looked at: checking a signature costs more than asking for it does."""
+"""How often what clients cause is done: it costs more than to ask for it does."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from cachetools import LRUCache
 
-# Many: a provider that ends a thousand sessions at once may ask for each only once.
-_PER_CLIENT, _PER_CLIENT_BURST = 200.0, 1_000.0
-_IN_ALL, _IN_ALL_BURST = 500.0, 2_000.0
 _CLIENTS = 4_096
+
+
+class Allowance(NamedTuple):
+    """So many a second, and so many at once."""
+
+    rate: float
+    burst: float
 
 
 class _Bucket:
@@ -17,8 +23,8 @@ class _Bucket:
         self.tokens = tokens
         self.filled_at = now
 
-    def take(self, rate: float, burst: float, now: float) -> bool:
-        self.tokens = min(self.tokens + (now - self.filled_at) * rate, burst)
+    def take(self, allowance: Allowance, now: float) -> bool:
+        self.tokens = min(self.tokens + (now - self.filled_at) * allowance.rate, allowance.burst)
         self.filled_at = now
         if self.tokens < 1.0:
             return False
@@ -29,12 +35,13 @@ class _Bucket:
 class Rate:
     """A token bucket for each client, of the latest few thousand, and one for all of them together."""
 
-    def __init__(self) -> None:
+    def __init__(self, per_client: Allowance, in_all: Allowance) -> None:
+        self._per_client, self._in_all = per_client, in_all
         self._clients: LRUCache[str, _Bucket] = LRUCache(_CLIENTS)
         self._all: _Bucket | None = None
 
     def allows(self, client: str, now: float) -> bool:
-        """Whether one more of `client` may be looked at; `now` is monotonic seconds."""
-        bucket = self._clients.setdefault(client, _Bucket(_PER_CLIENT_BURST, now))
-        self._all = self._all or _Bucket(_IN_ALL_BURST, now)
-        return bucket.take(_PER_CLIENT, _PER_CLIENT_BURST, now) and self._all.take(_IN_ALL, _IN_ALL_BURST, now)
+        """Whether it may be done once more for `client`; `now` is monotonic seconds."""
+        bucket = self._clients.setdefault(client, _Bucket(self._per_client.burst, now))
+        self._all = self._all or _Bucket(self._in_all.burst, now)
+        return bucket.take(self._per_client, now) and self._all.take(self._in_all, now)

@@ -7,6 +7,7 @@ deletion, a lost disk. Waiting is a plain XREAD; what it returns only says that 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from wsguard.events.source import BATCH, PATIENCE, POLL, Batch, Entry, StreamAway
+from wsguard.events.source import BATCH, CONNECT, FAREWELL, PATIENCE, POLL, Batch, Entry, StreamAway
 
 FIELD = b"event"
 """The field of an entry that holds the event."""
@@ -44,23 +45,26 @@ class RedisStream:
         self._ended = (0, 0)  # the last id that the stream had given out at the last look
         self._client: aioredis.Redis | None = None
         self._is_waiting = False  # nothing was behind the cursor at the last look
+        self._connecting = asyncio.Lock()
 
     async def read(self) -> Batch:
         """The next entries; see `source.Stream`."""
         try:
+            client = await self._connected()
             if self._is_waiting:
-                await self._connected().xread({self._key: self._cursor}, count=1, block=int(POLL * 1000))
-            return await self._look()
+                await client.xread({self._key: self._cursor}, count=1, block=int(POLL * 1000))
+            return await self._look(client)
         except (RedisError, OSError, ValueError, TimeoutError) as error:
             raise await self._away(error) from None
 
     async def append(self, document: bytes) -> None:
         """Store `document`; see `source.Stream`."""
         try:
-            client = self._connected()
-            seconds, _ = await client.time()
-            horizon = f"{int((seconds - self._keep) * 1000)}-0" if seconds > self._keep else "0-0"
-            await client.xadd(self._key, {FIELD: document}, minid=horizon, approximate=True)
+            client = await self._connected()
+            async with asyncio.timeout(PATIENCE):
+                seconds, _ = await client.time()
+                horizon = f"{int((seconds - self._keep) * 1000)}-0" if seconds > self._keep else "0-0"
+                await client.xadd(self._key, {FIELD: document}, minid=horizon, approximate=True)
         except (RedisError, OSError, ValueError, TimeoutError) as error:
             raise StreamAway(_why(error)) from None
 
@@ -68,23 +72,31 @@ class RedisStream:
         """End the connections."""
         client, self._client = self._client, None
         if client is not None:
-            await client.aclose()
+            await _leave(client)
 
-    def _connected(self) -> aioredis.Redis:
-        if self._client is None:
-            url, options = self._options()
-            self._client = aioredis.Redis.from_url(
-                url,
-                **options,
-                socket_connect_timeout=PATIENCE,
-                socket_timeout=PATIENCE,
-                retry=Retry(NoBackoff(), 0),  # who follows the stream knows when to try again
-                decode_responses=False,
-            )
-        return self._client
+    async def _connected(self) -> aioredis.Redis:
+        async with self._connecting:  # who reads and who appends share one client
+            if self._client is None:
+                url, options = self._options()
+                client = aioredis.Redis.from_url(
+                    url,
+                    **options,
+                    socket_connect_timeout=CONNECT,
+                    socket_timeout=PATIENCE,
+                    retry=Retry(NoBackoff(), 0),  # who follows the stream knows when to try again
+                    decode_responses=False,
+                )
+                try:
+                    async with asyncio.timeout(CONNECT):
+                        await client.ping()
+                except BaseException:
+                    await _leave(client)
+                    raise
+                self._client = client
+            return self._client
 
-    async def _look(self) -> Batch:
-        async with self._connected().pipeline(transaction=True) as pipe:
+    async def _look(self, client: aioredis.Redis) -> Batch:
+        async with client.pipeline(transaction=True) as pipe:
             pipe.xinfo_stream(self._key)
             pipe.xrange(self._key, b"(" + self._cursor, "+", count=BATCH)
             info, found = await pipe.execute(raise_on_error=False)
@@ -131,9 +143,14 @@ class RedisStream:
 
     async def _away(self, error: Exception) -> StreamAway:
         self._is_waiting = False
-        with suppress(RedisError, OSError):
-            await self.close()
+        await self.close()
         return StreamAway(_why(error))
+
+
+async def _leave(client: aioredis.Redis) -> None:
+    with suppress(RedisError, OSError, TimeoutError):
+        async with asyncio.timeout(FAREWELL):
+            await client.aclose()
 
 
 def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:

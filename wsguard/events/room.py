@@ -9,20 +9,22 @@ from wsguard.events import backchannel, shared_signals
 from wsguard.events.assemble import Files, open_streams
 from wsguard.events.backchannel import BackChannelEndpoint
 from wsguard.events.bus import Bus
+from wsguard.events.detection import LogoutDetector, Voucher
 from wsguard.events.follower import Follower
 from wsguard.events.observer import Observer
 from wsguard.events.pushed import Intake, Keys, Route, Source
 from wsguard.events.shared_signals import SharedSignalsEndpoint
 from wsguard.policy.event_tokens import read_logout_token, read_security_event
 from wsguard.policy.model import BackChannelLogout, SessionEvents, SharedSignals
+from wsguard.policy.policy_set import PolicySet
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.registry import Registry
 
 
 class SessionEventsRoom:
-    """The sources of `spec` at work. `files` gives what the named files hold now; `issuers` whom the policies trust.
-
+    """The sources of `spec` at work. `files` gives what the named files hold now; `issuers` whom the policies trust,
+    `policies` gives those in force. `detector` takes what the proxy sees of the application's own log-outs.
     Raises MissingExtra where the library of a stream is not installed.
     """
 
@@ -36,6 +38,8 @@ class SessionEventsRoom:
         clock: Clock,
         observer: Observer,
         issuers: Callable[[], Collection[str]],
+        policies: Callable[[], PolicySet],
+        vouch: Voucher,
         rng: Random,
     ) -> None:
         self._spec = spec
@@ -48,6 +52,7 @@ class SessionEventsRoom:
             for stream in open_streams(spec, files, clock.wall())
         ]
         self.bus.look_again()
+        self.detector = LogoutDetector(self.bus, registry, deny_list, clock, observer, policies, vouch)
 
     def start(self) -> None:
         """Follow the streams, on the running loop."""
@@ -56,6 +61,7 @@ class SessionEventsRoom:
 
     async def close(self) -> None:
         """Leave the streams."""
+        await self.detector.close()
         for follower in self.bus.followers:
             await follower.close()
 

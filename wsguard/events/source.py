@@ -8,8 +8,17 @@ from typing import Protocol
 POLL = 1.0
 """Seconds that a read may wait for something new; between two reads the engine is looked at for gaps."""
 
-PATIENCE = 5.0
-"""Seconds after which an engine that does not answer is away."""
+PATIENCE = 3.0
+"""Seconds after which an engine that does not answer is away: a link may fall silent without an end.
+
+Since it is asked again every POLL, silence is noticed within the sum of both, and FAREWELL.
+"""
+
+CONNECT = 2.0
+"""Seconds that a connection may take until the first answer, TLS and login included; then it is tried anew."""
+
+FAREWELL = 0.5
+"""Seconds that the end of a connection may take, which may well have nobody at its other side."""
 
 BATCH = 500
 """Entries of one read."""

@@ -2,44 +2,31 @@
 
 One question a credential, however many connections show it; the questions are spread over the interval. A no cuts every
 connection of the credential with `session-invalid`. While no answer comes they are kept for `session.revalidateGrace`,
-then cut with `identity-unavailable`. What is needed to ask (a token, header fields) is held here and nowhere else, and
-goes with the last connection.
+then cut with `identity-unavailable`. What is needed to ask is held here and nowhere else, and goes
+with the last connection.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from random import Random
 from weakref import WeakValueDictionary
 
 from wsguard.identity.exchange import TIMEOUT
-from wsguard.identity.forward_auth import ForwardAuthService
+from wsguard.identity.inquest import CannotTell, Inquest, Inquests
 from wsguard.identity.inquiry import Inquiry
-from wsguard.identity.introspection import MAX_CONCURRENT, IntrospectionService, digest_of
-from wsguard.policy.decision import Refuse
+from wsguard.identity.introspection import MAX_CONCURRENT
 from wsguard.policy.evidence import Evidence
-from wsguard.policy.forward_auth import PROVIDER, Approval, Question
-from wsguard.policy.tokens import TokenFact, TokenProblem
+from wsguard.policy.forward_auth import PROVIDER, asked_anew
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.deadlines import Deadlines
-from wsguard.sessions.identity import Identity
 
 TICK = 0.25
 """Seconds between two looks at the clock."""
-
-_Key = tuple[str, ...]
-"""Policy and provider, by which a service is named, then what is asked about."""
-_Objection = str | None
-"""Why the answer is a no; None: it is a yes."""
-
-
-class _CannotTell(Exception):
-    """No answer, or none that says yes or no."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,9 +37,8 @@ class _Watch:
     """
 
     id: str
-    key: _Key
+    what: Inquest
     slots: asyncio.Semaphore = field(repr=False)
-    ask: Callable[[], Awaitable[_Objection]] = field(repr=False)
     every: float
     grace: float
     doubted_at: float | None = None
@@ -70,16 +56,16 @@ class Revalidator:
         rng: Random,
         on_fault: Callable[[str, BaseException], None],
     ) -> None:
-        self._inquiry = inquiry
+        self._inquests = Inquests(inquiry)
         self._on_fault = on_fault
         self._clock = clock
         self._rng = rng
-        self._watches: dict[_Key, _Watch] = {}
+        self._watches: dict[tuple[str, ...], _Watch] = {}
         self._by_id: dict[str, _Watch] = {}
-        self._by_connection: dict[str, list[_Watch]] = {}
+        self._by_connection: dict[str, dict[str, _Watch]] = {}  # each by where its credential was found
         self._due, self._last = Deadlines(), Deadlines()
         # One for each service, kept by its watches: one that hangs holds up no other.
-        self._slots: WeakValueDictionary[_Key, asyncio.Semaphore] = WeakValueDictionary()
+        self._slots: WeakValueDictionary[tuple[str, ...], asyncio.Semaphore] = WeakValueDictionary()
         self._asking: set[asyncio.Task[None]] = set()
         self._numbers = 0
 
@@ -91,18 +77,41 @@ class Revalidator:
         every = evidence.policy.spec.session.revalidate_every
         if every is None:
             return
-        watches = [self._join(key, ask, evidence, every) for key, ask in self._questions(evidence)]
-        for watch in watches:
+        watches = {place: self._join(what, evidence, every) for place, what in self._inquests.about(evidence)}
+        for watch in watches.values():
             watch.links[connection_id] = link
         if watches:
             self._by_connection[connection_id] = watches
 
+    def renew(self, connection_id: str, link: Link, evidence: Evidence) -> None:
+        """Watch what newer `evidence` holds in the place of what the connection lived by before."""
+        every = evidence.policy.spec.session.revalidate_every
+        if every is None:
+            return
+        watches = self._by_connection.setdefault(connection_id, {})
+        before = watches[PROVIDER].what.question if PROVIDER in watches else None
+        now = evidence.question
+        evidence = replace(
+            evidence, question=asked_anew(before, now) if before is not None and now is not None else None
+        )
+        inquests = dict(self._inquests.about(evidence))
+        for place in {*inquests, *(fact.credential.source for fact in evidence.facts)}:
+            old = watches.pop(place, None)
+            if place in inquests:  # else a token that can be read has taken the place of one that was asked about
+                watches[place] = self._join(inquests[place], evidence, every)
+                watches[place].links[connection_id] = link
+            if old is not None and old is not watches.get(place):
+                self._part(connection_id, old)
+
     def leave(self, connection_id: str) -> None:
         """The connection is over; what only it was admitted for is forgotten."""
-        for watch in self._by_connection.pop(connection_id, ()):
-            watch.links.pop(connection_id, None)
-            if not watch.links:
-                self._forget(watch)
+        for watch in self._by_connection.pop(connection_id, {}).values():
+            self._part(connection_id, watch)
+
+    def _part(self, connection_id: str, watch: _Watch) -> None:
+        watch.links.pop(connection_id, None)
+        if not watch.links:
+            self._forget(watch)
 
     async def run(self) -> None:
         """Ask and cut, until cancelled."""
@@ -132,64 +141,21 @@ class Revalidator:
                 self._asking.add(task)
                 task.add_done_callback(self._asking.discard)
 
-    def _questions(self, evidence: Evidence) -> Iterator[tuple[_Key, Callable[[], Awaitable[_Objection]]]]:
-        policy, inquiry, introspection = evidence.policy.name, self._inquiry(), evidence.policy.spec.introspection
-        asked = {provider.name for provider in introspection.providers} if introspection is not None else ()
-        for fact in evidence.facts:
-            who = fact.outcome
-            if isinstance(who, Identity) and who.provider in asked:
-                service = inquiry.introspector.service(policy, who.provider)
-                key = (policy, who.provider, digest_of(fact.credential).hex(), who.issuer, who.subject)
-                yield key, partial(self._ask_token, policy, fact, who, service)
-        question, approval = evidence.question, evidence.approval
-        if question is not None and approval is not None:
-            approver = inquiry.authorizer.service(policy)
-            whom = (policy, PROVIDER, question.digest.hex(), _subject(approval) or "")
-            yield whom, partial(self._ask_service, question, approval, approver)
-
-    async def _ask_token(
-        self, policy: str, fact: TokenFact, who: Identity, before: IntrospectionService | None
-    ) -> _Objection:
-        service = self._inquiry().introspector.service(policy, who.provider) or before
-        if service is None:  # a reload took the policy away while its handshake was judged
-            raise _CannotTell("nobody is left to ask")
-        outcome = await service.ask(fact.credential)
-        if isinstance(outcome, TokenProblem):
-            if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
-                raise _CannotTell(outcome.detail)
-            return outcome.detail
-        is_same = (outcome.issuer, outcome.subject, outcome.sid) == (who.issuer, who.subject, who.sid)
-        return None if is_same else "the token speaks for somebody else now"
-
-    async def _ask_service(
-        self, question: Question, approval: Approval, before: ForwardAuthService | None
-    ) -> _Objection:
-        service = self._inquiry().authorizer.service(question.policy.name) or before
-        if service is None:
-            raise _CannotTell("nobody is left to ask")
-        outcome = await service.ask(question)
-        if isinstance(outcome, Refuse):
-            if outcome.reason is CloseReason.IDENTITY_UNAVAILABLE:
-                raise _CannotTell(outcome.detail)
-            return outcome.detail
-        is_same = _subject(outcome) == _subject(approval)
-        return None if is_same else "the service names somebody else now"
-
-    def _join(self, key: _Key, ask: Callable[[], Awaitable[_Objection]], evidence: Evidence, every: float) -> _Watch:
-        watch = self._watches.get(key)
+    def _join(self, what: Inquest, evidence: Evidence, every: float) -> _Watch:
+        watch = self._watches.get(what.key)
         if watch is None:
             self._numbers += 1
             grace = evidence.policy.spec.session.revalidate_grace
             # Whoever came at once, after a restart, is not asked about at once ever after.
-            slots = self._slots.setdefault(key[:2], asyncio.Semaphore(_most_at_once(evidence, key)))
-            watch = _Watch(str(self._numbers), key, slots, ask, every, every if grace is None else grace)
-            self._watches[key] = self._by_id[watch.id] = watch
+            slots = self._slots.setdefault(what.service, asyncio.Semaphore(_most_at_once(evidence, what)))
+            watch = _Watch(str(self._numbers), what, slots, every, every if grace is None else grace)
+            self._watches[what.key] = self._by_id[watch.id] = watch
             self._due.set(watch.id, self._clock.monotonic() + every * (1.0 - self._rng.random()))
         return watch
 
     def _forget(self, watch: _Watch) -> None:
-        if self._watches.get(watch.key) is watch:
-            del self._watches[watch.key]
+        if self._watches.get(watch.what.key) is watch:
+            del self._watches[watch.what.key]
         if self._by_id.pop(watch.id, None) is not None:
             self._due.discard(watch.id)
             self._last.discard(watch.id)
@@ -200,9 +166,9 @@ class Revalidator:
             if not shown:
                 return
             try:
-                objection = await watch.ask()
+                objection = await watch.what.put()
             except Exception as error:  # a bug cannot tell either
-                if not isinstance(error, _CannotTell):
+                if not isinstance(error, CannotTell):
                     self._on_fault("asking again", error)
                 self._doubt(watch, str(error))
                 return
@@ -241,9 +207,10 @@ class Revalidator:
         self._end(watch, dict(watch.links), CloseReason.IDENTITY_UNAVAILABLE, detail)
 
     def _end(self, watch: _Watch, links: dict[str, Link], reason: CloseReason, detail: str) -> None:
-        """Cut `links`; whoever is left is asked about again."""
+        """Cut `links`; whoever is left is asked about again, and who was renewed since lives by something else."""
         for connection_id, link in links.items():
-            watch.links.pop(connection_id, None)
+            if watch.links.pop(connection_id, None) is None:
+                continue
             try:
                 link.cut(reason, detail)
             except Exception as error:  # the others are to be cut all the same
@@ -254,11 +221,7 @@ class Revalidator:
             self._forget(watch)
 
 
-def _most_at_once(evidence: Evidence, key: _Key) -> int:
+def _most_at_once(evidence: Evidence, what: Inquest) -> int:
     """Half of what a service is asked in all: the other half is for handshakes."""
     spec = evidence.policy.spec.forward_auth
-    return max((spec.max_concurrent if spec is not None and key[1] == PROVIDER else MAX_CONCURRENT) // 2, 1)
-
-
-def _subject(approval: Approval) -> str | None:
-    return approval.identity.subject if approval.identity else None
+    return max((spec.max_concurrent if spec is not None and what.question is not None else MAX_CONCURRENT) // 2, 1)

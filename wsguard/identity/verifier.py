@@ -90,6 +90,12 @@ class TokenVerifier:
             facts.append(TokenFact(credential, outcome))
         return tuple(facts)
 
+    def vouch(self, policy: WebSocketPolicy, credential: Credential) -> Identity | None:
+        """Whom a token speaks for, by the keys at hand; None where that cannot be said at once."""
+        facts = self.cached(policy, (credential,))
+        outcome = facts[0].outcome if facts else None
+        return outcome if isinstance(outcome, Identity) else None
+
     def _recall(self, policy: WebSocketPolicy, credential: Credential) -> Identity | None:
         """Whom a token speaks for that was verified before, by what is still in force."""
         digest = _digest(credential)

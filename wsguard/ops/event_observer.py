@@ -18,7 +18,7 @@ class EventObserver:
         self._metrics = metrics
 
     def event(self, source: str, result: str) -> None:
-        """An event of `source` was applied, skipped, published or refused, or a part of a stream was lost."""
+        """An event of `source` has this result, one of those in docs/metrics.md."""
         self._metrics.session_event(source, result)
 
     def applied(self, source: str, event: SessionEnd, closed: int, lag: float | None) -> None:
@@ -38,6 +38,10 @@ class EventObserver:
             lag=None if lag is None else round(lag, 6),
             **{logout.kind: word},
         )
+
+    def detected(self, policy: str, cookie: str, why: str) -> None:
+        """The application's own answer shows a log-out."""
+        self._log.audit("logout_detected", policy=policy, cookie=digest(cookie), why=why)
 
     def skipped(self, source: str, entry: str, why: str) -> None:
         """An entry of a stream is no event."""

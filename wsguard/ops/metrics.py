@@ -12,13 +12,13 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
-    generate_latest,
 )
+from prometheus_client.exposition import choose_encoder
 
 from wsguard.ops.scrape import Scrape, Sources, add
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
-from wsguard.sessions.records import Decided, Delivery, Ended
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0)
@@ -46,12 +46,15 @@ class Metrics:
         self._connection_duration = self._histogram(
             "connection_duration_seconds", "How long admitted connections lived.", _LONG
         )
+        self._renewals = self._counter(
+            "session_renewals", "Live connections for which a newer credential was shown.", "policy", "result"
+        )
         self._lingering = self._gauge("refusals_lingering", "Refused clients whose Close is awaited now.")
         self._lingered = self._counter(
             "refusals_lingered", "Refused clients, by what became of the Close sent to them.", "delivery"
         )
         self._lingering_exceeded = self._counter(
-            "refusals_lingering_exceeded", "Refusals by plain HTTP, because maxLingering were awaited already."
+            "refusals_lingering_exceeded", "Refusals without a Close, because maxLingering were awaited already."
         )
         self._turned_away = self._counter(
             "requests_turned_away", "Requests that got a plain HTTP answer of the guard's own.", "status"
@@ -92,15 +95,24 @@ class Metrics:
     def decided(self, record: Decided) -> None:
         """Count a handshake."""
         reason = record.reason.token if record.reason else ""
-        self._handshakes.labels(record.policy or "", record.result, reason).inc()
-        self._handshake_duration.observe(record.duration)
+        exemplar = {"connection_id": record.connection_id}
+        if record.trace_id is not None:
+            exemplar["trace_id"] = record.trace_id
+        self._handshakes.labels(record.policy or "", record.result, reason).inc(1, exemplar)
+        self._handshake_duration.observe(record.duration, exemplar)
 
     def ended(self, record: Ended) -> None:
         """Count a connection's end. To be called in the same step in which it leaves the registry."""
         code = _code_label(record)
-        self._closed.labels(record.policy, record.initiator, record.reason.token, code).inc()
+        exemplar = {"connection_id": record.connection_id}
+        self._closed.labels(record.policy, record.initiator, record.reason.token, code).inc(1, exemplar)
         self._connection_duration.observe(record.duration)
         self._passed = add(self._passed, record.traffic)
+
+    def renewed(self, record: Renewed) -> None:
+        """Count the connections that a newer credential was shown for."""
+        self._renewals.labels(record.policy, "renewed").inc(record.connections)
+        self._renewals.labels(record.policy, "cut").inc(record.cut)
 
     def spared(self, policy: str, reason: CloseReason) -> None:
         """Count a cut that was not made."""
@@ -174,9 +186,10 @@ class Metrics:
                 rows[name] += [{**sample.labels, "value": sample.value} for sample in metric.samples]
         return rows
 
-    def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
-        return generate_latest(self._collected)
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """Everything and its media type, in the text format that `accept` asks for: OpenMetrics has exemplars."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._collected), media_type
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"wsguard_{name}", help_text, labels, registry=self._collected)

@@ -9,7 +9,7 @@ from wsguard.ops.metrics import Metrics
 from wsguard.ops.redact import digest, without_query
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import Identity
-from wsguard.sessions.records import Decided, Delivery, Ended
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 
 
 class Observer:
@@ -40,6 +40,8 @@ class Observer:
             path=record.path,
             **_who(record.identity),
             duration=round(record.duration, 6),
+            trace_id=record.trace_id,
+            request_id=record.request_id,
         )
 
     def ended(self, record: Ended) -> None:
@@ -76,6 +78,19 @@ class Observer:
         """The policies have changed, and live connections were judged again."""
         self._log.audit("connections_rejudged", judged=judged, cut=cut)
 
+    def renewed(self, record: Renewed) -> None:
+        """A newer credential of their session was shown for live connections."""
+        self._metrics.renewed(record)
+        self._log.event(
+            "session_renewed",
+            policy=record.policy,
+            by=record.by,
+            connections=record.connections,
+            cut=record.cut or None,
+            client_ip=record.client_ip,
+            **_who(record.identity),
+        )
+
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         """A request got a plain HTTP answer of the guard's own."""
         self._metrics.turned_away(status)
@@ -95,7 +110,7 @@ class Observer:
         self._metrics.lingered(delivery)
 
     def lingering_exceeded(self) -> None:
-        """A refusal was plain HTTP for want of room."""
+        """A refusal had no Close for want of room."""
         self._metrics.lingering_exceeded()
 
     def fault(self, where: str, error: BaseException) -> None:

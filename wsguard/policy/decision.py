@@ -18,7 +18,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Yes, as `identity` (None: anonymous).
+    """Yes, as `identity` (None: anonymous); `others` are whom further credentials speak for.
 
     `identity_headers` are added to the request that the backend gets. `expires_at` (seconds since the epoch, clock
     skew not included) is the earliest end of any credential that was shown; None: nothing expires. `warning` is for the

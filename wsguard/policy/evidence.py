@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wsguard.policy.forward_auth import Approval, Question
 from wsguard.policy.judge import Case
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.tokens import TokenFact
+from wsguard.sessions.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,9 @@ class Evidence:
         """What `case` holds."""
         approval = case.approval if isinstance(case.approval, Approval) else None
         return cls(policy, case.facts, case.question, approval)
+
+    @classmethod
+    def renewing(cls, case: Case, policy: WebSocketPolicy, identities: Sequence[Identity]) -> Evidence:
+        """What of `case` a connection under `policy` lives by, now that it is one of `identities`."""
+        evidence = cls.of(case, policy)
+        return replace(evidence, facts=tuple(fact for fact in case.facts if fact.outcome in identities))

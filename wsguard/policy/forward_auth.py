@@ -36,6 +36,9 @@ MAX_ANSWER = 64 * 1024
 # Of the 4xx these say nothing of the caller: the service is busy (RFC 9110 §15.5.9, RFC 6585 §4).
 _BUSY = frozenset((408, 429))
 
+# In the guard's own spelling; what a policy sends along is in lower case.
+_FORWARDED = frozenset(f"X-Forwarded-{word}" for word in ("Method", "Proto", "Host", "Uri", "For"))
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -101,6 +104,12 @@ def question_for(
         except UnicodeDecodeError:
             return Refuse(CloseReason.CREDENTIAL_INVALID, f"header:{name.lower()} is not UTF-8")
     return Question(policy, (*fields, *_forwarded(handshake, effective)), not fields)
+
+
+def asked_anew(before: Question, now: Question) -> Question:
+    """The question about the connection of `before`, with the header fields of `now`, a newer request of its page."""
+    kept = tuple(pair for pair in before.fields if pair[0] in _FORWARDED)
+    return Question(now.policy, (*(pair for pair in now.fields if pair[0] not in _FORWARDED), *kept), now.is_bare)
 
 
 def _forwarded(handshake: Handshake, effective: Effective) -> Iterator[tuple[str, str]]:

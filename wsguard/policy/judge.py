@@ -17,15 +17,17 @@ from wsguard.policy.forward_auth import PROVIDER, Approval, Question
 from wsguard.policy.handshake_token import TokenContent, binding_problem, token_problem
 from wsguard.policy.hosts import HostPattern, host_allowed
 from wsguard.policy.identity_headers import identity_headers
+from wsguard.policy.logout_detection import session_cookies
 from wsguard.policy.model import Enforcement, OriginSpec, WebSocketPolicy
 from wsguard.policy.origin import Origin, allows, is_missing_denied
 from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.subprotocols import plain_offers
 from wsguard.policy.tokens import TokenFact, TokenProblem, still_valid
 from wsguard.protocol.authority import Authority
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import Identity, earliest_end
 
 _WITHOUT_POLICY = OriginSpec()
 
@@ -71,6 +73,12 @@ class Case:
         return known
 
     @property
+    def watched(self) -> tuple[str, ...]:
+        """The digests of the session cookies that `logoutDetection` names, whoever vouches for them."""
+        names = self.policy.spec.session.watched_cookies if self.policy else ()
+        return session_cookies(self.handshake.head.headers, names)
+
+    @property
     def clock_skew(self) -> float:
         """Seconds of tolerance of the policy that matched."""
         return self.policy.spec.session.clock_skew if self.policy else 0.0
@@ -92,9 +100,8 @@ def judge(case: Case, checks: Sequence[tuple[str, Check]] | None = None) -> Deci
         return refusal
     identities = case.identities
     identity = identities[0] if identities else None
-    expiries = [who.expires_at for who in identities if who.expires_at is not None]
     headers = (*_identity_headers(case, identity), *_approved_headers(case))
-    return Admit(identity, headers, min(expiries, default=None), warning, tuple(identities[1:]))
+    return Admit(identity, headers, earliest_end(identities), warning, tuple(identities[1:]))
 
 
 def is_only_audited(case: Case) -> bool:
@@ -197,6 +204,15 @@ def check_token_binding(case: Case) -> Passed | Refuse:
     return Refuse(CloseReason.HANDSHAKE_TOKEN_INVALID, problem) if problem else Passed("given for what is shown here")
 
 
+def check_subprotocols(case: Case) -> Passed | Refuse:
+    """`limits.subprotocols`: a client that offers any must offer one that is listed; a credential is no offer."""
+    listed = case.policy.spec.limits.subprotocols if case.policy else ()
+    offered = plain_offers(case.handshake, case.policy) if listed else ()
+    if offered and not set(offered) & set(listed):
+        return Refuse(CloseReason.SUBPROTOCOL_DENIED, f"none that is offered is listed: {', '.join(listed)}")
+    return Passed("listed" if offered else "none is offered" if listed else "any is allowed")
+
+
 def check_credentials(case: Case) -> Passed | Refuse:
     """Every credential that is shown must be good; one that is demanded must be shown."""
     if isinstance(case.credentials, CredentialConflict):
@@ -241,12 +257,17 @@ def check_identity(case: Case) -> Passed | Refuse:
 
 
 def check_deny_list(case: Case) -> Passed | Refuse:
-    """A session that was logged out does not come back with the token it still holds."""
-    if case.identities and case.deny_list.overflowed(case.now):
+    """A session that was logged out does not come back with the token or the cookie it still holds."""
+    identities, watched = case.identities, case.watched
+    has_session = bool(identities or watched)
+    if has_session and case.deny_list.overflowed(case.now):
         return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "the deny-list is full: a logout may have been forgotten")
-    if any(case.deny_list.denies(identity, case.now) for identity in case.identities):
+    issuers = [identity.issuer for identity in identities]
+    if any(case.deny_list.denies(identity, case.now) for identity in identities) or any(
+        case.deny_list.denies_cookie(digest, issuers, case.now) for digest in watched
+    ):
         return Refuse(CloseReason.LOGGED_OUT, "the session was logged out")
-    if case.identities and case.deny_list.is_behind:
+    if has_session and case.deny_list.is_behind:
         return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "session events are away, or not read back yet")
     return Passed("not logged out")
 
@@ -272,7 +293,11 @@ def check_authorization(case: Case) -> Passed | Refuse:
 
 PLACE: tuple[tuple[str, Check], ...] = (("origin", check_origin), ("host", check_host), ("policy", check_policy))
 """From where, and to where: what of EARLY is asked of who shows no handshake token, being in or asking for one."""
-EARLY: tuple[tuple[str, Check], ...] = (*PLACE, ("handshake-token", check_handshake_token))
+EARLY: tuple[tuple[str, Check], ...] = (
+    *PLACE,
+    ("handshake-token", check_handshake_token),
+    ("subprotocol", check_subprotocols),
+)
 LATE: tuple[tuple[str, Check], ...] = (
     ("token-binding", check_token_binding),
     ("credentials", check_credentials),
@@ -283,6 +308,8 @@ LATE: tuple[tuple[str, Check], ...] = (
 )
 AGAIN = tuple(row for row in LATE if row[1] is not check_deny_list)
 """LATE for a connection that is already in."""
+RENEWAL = tuple(row for row in LATE if row[1] is not check_authorization)
+"""LATE for a credential that is to renew connections: of each of them the rules are asked for itself."""
 
 
 def _text(origin: bytes) -> str:

@@ -27,6 +27,7 @@ class Content(Enum):
     ADDRESS = "address"
     SECRET = "secret"
     TLS_KEY = "private key"
+    NATS_CREDENTIALS = "NATS credentials"
     TOKEN_KEYS = "key for handshake tokens"
 
 
@@ -95,4 +96,5 @@ def _source_files(
         ]
         if isinstance(source, NATSJetStream):
             files.append((("tokenFile",), source.token_file, Content.SECRET))
+            files.append((("credentialsFile",), source.credentials_file, Content.NATS_CREDENTIALS))
     yield from (KeyFile(file, content, node.at((*path, *names))) for names, file, content in files if file is not None)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from wsguard.policy.lint_asking import check_asking, check_header_names, check_provider_names, is_tappable
+from wsguard.policy.lint_first_message import check_first_message, check_subprotocols
+from wsguard.policy.lint_logout import check_logout_detection
 from wsguard.policy.lint_origin import check_origin
 from wsguard.policy.model import (
     Action,
@@ -17,6 +19,7 @@ from wsguard.policy.model import (
     JwtProvider,
     PathType,
     Principal,
+    Renewal,
     WebSocketPolicy,
 )
 from wsguard.policy.problems import Finding, Severity
@@ -70,6 +73,7 @@ def _places(source: ExtractFrom) -> set[tuple[str, str]]:
         *(("header", header.name.lower()) for header in source.headers),
         *(("param", param.name) for param in source.params),
         *(("subprotocol", subprotocol.prefix) for subprotocol in source.subprotocols),
+        *(("first-message", message.json_path) for message in (source.first_message,) if message is not None),
     }
 
 
@@ -114,10 +118,22 @@ def _check_principal(principal: Principal, providers: set[str], path: tuple[str 
 
 
 def check_session(policy: WebSocketPolicy) -> Iterator[Finding]:
-    """A session that outlives its token."""
-    if policy.spec.session.clock_skew > _LONG_SKEW:
+    """A session that outlives its token, and one that no token could renew."""
+    spec, session = policy.spec, policy.spec.session
+    if session.clock_skew > _LONG_SKEW:
         message = "very long: an expired token opens connections, and keeps them open, for this long"
         yield Finding(("spec", "session", "clockSkew"), message)
+    if session.expiry_hint is not None and not spec.providers:
+        message = "never sent: the policy has neither jwt nor introspection, so nothing expires"
+        yield Finding(("spec", "session", "expiryHint"), message, Severity.ERROR)
+    if "renewal" not in session.model_fields_set or session.renewal is Renewal.OFF:
+        return
+    if not spec.providers:
+        message = "renews nothing: the policy has neither jwt nor introspection"
+        yield Finding(("spec", "session", "renewal"), message, Severity.ERROR)
+    elif session.renewal is Renewal.PASSIVE and spec.forward_auth is not None:
+        message = "renewed only by its own handshakes: forwardAuth would have to be asked about all else"
+        yield Finding(("spec", "session", "renewal"), message)
 
 
 def check_enforcement(policy: WebSocketPolicy) -> Iterator[Finding]:
@@ -133,8 +149,11 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_asking,
     check_provider_names,
     check_header_names,
+    check_first_message,
+    check_subprotocols,
     check_authorization,
     check_session,
+    check_logout_detection,
     check_enforcement,
 )
 

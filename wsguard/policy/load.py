@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from wsguard.policy.documents import read_document
 from wsguard.policy.key_files import KeyFile, key_files
 from wsguard.policy.lint import lint_policy
+from wsguard.policy.lint_logout import lint_watching
 from wsguard.policy.lint_set import lint_events, lint_guard, lint_hosts, lint_shadows
 from wsguard.policy.matching import conflicts
 from wsguard.policy.model import (
@@ -165,7 +166,7 @@ def _across(documents: _Documents, sources: tuple[SourceText, ...]) -> Iterator[
 
 def _lint(documents: _Documents, guard: GuardSpec) -> Iterator[Problem]:
     for policy, node in documents.policies:
-        for finding in (*lint_policy(policy), *lint_hosts(policy, guard)):
+        for finding in (*lint_policy(policy), *lint_hosts(policy, guard), *lint_watching(policy, guard)):
             yield _at(node, finding)
     nodes = {id(policy): node for policy, node in documents.policies}
     for policy, finding in lint_shadows(policy for policy, _ in documents.policies):

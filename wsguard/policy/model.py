@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 import re2
 from pydantic import Field, ValidationInfo, field_validator
 
-from wsguard.policy.fields import File, Flag, Hostname, HostPort, Name, PositiveDuration, duration
+from wsguard.policy.fields import File, Flag, Hostname, HostPort, Name, PositiveDuration, duration, plain_path
 from wsguard.policy.model_asking import ForwardAuth, Introspection, IntrospectionProvider, SubjectFrom
 from wsguard.policy.model_authorization import (
     Action,
@@ -36,6 +36,7 @@ from wsguard.policy.model_extraction import (
     CookieSource,
     Encoding,
     ExtractFrom,
+    FirstMessage,
     HeaderSource,
     ParamSource,
     SubprotocolSource,
@@ -61,14 +62,18 @@ from wsguard.policy.model_jwt import (
     LocalJwks,
     RemoteJwks,
 )
+from wsguard.policy.model_limits import Limits
+from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
 from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
 from wsguard.policy.model_session import (
     Detail,
     Enforcement,
+    ExpiryHint,
     Framing,
     OnReload,
     Rejection,
     RejectionMode,
+    Renewal,
     Session,
 )
 from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
@@ -76,13 +81,14 @@ from wsguard.protocol.profiles import Profile
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
-    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExtractFrom", "ForwardAuth",
-    "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort", "Introspection",
-    "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks", "LogFormat", "LogLevel",
-    "Logging", "Match", "Metadata", "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload",
-    "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile",
-    "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Rule", "Session", "SessionEvents", "SharedSignals",
-    "Shutdown", "StreamTls", "SubjectFrom", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom",
+    "FirstMessage", "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort",
+    "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks",
+    "LogFormat", "LogLevel", "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "MissingOrigin",
+    "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource",
+    "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode",
+    "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls",
+    "SubjectFrom", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 
@@ -112,7 +118,7 @@ class PathMatch(Model):
         if kind is PathType.REGULAR_EXPRESSION:
             _compile(value)
         elif kind is not None:
-            _plain_path(value)
+            plain_path(value)
         return value
 
 
@@ -124,19 +130,6 @@ def _compile(pattern: str) -> None:
     except re2.error as error:
         why = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else error
         raise ValueError(f'"{shorten(pattern)}" is no RE2 regular expression: {why}') from None
-
-
-def _plain_path(value: str) -> None:
-    if not value.startswith("/"):
-        raise ValueError(f'expected a path that starts with "/", found "{shorten(value)}"')
-    segments = value.split("/")
-    if any(char in value for char in "%;\\?#") or not value.isprintable():
-        raise ValueError(
-            f'"{shorten(value)}" matches nothing: a path is compared decoded and without its query, '
-            'and one with "%", ";" or "\\" is refused before'
-        )
-    if "//" in value or "." in segments or ".." in segments:
-        raise ValueError(f'"{shorten(value)}" matches nothing: one with "//" or dot segments is refused before')
 
 
 class Match(Model):
@@ -179,7 +172,7 @@ class OriginSpec(Model):
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"limits", "keepAlive", "backendLoss", "migration", "streams"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive", "backendLoss", "migration", "streams"})
 
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
@@ -195,6 +188,8 @@ class PolicySpec(Model):
     """What a caller may do; absent: any verified credential is enough."""
     session: Session = Session()
     """How long a connection lives."""
+    limits: Limits = Limits()
+    """How much of anything a client may have."""
     framing: Framing = Framing.STRICT
     """Strict: a frame header that breaks RFC 6455 cuts. Transparent: only an unmasked client frame does."""
     rejection: Rejection = Rejection()

@@ -147,10 +147,19 @@ class NATSJetStream(_Stream):
     """Where NATS listens: nats://HOST:PORT, or tls:// for TLS."""
     token_file: File | None = None
     """The file of a token, where the server asks for one in place of a user."""
+    credentials_file: File | None = Field(default=None, validate_default=True)
+    """The file of a user's own credentials, a JWT and its nkey, as `nsc` writes them (`.creds`)."""
     stream: Annotated[str, *read_as(str, _stream_name, "the name of a JetStream stream")] = "WSGUARD"
     """The stream's name."""
     subject: Annotated[str, *read_as(str, _subject, "a NATS subject such as wsguard.events")] = "wsguard.events"
     """What events are published under; the stream must store it, and nothing else."""
+
+    @field_validator("credentials_file")
+    @classmethod
+    def _one_login(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and any(info.data.get(name) for name in ("username", "password_file", "token_file")):
+            raise ValueError("credentialsFile goes with no username, passwordFile or tokenFile")
+        return value
 
 
 Source = Annotated[

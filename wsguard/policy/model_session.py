@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from enum import Enum
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, JsonValue
 
 from wsguard.policy.fields import Count, Duration, PositiveDuration, duration
 from wsguard.policy.model_base import Model, read_as, shorten
+from wsguard.policy.model_logout import LogoutDetection
 from wsguard.protocol.profiles import Profile
 from wsguard.protocol.reasons import REASON_BY_TOKEN, Advice, CloseReason, is_sendable
 
@@ -50,6 +51,17 @@ class OnReload(Enum):
     REJUDGE = "Rejudge"
 
 
+class Renewal(Enum):
+    """How a connection may go on by a newer credential of its session."""
+
+    OFF = "Off"
+    EXPLICIT = "Explicit"
+    PASSIVE = "Passive"
+
+
+MAX_HINT = 4096
+"""Bytes of a message of the guard's own."""
+
 _SENT: list[JsonValue] = [reason.token for reason in CloseReason if reason.advice is not Advice.NOTHING]
 
 
@@ -74,10 +86,24 @@ def sendable(value: int) -> int:
     return value
 
 
+def _message(text: str) -> str:
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if not 0 < size <= MAX_HINT:
+        raise ValueError(f"expected 1 to {MAX_HINT} bytes of text, found {size}")
+    return text
+
+
+class ExpiryHint(Model):
+    """A text message of the guard's own that tells a client to renew."""
+
+    message: Annotated[str, AfterValidator(_message)]
+    """What the client is sent, as it stands."""
+    before: PositiveDuration = duration("30s")
+    """How long before the connection would be cut, and at the earliest when half of its time has passed."""
+
+
 class Session(Model):
     """How long a connection lives."""
-
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"renewal", "logoutDetection"})
 
     max_connection_duration: PositiveDuration = duration("24h")
     """The age at which a connection is cut, whatever its token says."""
@@ -89,8 +115,19 @@ class Session(Model):
     """How often `introspection` and `forwardAuth` are asked again about live connections; absent: never."""
     revalidate_grace: Duration | None = None
     """How long connections are kept beyond that while no answer comes; absent: as long as `revalidateEvery`."""
+    renewal: Renewal = Renewal.EXPLICIT
+    """By which newer token of its session a connection may go on: none, one shown to `/.wsguard/renew`, any seen."""
+    expiry_hint: ExpiryHint | None = None
+    """Sent to the client once before its credential expires; absent: nothing is."""
     on_reload: OnReload = OnReload.KEEP
     """What becomes of live connections when policies change: Keep, or Rejudge by the new ones."""
+    logout_detection: LogoutDetection | None = None
+    """The application's own answers, watched for log-outs; absent: they are not."""
+
+    @property
+    def watched_cookies(self) -> tuple[str, ...]:
+        """The names of the cookies whose end is the session's end."""
+        return self.logout_detection.cookies if self.logout_detection is not None else ()
 
 
 class Rejection(Model):

@@ -18,7 +18,7 @@ class PolicySet:
     """Policies without conflicts. `places` tells by name where each was written, unless built in.
 
     `identity_header_names` are the fields that any policy sets, which no client may send on any path; `hostnames` are
-    the hosts that any policy names.
+    the hosts that any policy names; `watching` are the policies with a `logoutDetection`.
     """
 
     policies: tuple[WebSocketPolicy, ...]
@@ -26,12 +26,15 @@ class PolicySet:
     places: Mapping[str, Place] = field(default_factory=dict)
     identity_header_names: frozenset[bytes] = field(init=False, repr=False, compare=False)
     hostnames: tuple[HostPattern, ...] = field(init=False, repr=False, compare=False)
+    watching: tuple[WebSocketPolicy, ...] = field(init=False, repr=False, compare=False)
     _matcher: Matcher = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "identity_header_names", strip_names(policy.spec for policy in self.policies))
         hostnames = tuple(host for policy in self.policies for host in policy.spec.match.hostnames)
         object.__setattr__(self, "hostnames", hostnames)
+        watching = tuple(policy for policy in self.policies if policy.spec.session.logout_detection is not None)
+        object.__setattr__(self, "watching", watching)
         object.__setattr__(self, "_matcher", Matcher(self.policies))
 
     def find(self, authority: Authority, path: str) -> WebSocketPolicy | None:

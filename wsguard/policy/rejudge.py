@@ -59,6 +59,13 @@ def kept(case: Case) -> Case:
     )
 
 
+def renewed(case: Case, identities: Iterable[Identity]) -> Case:
+    """A `case` that was kept, once newer credentials have come for `identities`, those of the same sources."""
+    found = {who.source: who for who in identities}
+    facts = tuple(replace(fact, outcome=found.get(fact.credential.source, fact.outcome)) for fact in case.facts)
+    return replace(case, facts=facts)
+
+
 def rejudge(case: Case, policies: PolicySet, now: float) -> tuple[Case, Decision]:
     """The verdict of `policies` on a `case` that was kept, at `now` (seconds since the epoch), and the case it was.
 

@@ -33,6 +33,20 @@ def control_frame(opcode: Opcode, payload: bytes = b"", mask: bytes | None = Non
     return bytes((first, 0x80 | len(payload))) + mask + apply_mask(payload, mask)
 
 
+def message_frame(text: str) -> bytes:
+    """A whole, uncompressed text message in one frame towards a client, whose frames are not masked.
+
+    Raises ValueError where it has 64 KiB or more.
+    """
+    payload = text.encode()
+    if len(payload) >= 1 << 16:
+        raise ValueError("a message of the guard's own has less than 64 KiB")
+    first = 0x80 | Opcode.TEXT
+    if len(payload) <= MAX_CONTROL_PAYLOAD:
+        return bytes((first, len(payload))) + payload
+    return bytes((first, 126)) + len(payload).to_bytes(2, "big") + payload
+
+
 def close_payload(code: int, reason: str) -> bytes:
     """The payload of a Close frame (RFC 6455 §5.5.1); the reason is cut at a character so that it fits."""
     text = reason.encode()[: MAX_CONTROL_PAYLOAD - 2]

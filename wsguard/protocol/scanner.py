@@ -130,6 +130,11 @@ class FrameScanner:
         self.violation: str | None = None
         self.halted = False
 
+    @property
+    def has_unknown_extension(self) -> bool:
+        """Whether frames may mean what only an extension knows that we do not: none may be added to them."""
+        return self._starting is _TABLES[self._strict, RSV][0]
+
     def feed(self, data: bytes) -> bytes:
         """Scan the next bytes; returns those that may go on."""
         if self.halted:

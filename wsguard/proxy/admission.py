@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.judge import Case
-from wsguard.policy.model import Enforcement, WebSocketPolicy
+from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
+from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
 from wsguard.sessions.connection import Connection, Traffic
+from wsguard.sessions.identity import Identity, earliest_end
+from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Delivery, Ended
+from wsguard.sessions.renewal import live_by
 
 _POLICY_CUTS = frozenset(
     (
@@ -20,6 +26,7 @@ _POLICY_CUTS = frozenset(
         CloseReason.LOGGED_OUT,
         CloseReason.SESSION_INVALID,
         CloseReason.IDENTITY_UNAVAILABLE,
+        CloseReason.NOT_AUTHORIZED,
         CloseReason.MAX_DURATION,
         CloseReason.IDLE_TIMEOUT,
     )
@@ -44,32 +51,44 @@ class Admission:
         """Register, then look again: a logout or a reload may have come between the verdict on `case` and now."""
         env, link = self._env, connection.link
         self.connection = connection
+        connection.host = case.effective.authority.host
         env.registry.add(connection)
         bounds = self._watch()
+        env.renewer.enter(self)
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
-        identities, now = connection.identities, env.clock.wall()
-        if any(env.deny_list.denies(identity, now) for identity in identities):
+        now = env.clock.wall()
+        if self._is_logged_out(now, env.clock.monotonic()):
             link.cut(CloseReason.LOGGED_OUT)
-        if identities and env.deny_list.overflowed(now):
+        if (connection.identities or connection.watched) and env.deny_list.overflowed(now):
             link.cut(CloseReason.IDENTITY_UNAVAILABLE)
         if (reason := bounds.expired(now)) is not None:
             link.cut(reason)
         if env.is_draining():
             link.cut(CloseReason.DRAINING)
         env.rejudger.enter(self, case)
+        is_passive = self.policy.spec.session.renewal is Renewal.PASSIVE
+        if is_passive and connection.identity is not None and link.state == Phase.OPEN.value:
+            env.renewer.renew(case, "handshake")
 
     def move(self, policy: WebSocketPolicy, admit: Admit) -> None:
         """Live on under `policy`, which admits the connection as well, and within its bounds."""
-        connection, expires_at = self.connection, admit.expires_at
+        connection = self.connection
         self._env.registry.remove(connection.id)  # it is found there by policy and identity
         self.policy, connection.policy = policy, policy.name
         if admit.identity is not None:
             connection.identity, connection.others = admit.identity, admit.others
-        connection.expires_at = None if expires_at is None else expires_at + policy.spec.session.clock_skew
-        self._env.registry.add(connection)
-        self._env.timekeeper.forget(connection.id)
-        self._watch()
+        self._live_until(admit.expires_at)
+
+    def renew(self, identities: Sequence[Identity], case: Case) -> None:
+        """Live on by `identities`, some of which `case` has shown; no bound moves but that of the credentials."""
+        env, connection = self._env, self.connection
+        env.registry.remove(connection.id)
+        live_by(connection, identities)
+        self._live_until(earliest_end(identities))
+        env.rejudger.renewed(connection.id, identities)
+        if env.revalidator is not None:
+            env.revalidator.renew(connection.id, connection.link, Evidence.renewing(case, self.policy, identities))
 
     def spare(self, policy: WebSocketPolicy, refusal: Refuse) -> None:
         """Live on under `policy`, which would not admit the connection, but only audits."""
@@ -93,6 +112,26 @@ class Admission:
         guard = env.policies().guard
         return word(reason, spec.rejection, guard, env.rng, population=len(env.registry))
 
+    def _is_logged_out(self, now: float, monotonic: float) -> bool:
+        connection, deny_list = self.connection, self._env.deny_list
+        if any(deny_list.denies(who, now) for who in connection.identities):
+            return True
+        issuers = tuple(who.issuer for who in connection.identities)
+        successions = self._env.registry.successions
+        return any(
+            deny_list.denies_cookie(digest, issuers, now) or successions.is_doubted(digest, monotonic)
+            for digest in connection.watched
+        )
+
+    def _live_until(self, expires_at: float | None) -> None:
+        """Be found again, and watched anew. `expires_at` is without the clock skew."""
+        env, connection = self._env, self.connection
+        connection.expires_at = None if expires_at is None else expires_at + self.policy.spec.session.clock_skew
+        env.registry.add(connection)
+        env.timekeeper.forget(connection.id)
+        self._watch()
+        env.renewer.enter(self)
+
     def _watch(self) -> Bounds:
         connection, session = self.connection, self.policy.spec.session
         bounds = Bounds(
@@ -101,7 +140,18 @@ class Admission:
             idle_timeout=session.idle_timeout,
         )
         self._env.timekeeper.watch(connection.id, connection.link, bounds)
+        if session.expiry_hint is not None:
+            when = bounds.hint_at(session.expiry_hint.before, self._env.clock.wall())
+            if when is not None:
+                self._env.timekeeper.remind(connection.id, when, self._hint)
         return bounds
+
+    def _hint(self) -> None:
+        """Tell the client that its credential is about to expire, unless it is renewed before that can be said."""
+        connection, hint = self.connection, self.policy.spec.session.expiry_hint
+        if hint is not None:
+            frame, end = message_frame(hint.message), connection.expires_at
+            connection.link.interject(lambda: frame if connection.expires_at == end else None)
 
     def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
         """Leave the registry and tell the observer, once."""
@@ -109,6 +159,7 @@ class Admission:
         env.registry.remove(connection.id)
         env.timekeeper.forget(connection.id)
         env.rejudger.forget(connection.id)
+        env.renewer.forget(connection.id)
         if env.revalidator is not None:
             env.revalidator.leave(connection.id)
         env.observer.ended(

@@ -24,6 +24,7 @@ from wsguard.protocol.target import BadTarget, is_reserved, read_path
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.glimpses import Glimpses
 from wsguard.proxy.refusal import SERVER
 from wsguard.proxy.takeover import end_unreadable_body
 
@@ -91,6 +92,7 @@ class Door(web.Server):
         self._conductor = conductor
         self._forwarder = forwarder
         self._routes = routes or {}
+        self._glimpses = Glimpses(env)
 
     def __call__(self) -> web.RequestHandler:
         connection = _Connection(self, loop=self._env.loop, **self._kwargs)
@@ -98,6 +100,11 @@ class Door(web.Server):
         connection.opened = self._env.loop.time()
         connection.spoke = False
         return connection
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """End every connection, after `timeout` seconds at the latest."""
+        await super().shutdown(timeout)
+        await self._glimpses.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
@@ -120,6 +127,7 @@ class Door(web.Server):
         handshake = read_handshake(head)
         if isinstance(handshake, HttpRefusal):
             return self._turn_away(request, handshake)
+        self._glimpses.look(handshake, effective)
         return await self._conductor.conduct(request, handshake, effective, tls)
 
     async def _own(self, request: web.BaseRequest, head: RequestHead, effective: Effective) -> web.StreamResponse:
@@ -139,6 +147,7 @@ class Door(web.Server):
             return self._turn_away(request, _no_host_of_ours(effective))
         if guard.non_web_socket is NonWebSocket.DENY:
             return self._turn_away(request, HttpRefusal(403, "only WebSockets are served here"))
+        self._glimpses.look_at_request(head, effective)
         return await self._forwarder.forward(request, head, effective, tls)
 
     def _answers_to(self, effective: Effective, target: str) -> bool:

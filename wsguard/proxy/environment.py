@@ -9,20 +9,24 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.handshake_token import TokenKeys
+from wsguard.policy.logout_detection import Exchange
 from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
+from wsguard.protocol.http import Headers
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.gathering import Approver, Verifier
+from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
+from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.records import Decided, Delivery, Ended
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 from wsguard.sessions.registry import Registry
 
 
@@ -33,8 +37,20 @@ class Revalidator(Protocol):
         """A connection was admitted for `evidence`; cut `link` when that is good no more."""
         ...
 
+    def renew(self, connection_id: str, link: Link, evidence: Evidence) -> None:
+        """A connection lives by `evidence` from now on, as far as that goes, and no more by what it replaces."""
+        ...
+
     def leave(self, connection_id: str) -> None:
         """The connection is over."""
+        ...
+
+
+class SessionWatch(Protocol):
+    """Who looks for the application's own log-outs (wsguard.events)."""
+
+    def notice(self, exchange: Exchange) -> asyncio.Future[Any] | None:
+        """Act on what an exchange with the backend says; the future, if any, is done once all replicas can know."""
         ...
 
 
@@ -57,6 +73,10 @@ class Observer(Protocol):
         """The policies have changed, and live connections were judged again."""
         ...
 
+    def renewed(self, record: Renewed) -> None:
+        """A newer credential of their session was shown for live connections."""
+        ...
+
     def turned_away(self, client_ip: str, status: int, detail: str) -> None:
         """A request that is neither a valid handshake nor to be forwarded got a plain HTTP answer."""
         ...
@@ -74,11 +94,33 @@ class Observer(Protocol):
         ...
 
     def lingering_exceeded(self) -> None:
-        """A refusal was plain HTTP, because `rejection.maxLingering` clients were lingering already."""
+        """A refusal was plain HTTP, or an RST, because `rejection.maxLingering` clients were lingering already."""
         ...
 
     def fault(self, where: str, error: BaseException) -> None:
         """A bug, or something outside that nobody expected: the guard failed closed and goes on."""
+        ...
+
+
+class Trace(Protocol):
+    """The trace of one handshake (wsguard.ops). `id` is 32 hexadecimal digits."""
+
+    id: str
+
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The fields by which the backend's own trace becomes a part of it."""
+        ...
+
+    def end(self, record: Decided) -> None:
+        """The handshake has its outcome."""
+        ...
+
+
+class Tracer(Protocol):
+    """Who traces handshakes (wsguard.ops)."""
+
+    def begin(self, headers: Headers, path: str, host: str, *, is_trusted: bool) -> Trace:
+        """A handshake has come; what its `headers` say of a trace counts where a trusted peer sent them."""
         ...
 
 
@@ -87,7 +129,8 @@ class Environment:
     """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload. So do
     `token_keys`, the keys of handshake tokens by the name of their file.
 
-    Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again.
+    Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again, without a
+    `tracer` nothing is traced, without a `session_watch` no log-out is detected.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -97,6 +140,8 @@ class Environment:
     deny_list: DenyList
     timekeeper: Timekeeper
     rejudger: Rejudger
+    renewer: Renewer
+    lobby: Lobby
     verifier: Verifier
     observer: Observer
     policies: Callable[[], PolicySet]
@@ -104,4 +149,6 @@ class Environment:
     backend: Backend
     approver: Approver | None = None
     revalidator: Revalidator | None = None
+    tracer: Tracer | None = None
+    session_watch: SessionWatch | None = None
     token_keys: Callable[[], Mapping[str, TokenKeys]] = dict

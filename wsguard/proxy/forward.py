@@ -31,6 +31,7 @@ from yarl import URL
 from wsguard.policy.effective import Effective, parse_ip
 from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.identity_headers import strip
+from wsguard.policy.logout_detection import Exchange
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.proxy.environment import Environment
@@ -42,6 +43,7 @@ _PATIENCE = 1.0  # seconds that a backend has to say so; one that does not know 
 _ANSWERED = web.RequestKey(
     "answered", bool
 )  # of a request: its answer has begun, and `100 Continue` would stand in the middle of it
+_HELD_UP = 0.25  # seconds at most that an answer waits for the other replicas to be told of the log-out in it
 _ADDED_BY_AIOHTTP = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.SERVER)
 
 
@@ -118,7 +120,7 @@ class Forwarder:
                 expect100=expects and request.can_read_body,
                 allow_redirects=False,
             ) as answer:
-                return await self._relay(request, answer)
+                return await self._relay(request, answer, head, effective)
         except TimeoutError:
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
@@ -135,10 +137,13 @@ class Forwarder:
         headers = with_forwarded(headers, effective, peer, tls)
         return _multidict(headers)
 
-    async def _relay(self, request: web.BaseRequest, answer: ClientResponse) -> web.StreamResponse:
+    async def _relay(
+        self, request: web.BaseRequest, answer: ClientResponse, head: RequestHead, effective: Effective
+    ) -> web.StreamResponse:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
             return self._failed(request, HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
         headers = end_to_end(Headers(answer.raw_headers))
+        await self._notice(Exchange(head, effective, answer.status, headers))
         response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(headers))
         request[_ANSWERED] = True
         await response.prepare(request)
@@ -155,6 +160,16 @@ class Forwarder:
             return response
         await response.write_eof()
         return response
+
+    async def _notice(self, exchange: Exchange) -> None:
+        """A log-out in the answer counts before the client reads of it, so that a page cannot dial again in between.
+
+        Here that is certain. The other replicas are given a moment; what takes longer holds no answer up.
+        """
+        watch = self._env.session_watch
+        published = None if watch is None else watch.notice(exchange)
+        if published is not None:
+            await asyncio.wait((published,), timeout=_HELD_UP)
 
     def _failed(self, request: web.BaseRequest, status: HTTPStatus, text: str, detail: str = "") -> web.Response:
         """Answer `text` for the backend; `detail` is for the operator alone."""

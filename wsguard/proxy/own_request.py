@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -21,7 +21,7 @@ from wsguard.policy.credentials import read_credentials
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.forward_auth import Approval
-from wsguard.policy.judge import PLACE, Case, judge, judge_early
+from wsguard.policy.judge import PLACE, Case, Check, judge, judge_early
 from wsguard.policy.model import Rejection, WebSocketPolicy
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import HttpRefusal
@@ -48,8 +48,16 @@ class Judged:
     admit: Admit
 
 
-async def judge_request(env: Environment, request: web.BaseRequest, effective: Effective) -> Judged | web.Response:
-    """The verdict on `request`, or the answer that tells of its refusal; then the observer knows of it."""
+async def judge_request(
+    env: Environment,
+    request: web.BaseRequest,
+    effective: Effective,
+    checks: Sequence[tuple[str, Check]] | None = None,
+) -> Judged | web.Response:
+    """The verdict of `checks` (None: LATE) on `request`, or the answer that tells of its refusal.
+
+    The observer knows of it then.
+    """
     policies = env.policies()
     end = env.loop.time() + policies.guard.listener.handshake_timeout
     body = await _read_body(request, end)
@@ -58,7 +66,7 @@ async def judge_request(env: Environment, request: web.BaseRequest, effective: E
         return turned_away(env, effective, handshake)
     policy = policies.find(effective.authority, handshake.path)
     case = Case(handshake, effective, policy, policies, env.clock.wall(), env.deny_list)
-    decision = await _decide(env, case, end)
+    decision = await _decide(env, case, checks, end)
     if isinstance(decision, Refuse):
         return refused(env, case, decision)
     assert policy is not None  # check_policy passed
@@ -108,7 +116,7 @@ async def _read_body(request: web.BaseRequest, end: float) -> bytes | HttpRefusa
     return bytes(body)
 
 
-async def _decide(env: Environment, case: Case, end: float) -> Decision:
+async def _decide(env: Environment, case: Case, checks: Sequence[tuple[str, Check]] | None, end: float) -> Decision:
     """The verdict; whatever goes wrong on the way to it is a refusal."""
     try:
         if case.handshake.origin is None:
@@ -118,7 +126,7 @@ async def _decide(env: Environment, case: Case, end: float) -> Decision:
             return refusal or Refuse(CloseReason.NO_POLICY, "no policy matches")
         case.credentials = read_credentials(case.handshake, case.policy)
         await _gather(env, case, case.policy, end)
-        decision = judge(case)
+        decision = judge(case, checks)
         if isinstance(decision, Admit) and not _shows_credential(case):
             return Refuse(CloseReason.CREDENTIAL_MISSING, "no credential, and here the policy cannot allow that")
         return decision

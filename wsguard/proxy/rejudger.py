@@ -6,7 +6,7 @@ Nothing is kept of any other connection. The work is spread: between two handful
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,10 @@ from wsguard.policy.decision import Admit
 from wsguard.policy.judge import Case, is_only_audited
 from wsguard.policy.model import OnReload
 from wsguard.policy.policy_set import PolicySet
-from wsguard.policy.rejudge import kept, rejudge
+from wsguard.policy.rejudge import kept, rejudge, renewed
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
+from wsguard.sessions.identity import Identity
 
 if TYPE_CHECKING:
     from wsguard.proxy.admission import Admission
@@ -58,6 +59,12 @@ class Rejudger:
     def forget(self, connection_id: str) -> None:
         """The connection is over."""
         self._kept.pop(connection_id, None)
+
+    def renewed(self, connection_id: str, identities: Sequence[Identity]) -> None:
+        """A connection lives by `identities` from now on."""
+        if connection_id in self._kept:
+            admission, case = self._kept[connection_id]
+            self._kept[connection_id] = (admission, renewed(case, identities))
 
     def reloaded(self) -> None:
         """The policies may have changed: begin to judge again. Returns at once."""

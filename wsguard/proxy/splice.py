@@ -14,6 +14,7 @@ from wsguard.protocol.closing import close_frame
 from wsguard.protocol.reasons import GOING_AWAY, CloseReason
 from wsguard.proxy.endings import Cause, Close, Owner
 from wsguard.proxy.half import Half
+from wsguard.proxy.interjection import Speak, interject
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.lifecycle import Command, Event, Phase, step
 from wsguard.sessions.records import Delivery, Initiator
@@ -95,6 +96,11 @@ class Splice:
         self._close = close
         self._blame("guard", reason, close.code, detail)
         self._on(Event.CUT)
+
+    def interject(self, speak: Speak) -> None:
+        """Send the client a message of the guard's own, as soon as none of the backend's is under way."""
+        if self._phase is Phase.OPEN and self._backend is not None:
+            interject(self._backend, speak)
 
     # Beginnings: both write the 101, so that nothing can come before it.
 

@@ -5,6 +5,7 @@ forward is noticed at the next tick, not when a timer set before the jump would 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.bounds import Bounds
@@ -25,6 +26,8 @@ class Timekeeper:
         self._watched: dict[str, tuple[Link, Bounds]] = {}
         self._wall = Deadlines()
         self._monotonic = Deadlines()
+        self._hints: dict[str, Callable[[], None]] = {}
+        self._hinted = Deadlines()
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -44,16 +47,25 @@ class Timekeeper:
             self._wall.set(connection_id, bounds.expires_at)
         self._look_again(connection_id, link, bounds)
 
+    def remind(self, connection_id: str, when: float, hint: Callable[[], None]) -> None:
+        """Call `hint` at `when`, by the wall clock, once."""
+        self._hints[connection_id] = hint
+        self._hinted.set(connection_id, when)
+
     def forget(self, connection_id: str) -> None:
         """The connection is over."""
         if self._watched.pop(connection_id, None) is not None:
             self._wall.discard(connection_id)
             self._monotonic.discard(connection_id)
+        if self._hints.pop(connection_id, None) is not None:
+            self._hinted.discard(connection_id)
 
     def check(self) -> None:
         """Cut whatever is due now."""
         for connection_id in self._wall.pop_due(self._clock.wall()):
             self._watched[connection_id][0].cut(CloseReason.SESSION_EXPIRED)
+        for connection_id in self._hinted.pop_due(self._clock.wall()):
+            self._hints.pop(connection_id)()
         now = self._clock.monotonic()
         for connection_id in self._monotonic.pop_due(now):
             link, bounds = self._watched[connection_id]

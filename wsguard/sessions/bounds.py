@@ -31,6 +31,13 @@ class Bounds:
             return CloseReason.IDLE_TIMEOUT
         return None
 
+    def hint_at(self, before: float, wall: float) -> float | None:
+        """When to tell the client that the end is near: `before` seconds of it, and not in the first half of the time.
+
+        So that who has renewed with a short-lived token is not told again at once.
+        """
+        return None if self.expires_at is None else max(self.expires_at - before, (wall + self.expires_at) / 2)
+
     def next_look(self, last_message_at: float) -> float | None:
         """When to ask `overdue` again, in monotonic time."""
         idle_at = None if self.idle_timeout is None else last_message_at + self.idle_timeout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -25,6 +26,13 @@ class Link(Protocol):
         """End the connection for `reason`. The first cause wins; later calls change nothing."""
         ...
 
+    def interject(self, speak: Callable[[], bytes | None]) -> None:
+        """Send the client a whole frame of the guard's own at the next place between two messages, if one comes.
+
+        `speak` is asked for it there; None: it has become pointless.
+        """
+        ...
+
     def traffic(self) -> Traffic:
         """What has passed so far."""
         ...
@@ -45,8 +53,11 @@ class Connection:
     """What is known of one admitted connection. `opened_at` and `expires_at` are seconds since the epoch.
 
     `path` is the request path without its query. `origin` is the Origin field as sent. `expires_at` is None where no
-    credential bounds the connection's life; it includes the policy's clock skew. `others` are whom further good
-    credentials of the handshake speak for: the same subject in another session, or as another issuer names it.
+    credential bounds the connection's life; it includes the policy's clock skew. `host` is the name that was asked for,
+    without its port. `others` are whom further good credentials speak for: the same subject in another session, or as
+    another issuer names it. `opened_with` are those of the handshake whose place newer ones have taken
+    (`sessions.renewal`). `watched` are the digests of the cookies that the handshake carried and the policy's
+    `logoutDetection` names.
     """
 
     id: str
@@ -59,9 +70,22 @@ class Connection:
     opened_at: float
     expires_at: float | None
     link: Link
+    host: str = ""
     others: tuple[Identity, ...] = ()
+    opened_with: tuple[Identity, ...] = ()
+    watched: tuple[str, ...] = ()
+
+    @property
+    def known_by(self) -> tuple[Identity, ...]:
+        """Everyone by whom a log-out finds it: also whom it was opened with."""
+        return (*self.identities, *self.opened_with) if self.opened_with else self.identities
 
     @property
     def identities(self) -> tuple[Identity, ...]:
-        """Everyone who may be logged out, which ends the connection."""
+        """Everyone whom a credential that it lives by speaks for."""
         return () if self.identity is None else (self.identity, *self.others)
+
+    @property
+    def cookies(self) -> frozenset[str]:
+        """The digest of every session cookie by which the connection is found."""
+        return frozenset((*self.watched, *(who.cookie for who in self.known_by if who.cookie is not None)))

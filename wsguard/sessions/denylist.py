@@ -9,6 +9,7 @@ the judge refuses them all.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Literal
 
 from wsguard.sessions.identity import Identity
@@ -82,6 +83,10 @@ class DenyList:
             if self._holds(key, now) and is_issued_before(identity, self._entries[key][0]):
                 return True
         return False
+
+    def denies_cookie(self, digest: str, issuers: Iterable[str], now: float) -> bool:
+        """True where the session cookie with this digest was logged out, outright or for one of `issuers`."""
+        return any(self._holds(("cookie", issuer, digest), now) for issuer in (None, *issuers))
 
     def observe(self, identity: Identity, now: float) -> None:
         """Learn how long tokens live: every entry then holds at least as long as this one could."""

@@ -29,7 +29,7 @@ MAX_ID = 128
 """Characters of an event's id."""
 
 _KINDS: tuple[LogoutKind, ...] = get_args(LogoutKind)
-_MEMBERS = frozenset((*_KINDS, "issuer", "issuedBefore", "at", "id"))
+_MEMBERS = frozenset((*_KINDS, "issuer", "issuedBefore", "ifAdmitted", "at", "id"))
 _COOKIE = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -37,12 +37,14 @@ _COOKIE = re.compile(r"sha256:[0-9a-f]{64}")
 class SessionEnd:
     """What ended, and when somebody noticed: `at` is seconds since the epoch. `id` names the event in logs.
 
+    `if_admitted`: whoever noticed cannot tell whether the cookie was ever good, so it ends only where it was admitted.
     Applying one twice, or two in another order, comes to the same.
     """
 
     id: str
     logout: Logout
     at: float
+    if_admitted: bool = False
 
 
 class BadEvent(ValueError):
@@ -72,9 +74,12 @@ def parse(document: bytes, entry: str, stored_at: float) -> SessionEnd:
     issuer = _text(members, "issuer", MAX_WORD) if "issuer" in members else None
     if kind != "subject" and "issuedBefore" in members:
         raise BadEvent("issuedBefore goes with subject: the others are logged out outright")
+    if_admitted = members.get("ifAdmitted", False)
+    if not isinstance(if_admitted, bool) or (if_admitted and kind != "cookie"):
+        raise BadEvent("ifAdmitted is not true or false, or does not go with cookie")
     issued_before = _moment(members, "issuedBefore", stored_at) if "issuedBefore" in members else next_second(at)
     event_id = _text(members, "id", MAX_ID) if "id" in members else entry
-    return SessionEnd(event_id, Logout(kind, _word(members, kind), issuer, issued_before), at)
+    return SessionEnd(event_id, Logout(kind, _word(members, kind), issuer, issued_before), at, if_admitted)
 
 
 def serialize(event: SessionEnd) -> bytes:
@@ -85,6 +90,8 @@ def serialize(event: SessionEnd) -> bytes:
         members["issuer"] = logout.issuer
     if logout.kind == "subject":
         members["issuedBefore"] = logout.issued_before
+    if event.if_admitted:
+        members["ifAdmitted"] = True
     return json.dumps({**members, "at": event.at, "id": event.id}, separators=(",", ":")).encode()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,11 @@ class Identity:
     expires_at: float | None = None
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
     cookie: str | None = None
+
+
+def earliest_end(identities: Iterable[Identity]) -> float | None:
+    """When the first of what vouched for `identities` ends, in seconds since the epoch; None: nothing does."""
+    return min((who.expires_at for who in identities if who.expires_at is not None), default=None)
 
 
 def cookie_digest(value: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from wsguard.protocol.reasons import CloseReason
@@ -35,17 +35,50 @@ def log_out(logout: Logout, registry: Registry, denylist: DenyList, now: float) 
     In this order: a client that comes back at once, and a handshake that registers right now, find the entry.
     Raises ExceptionGroup where cutting failed, after every connection was tried.
     """
-    _remember(logout, denylist, now)
-    return _cut_all(_find(logout, registry))
+    meant = spelt_out(logout, registry)
+    for each in meant:
+        _remember(each, denylist, now)
+    return _cut_all(list(dict.fromkeys(connection for each in meant for connection in _find(each, registry))))
+
+
+def spelt_out(logout: Logout, registry: Registry) -> list[Logout]:
+    """`logout`, and with a session cookie the same of the values that it replaced: they are of one session."""
+    if logout.kind != "cookie":
+        return [logout]
+    words = dict.fromkeys((logout.word, *registry.successions.session_of(logout.word)))
+    return [replace(logout, word=word) for word in words]
+
+
+def proven(cookie: str, registry: Registry, denylist: DenyList, now: float) -> list[str]:
+    """What to log out for a `cookie` of which only somebody's word is known: of its session what was admitted, if any.
+
+    What was logged out before is left out, and what `spelt_out` brings along. An application gives out as many values
+    as it is asked for: only those that a handshake was admitted with may take room in the deny-list.
+    """
+    found: list[str] = []
+    covered: set[str] = set()
+    for digest in registry.successions.session_of(cookie):
+        if digest not in covered and not denylist.denies_cookie(digest, (), now):
+            found.append(digest)
+            covered.update(registry.successions.session_of(digest))
+    return found
 
 
 def log_out_everyone(issued_before: float, registry: Registry, denylist: DenyList, now: float) -> int:
     """Log out whoever holds a credential issued before `issued_before`; who has none has no session to end.
 
+    A session cookie that somebody else has vouched for says nothing of its age: it is taken to be old.
+
     Returns how many connections that cut, and raises as `log_out` does.
     """
     denylist.deny_everyone(issued_before, now)
-    return _cut_all([c for c in registry if any(is_issued_before(who, issued_before) for who in c.identities)])
+    return _cut_all([c for c in registry if _is_of_before(c, issued_before)])
+
+
+def _is_of_before(connection: Connection, moment: float) -> bool:
+    if not connection.identities:
+        return bool(connection.watched)
+    return any(is_issued_before(who, moment) for who in connection.identities)
 
 
 def _cut_all(connections: list[Connection]) -> int:

@@ -11,6 +11,7 @@ from wsguard.sessions.identity import Identity
 Result = Literal["admitted", "refused", "audited"]
 Initiator = Literal["client", "backend", "guard"]
 Delivery = Literal["acknowledged", "sent", "undelivered", "none"]
+RenewedBy = Literal["renew", "handshake", "forwarded"]
 
 
 class Decided(NamedTuple):
@@ -18,7 +19,8 @@ class Decided(NamedTuple):
 
     `code` is the close code sent with a refusal (0: none was). `duration` is seconds from the request's arrival to the
     answer. `detail` is a sentence for the operator; it carries no secret. `scheme` is None where it cannot be known;
-    `path` has no query.
+    `path` has no query. `trace_id` (W3C Trace Context) and `request_id` are of the trace and the request that the
+    handshake is part of, as far as anyone said.
     """
 
     connection_id: str
@@ -34,6 +36,8 @@ class Decided(NamedTuple):
     path: str
     identity: Identity | None
     duration: float
+    trace_id: str | None = None
+    request_id: str | None = None
 
 
 class Ended(NamedTuple):
@@ -57,3 +61,17 @@ class Ended(NamedTuple):
     path: str
     duration: float
     traffic: Traffic
+
+
+class Renewed(NamedTuple):
+    """A newer credential was shown: `connections` live on by it, `cut` may not, by the rules of their policy.
+
+    `by` says how it was shown: to `/.wsguard/renew`, in a handshake, or in a forwarded request.
+    """
+
+    policy: str
+    by: RenewedBy
+    connections: int
+    cut: int
+    identity: Identity | None
+    client_ip: str

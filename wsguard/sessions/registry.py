@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from wsguard.sessions.connection import Connection
 from wsguard.sessions.identity import Identity
+from wsguard.sessions.successions import Successions
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +29,19 @@ class Filters:
         """True where `connection` has all that is asked for."""
         if self.policy not in (None, connection.policy):
             return False
-        wanted = (self.issuer, self.subject, self.sid, self.jti, self.cookie)
+        if self.cookie is not None and self.cookie not in connection.cookies:
+            return False
+        wanted = (self.issuer, self.subject, self.sid, self.jti)
         if not any(want is not None for want in wanted):
             return True
         return any(
-            all(want is None or want == value for want, value in zip(wanted, _words(identity), strict=True))
-            for identity in connection.identities
+            all(want is None or want == value for want, value in zip(wanted, _words(who), strict=True))
+            for who in connection.known_by
         )
 
 
-def _words(identity: Identity) -> tuple[str | None, ...]:
-    return identity.issuer, identity.subject, identity.sid, identity.jti, identity.cookie
+def _words(who: Identity) -> tuple[str | None, ...]:
+    return who.issuer, who.subject, who.sid, who.jti
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,19 @@ class Page:
 
 
 class Registry:
-    """The live connections, by unique ids. Policy and identities of one do not change while it is in here."""
+    """The live connections, by unique ids. Policy, identities and cookies of one do not change while it is in here.
+
+    `successions` are the session cookies that connections came with, those of some that are gone among them.
+    """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
         self._by_policy = _Index(lambda c: (c.policy,))
-        self._by_subject = _Index(lambda c: {who.subject for who in c.identities})
-        self._by_sid = _Index(lambda c: {who.sid for who in c.identities})
-        self._by_jti = _Index(lambda c: {who.jti for who in c.identities})
-        self._by_cookie = _Index(lambda c: {who.cookie for who in c.identities})
+        self._by_subject = _Index(_each(lambda who: who.subject))
+        self._by_sid = _Index(_each(lambda who: who.sid))
+        self._by_jti = _Index(_each(lambda who: who.jti))
+        self._by_cookie = _Index(lambda c: c.cookies)
+        self.successions = Successions(self._by_cookie.has)
         self._indexes = (self._by_policy, self._by_subject, self._by_sid, self._by_jti, self._by_cookie)
 
     def __len__(self) -> int:
@@ -75,6 +82,7 @@ class Registry:
         self._by_id[connection.id] = connection
         for index in self._indexes:
             index.add(connection)
+        self.successions.admit(*connection.watched)
 
     def remove(self, connection_id: str) -> Connection | None:
         """Forget a connection and return it; None where it was not here."""
@@ -130,10 +138,21 @@ class Registry:
         return (connection for connection in narrowest if filters.accept(connection))
 
 
-class _Index:
-    """Connections by their words of one kind, most often one.
+def _each(word: Callable[[Identity], str | None]) -> Callable[[Connection], Iterable[str | None]]:
+    """The words of everyone whom a connection is of; of one nearly always."""
 
-    Most words have a single connection, and there are five indexes: a bucket becomes a set only for its
+    def words(connection: Connection) -> Iterable[str | None]:
+        if not connection.others and not connection.opened_with:
+            return () if connection.identity is None else (word(connection.identity),)
+        return {word(who) for who in connection.known_by}
+
+    return words
+
+
+class _Index:
+    """Connections by their words of one kind, of which most have a single one.
+
+    Most words have a single connection, too, and there are five indexes: a bucket becomes a set only for its
     second connection, which saves two thirds of a kilobyte a connection.
     """
 
@@ -164,6 +183,9 @@ class _Index:
                 bucket.discard(connection)
             if bucket is connection or not bucket:
                 del self._buckets[word]
+
+    def has(self, word: str) -> bool:
+        return word in self._buckets
 
     def get(self, word: str) -> Iterable[Connection]:
         bucket = self._buckets.get(word, ())

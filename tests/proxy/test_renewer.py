@@ -1,0 +1,417 @@
+"""Live connections that go on by a newer credential: which, until when, and what is known of them after that."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.policy.minting import provider
+from tests.proxy.house import Facts, House
+from tests.support import wire
+from tests.support.backend import RecordingBackend
+from tests.support.client import RawClient, connect
+from tests.support.waiting import eventually, stays
+from wsguard.policy.credentials import Credential
+from wsguard.policy.evidence import Evidence
+from wsguard.policy.model import (
+    Authorization,
+    Enforcement,
+    ExpiryHint,
+    Jwt,
+    OnReload,
+    OriginSpec,
+    PolicySpec,
+    Rejection,
+    Renewal,
+    Session,
+    WebSocketPolicy,
+)
+from wsguard.policy.origin import SAME_HOST, OriginPattern
+from wsguard.policy.tokens import TokenFact, TokenProblem
+from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy import renewer
+from wsguard.proxy.timekeeper import TICK
+from wsguard.sessions.connection import Connection, Link
+from wsguard.sessions.identity import Identity
+from wsguard.sessions.logout import Logout, log_out
+
+LOOPS = ["uvloop"]
+
+HERE, THERE = "http://localhost", "https://partner.example"
+ISSUER = "https://idp.test"
+SKEW = 30.0
+GOLD = Authorization.model_validate(
+    {"rules": [{"action": "Allow", "principal": {"jwt": {"claims": [{"name": "tier", "values": ["gold"]}]}}}]}
+)
+
+
+def spec(**parts: Any) -> PolicySpec:
+    """Tokens in a cookie, a header or a parameter, from two origins."""
+    corp = provider(
+        "HS256",
+        issuer=ISSUER,
+        extract_from={
+            "cookies": [{"name": "session"}],
+            "headers": [{"name": "Authorization", "value_prefix": "Bearer "}],
+            "params": [{"name": "access_token"}],
+        },
+    )
+    origins = OriginSpec(allow_origins=(SAME_HOST, OriginPattern.parse(THERE)))
+    usual: dict[str, Any] = {
+        "jwt": Jwt(providers=(corp,)),
+        "origin": origins,
+        "rejection": Rejection(close_timeout=0.3),
+    }
+    return PolicySpec(**{**usual, "session": Session(clock_skew=SKEW), **parts})
+
+
+class Tokens(Facts):
+    """A verifier that knows each token's claims; whether it has to wait for them the test says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[str, dict[str, Any]] = {}
+        self.must_wait = False
+        self.gate: asyncio.Event | None = None
+        self.waited = 0
+
+    def cached(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...] | None:
+        return None if self.must_wait else tuple(map(self._fact, credentials))
+
+    async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
+        self.waited += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        return tuple(map(self._fact, credentials))
+
+    def _fact(self, credential: Credential) -> TokenFact:
+        claims = self.known.get(credential.token)
+        if claims is None:
+            return TokenFact(credential, TokenProblem(CloseReason.CREDENTIAL_INVALID, "unknown"))
+        who = Identity(
+            "corp", ISSUER, claims["sub"], credential.source, claims.get("sid"), claims.get("jti"), claims.get("iat"),
+            claims.get("exp"), claims,
+        )  # fmt: skip
+        return TokenFact(credential, who)
+
+
+class Noted:
+    """A revalidator that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.renewals: list[tuple[str, Evidence]] = []
+
+    def enter(self, connection_id: str, link: Link, evidence: Evidence) -> None:
+        pass
+
+    def renew(self, connection_id: str, link: Link, evidence: Evidence) -> None:
+        self.renewals.append((connection_id, evidence))
+
+    def leave(self, connection_id: str) -> None:
+        pass
+
+
+@dataclass
+class Stage:
+    """A house whose tokens the test makes."""
+
+    house: House
+    tokens: Tokens
+    revalidator: Noted
+
+    @property
+    def now(self) -> float:
+        return self.house.clock.wall()
+
+    def token(self, name: str, *, age: float = 0.0, lives: float = 60.0, **claims: Any) -> str:
+        """A token of Ann's session that was issued `age` seconds ago and lives that long from now."""
+        usual = {"sub": "ann", "sid": "s1", "jti": name, "iat": self.now - age, "exp": self.now + lives}
+        usual |= {"tier": "gold", "iss": ISSUER, "aud": "chat"}
+        self.tokens.known[name] = {key: value for key, value in {**usual, **claims}.items() if value is not None}
+        return name
+
+    @asynccontextmanager
+    async def open(
+        self, *, origin: str | None = HERE, path: str = "/ws", deadline: float = 10.0, **fields: str
+    ) -> AsyncIterator[tuple[RawClient, Connection]]:
+        before = {connection.id for connection in self.house.registry}
+        named = [(name.title(), value) for name, value in fields.items()]
+        async with connect(self.house.port) as client:
+            await client.open(wire.upgrade(path, origin=origin, fields=named))
+            (one,) = [connection for connection in self.house.registry if connection.id not in before]
+            yield client, one
+
+    async def renew(
+        self, *, origin: str | None = HERE, path: str = "/ws", body: Mapping[str, Any] | None = None, **fields: str
+    ) -> tuple[int, Any]:
+        more = [("Host", "localhost"), *((name.title(), value) for name, value in fields.items())]
+        more += [("Origin", origin)] if origin is not None else []
+        content = b"" if body is None else json.dumps(body).encode()
+        more += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))] if body else []
+        async with connect(self.house.port) as client:
+            await client.send(wire.request("POST", f"/.wsguard/renew?path={path}", more) + content)
+            head = await client.head()
+            return head.status, json.loads(await client.body(head))
+
+    def turn(self, seconds: float) -> None:
+        self.house.clock.wall_offset += seconds
+
+    def lives_until(self, connection: Connection) -> float:
+        """Seconds from now, without the skew."""
+        assert connection.expires_at is not None
+        return connection.expires_at - SKEW - self.now
+
+
+@asynccontextmanager
+async def stage(backend: RecordingBackend, **parts: Any) -> AsyncIterator[Stage]:
+    house = House(backend, spec(**parts))
+    tokens = house.facts = Tokens()
+    async with house:
+        house.env.revalidator = noted = Noted()
+        yield Stage(house, tokens, noted)
+        for conversation in backend.conversations:
+            conversation.close()
+
+
+async def test_a_renewed_connection_outlives_its_first_token_and_ends_with_the_second(
+    backend: RecordingBackend,
+) -> None:
+    async with stage(backend) as here:
+        async with here.open(cookie=f"session={here.token('t1', age=10, lives=60)}") as (client, one):
+            here.turn(50)
+            status, told = await here.renew(cookie=f"session={here.token('t2', lives=600.5)}")
+            assert (status, told["connections"]) == (200, 1)
+            assert 599 <= told["tokenLifetimeSeconds"] <= 600
+            assert here.lives_until(one) == pytest.approx(600, abs=2)
+            here.turn(300)
+            await stays(lambda: one.link.state == "open", 3 * TICK)
+            here.turn(331)
+            assert await client.close_frame(deadline=2.0) == (4440, "session-expired")
+        ended = await here.house.end()
+        assert ended.identity is not None
+        assert ended.identity.jti == "t2"
+        (record,) = here.house.notebook.renewals
+        assert (record.policy, record.by, record.connections, record.cut) == ("test", "renew", 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("claims", "renewed"),
+    [
+        ({}, 1),
+        ({"sub": "bob"}, 0),
+        ({"sid": "s2"}, 0),
+        ({"sid": None}, 0),
+        ({"iat": None}, 0),
+        ({"iat": 1.0}, 0),
+    ],
+    ids=["same", "subject", "sid", "no sid", "no iat", "older"],
+)
+async def test_only_a_newer_token_of_the_same_session_counts(
+    backend: RecordingBackend, claims: dict[str, Any], renewed: int
+) -> None:
+    async with stage(backend) as here, here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one):
+        before = one.expires_at
+        status, told = await here.renew(cookie=f"session={here.token('t2', lives=600, **claims)}")
+        assert (status, told["connections"]) == (200, renewed)
+        assert (one.expires_at != before) is bool(renewed)
+
+
+async def test_the_very_token_that_a_connection_lives_by_renews_nothing(backend: RecordingBackend) -> None:
+    async with stage(backend) as here, here.open(cookie=f"session={here.token('t1', age=10)}"):
+        assert (await here.renew(cookie="session=t1"))[1]["connections"] == 0
+        assert here.house.notebook.renewals == []
+
+
+async def test_source_and_origin_must_be_the_same(backend: RecordingBackend) -> None:
+    async with stage(backend) as here:
+        old = here.token("t1", age=10)
+        async with here.open(cookie=f"session={old}"), here.open(origin=THERE, cookie=f"session={old}") as (_, there):
+            new = here.token("t2", lives=600)
+            assert (await here.renew(authorization=f"Bearer {new}"))[1]["connections"] == 0
+            assert (await here.renew(body={"query": f"access_token={new}"}))[1]["connections"] == 0
+            assert (await here.renew(origin=THERE, cookie=f"session={new}"))[1]["connections"] == 1
+            assert here.lives_until(there) == pytest.approx(600, abs=2)
+            assert (await here.renew(cookie=f"session={new}"))[1]["connections"] == 1
+
+
+async def test_a_parameter_is_renewed_by_one_in_the_body(backend: RecordingBackend) -> None:
+    async with stage(backend) as here, here.open(path=f"/ws?access_token={here.token('t1', age=10)}"):
+        new = here.token("t2", lives=600)
+        assert (await here.renew(body={"query": f"access_token={new}"}))[1]["connections"] == 1
+
+
+async def test_a_foreign_page_renews_nothing(backend: RecordingBackend) -> None:
+    async with stage(backend) as here, here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one):
+        before, new = one.expires_at, here.token("t2", lives=600)
+        for origin in ("https://evil.test", "null", None):
+            status, told = await here.renew(origin=origin, cookie=f"session={new}")
+            assert (status, told["reason"]) == (403, "origin-denied")
+        assert (await here.renew())[0] == 401
+        assert (await here.renew(cookie="session=nonsense"))[0] == 401
+        assert one.expires_at == before
+
+
+async def test_a_session_that_was_logged_out_is_not_renewed(backend: RecordingBackend) -> None:
+    async with stage(backend) as here:
+        here.house.deny_list.deny_jti(ISSUER, "t2", here.now)
+        async with here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one):
+            before = one.expires_at
+            status, told = await here.renew(cookie=f"session={here.token('t2', lives=600)}")
+            assert (status, told["reason"]) == (401, "logged-out")
+            assert one.expires_at == before
+
+
+@pytest.mark.parametrize("jti", ["t1", "t2"])
+async def test_a_log_out_of_its_first_or_its_newest_token_cuts(backend: RecordingBackend, jti: str) -> None:
+    async with stage(backend) as here, here.open(cookie=f"session={here.token('t1', age=10)}") as (client, _):
+        await here.renew(cookie=f"session={here.token('t2', lives=600)}")
+        logout = Logout("jti", jti, ISSUER, here.now)
+        assert log_out(logout, here.house.registry, here.house.deny_list, here.now) == 1
+        assert await client.close_frame() == (4441, "logged-out")
+
+
+async def test_newer_claims_are_judged_by_the_rules_and_a_no_cuts(backend: RecordingBackend) -> None:
+    async with stage(backend, authorization=GOLD) as here:
+        async with here.open(cookie=f"session={here.token('t1', age=10)}") as (client, _):
+            status, told = await here.renew(cookie=f"session={here.token('t2', tier='tin')}")
+            assert (status, told["reason"]) == (403, "not-authorized")
+            assert await client.close_frame() == (4403, "not-authorized")
+        ended = await here.house.end()
+        assert ended.reason is CloseReason.NOT_AUTHORIZED
+        (record,) = here.house.notebook.renewals
+        assert (record.connections, record.cut) == (0, 1)
+
+
+async def test_where_the_policy_only_audits_a_no_of_the_rules_is_recorded(backend: RecordingBackend) -> None:
+    async with (
+        stage(backend, authorization=GOLD, enforcement=Enforcement.AUDIT) as here,
+        here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one),
+    ):
+        status, told = await here.renew(cookie=f"session={here.token('t2', tier='tin', lives=600)}")
+        assert (status, told["connections"]) == (200, 1)
+        assert [reason for _, reason in here.house.notebook.spares] == [CloseReason.NOT_AUTHORIZED]
+        assert here.lives_until(one) == pytest.approx(600, abs=2)
+
+
+async def test_no_renewal_goes_beyond_the_greatest_age(backend: RecordingBackend) -> None:
+    async with (
+        stage(backend, session=Session(max_connection_duration=100.0)) as here,
+        here.open(cookie=f"session={here.token('t1', age=10)}") as (client, _),
+    ):
+        here.house.clock.monotonic_offset += 90
+        assert (await here.renew(cookie=f"session={here.token('t2', lives=6000)}"))[1]["connections"] == 1
+        here.house.clock.monotonic_offset += 10
+        assert (await client.close_frame())[1].startswith("max-duration")
+
+
+async def test_of_two_credentials_the_earlier_end_stays(backend: RecordingBackend) -> None:
+    async with stage(backend) as here:
+        cookie, header = here.token("c1", age=10, lives=100), here.token("h1", age=10, lives=50)
+        async with here.open(cookie=f"session={cookie}", authorization=f"Bearer {header}") as (_, one):
+            assert (await here.renew(cookie=f"session={here.token('c2', lives=600)}"))[1]["connections"] == 1
+            assert here.lives_until(one) == pytest.approx(50, abs=2)
+            new = here.token("h2", lives=300)
+            assert (await here.renew(authorization=f"Bearer {new}"))[1]["connections"] == 1
+            assert here.lives_until(one) == pytest.approx(300, abs=2)
+            assert [who.jti for who in one.identities] == ["c2", "h2"]
+
+
+async def test_an_earlier_end_counts_as_well(backend: RecordingBackend) -> None:
+    """What the newest credential says is what is known of the session."""
+    async with (
+        stage(backend) as here,
+        here.open(cookie=f"session={here.token('t1', age=10, lives=600)}") as (_, one),
+    ):
+        await here.renew(cookie=f"session={here.token('t2', lives=60)}")
+        assert here.lives_until(one) == pytest.approx(60, abs=2)
+
+
+async def test_a_client_is_told_in_time_and_again_after_a_renewal(backend: RecordingBackend) -> None:
+    hint = ExpiryHint(message="renew!", before=30.0)
+    async with (
+        stage(backend, session=Session(clock_skew=0.0, expiry_hint=hint)) as here,
+        here.open(cookie=f"session={here.token('t1', age=10, lives=100)}") as (client, _),
+    ):
+        far = await backend.conversation()
+        await far.send(wire.frame(wire.TEXT, b"one, ", fin=False, masked=False))
+        assert (await client.frame()).payload == b"one, "
+        here.turn(75)
+        await asyncio.sleep(2 * TICK)
+        await far.send(wire.frame(wire.CONTINUATION, b"two", masked=False) * 1)
+        assert [(await client.frame()).payload for _ in range(2)] == [b"two", b"renew!"]
+        await here.renew(cookie=f"session={here.token('t2', lives=20)}")
+        here.turn(9)
+        await asyncio.sleep(2 * TICK)
+        here.turn(2)
+        assert (await client.frame()).payload == b"renew!"
+        here.turn(10)
+        assert await client.close_frame() == (4440, "session-expired")
+
+
+async def test_a_hint_that_has_to_wait_is_not_given_once_renewed(backend: RecordingBackend) -> None:
+    hint = ExpiryHint(message="renew!", before=30.0)
+    async with (
+        stage(backend, session=Session(clock_skew=0.0, expiry_hint=hint)) as here,
+        here.open(cookie=f"session={here.token('t1', age=10, lives=100)}") as (client, _),
+    ):
+        far = await backend.conversation()
+        await far.send(wire.frame(wire.TEXT, b"one, ", fin=False, masked=False))
+        await client.frame()
+        here.turn(75)
+        await asyncio.sleep(2 * TICK)
+        await here.renew(cookie=f"session={here.token('t2', lives=900)}")
+        await far.send(wire.frame(wire.CONTINUATION, b"two", masked=False) + wire.frame(wire.TEXT, b"3", masked=False))
+        assert [(await client.frame()).payload for _ in range(2)] == [b"two", b"3"]
+
+
+async def test_off_is_off(backend: RecordingBackend) -> None:
+    async with (
+        stage(backend, session=Session(renewal=Renewal.OFF)) as here,
+        here.open(cookie=f"session={here.token('t1', age=10)}"),
+    ):
+        assert len(here.house.renewer) == 0
+        assert (await here.renew(cookie=f"session={here.token('t2')}"))[0] == 404
+        assert (await here.renew(origin="https://evil.test", cookie="session=t2"))[0] == 403
+
+
+async def test_who_asks_again_is_given_the_newer_token_and_no_other(backend: RecordingBackend) -> None:
+    async with stage(backend) as here:
+        cookie, header = here.token("c1", age=10), here.token("h1", age=10)
+        async with here.open(cookie=f"session={cookie}", authorization=f"Bearer {header}") as (_, one):
+            await here.renew(cookie=f"session={here.token('c2')}")
+            ((connection_id, evidence),) = here.revalidator.renewals
+            assert connection_id == one.id
+            assert [fact.credential.token for fact in evidence.facts] == ["c2"]
+
+
+async def test_policies_that_change_judge_the_newer_claims(backend: RecordingBackend) -> None:
+    session = Session(clock_skew=SKEW, on_reload=OnReload.REJUDGE)
+    async with (
+        stage(backend, session=session) as here,
+        here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one),
+    ):
+        await here.renew(cookie=f"session={here.token('t2', lives=600)}")
+        here.house.reload(test=spec(session=session, authorization=GOLD))
+        await eventually(lambda: here.house.notebook.rejudgements)
+        assert here.lives_until(one) == pytest.approx(600, abs=2)
+        assert [who.jti for who in one.identities] == ["t2"]
+        assert (await here.renew(cookie=f"session={here.token('t3', lives=900)}"))[1]["connections"] == 1
+        assert here.lives_until(one) == pytest.approx(900, abs=2)
+
+
+async def test_a_fault_lets_nobody_stay(backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with stage(backend) as here:
+        async with here.open(cookie=f"session={here.token('t1', age=10)}") as (client, _):
+            monkeypatch.setattr(renewer, "rule_on", fail)
+            assert (await here.renew(cookie=f"session={here.token('t2')}"))[0] == 403
+            assert (await client.close_frame())[0] == 1011
+        here.house.notebook.faults.clear()
