@@ -5,8 +5,9 @@ import { advise, delay, retryAfter } from "../../wsguard/client/client.js";
 
 const table = JSON.parse(process.env.TABLE);
 
-for (const { code, reason, advice } of table)
-  test(`${code} ${reason}`, () => assert.equal(advise(code, reason), advice));
+test("what the guard sends, as it means it", () => {
+  for (const { code, reason, advice } of table) assert.equal(advise(code, reason), advice, `${code} ${reason}`);
+});
 
 test("what the guard has no part in", () => {
   for (const code of [1000, 1003, 1005, 1007, 1008, 1010, 3003, 3999, 4000, 4099, 4999])
