@@ -66,7 +66,15 @@ def test_the_package_ships_what_it_names(name: str) -> None:
 
 
 async def test_its_types_hold() -> None:
-    command = [NPM / "node_modules/.bin/tsc", "--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom"]
+    command: list[str | Path] = [
+        NPM / "node_modules/.bin/tsc",
+        "--noEmit",
+        "--strict",
+        "--target",
+        "es2022",
+        "--lib",
+        "es2022,dom",
+    ]
     module = ["--module", "nodenext", "--moduleResolution", "nodenext", "types.ts"]
     async with Program(need("node"), *command, *module, cwd=Path(__file__).parent) as program:
         assert await program.wait(60) == 0, "\n".join(program.lines)

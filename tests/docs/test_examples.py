@@ -59,8 +59,10 @@ def test_every_example_is_of_a_kind_that_is_checked() -> None:
 
 @of("js")
 def test_scripts_are_run_in_a_browser(example: Example) -> None:
-    """By the scenario that is about what the script fetches."""
-    assert "/.wsguard/handshake-token" in example.text  # tests/scenarios/browser/test_handshake_token.py
+    """By the scenario that is about what the document tells."""
+    document = example.place.partition(":")[0]
+    scenario = {"docs/policies.md": "test_handshake_token.py", "docs/client.md": "test_client.py"}[document]
+    assert document in (ROOT / "tests/scenarios/browser" / scenario).read_text("utf-8")
 
 
 @of("yaml")

@@ -279,6 +279,17 @@ test("close() of an open one closes every socket, and hears nothing more", () =>
   assert.equal(socket.readyState, 3);
 });
 
+test("a wait ends with close()", () => {
+  const { socket } = made({ firstDelay: undefined, maxDelay: undefined });
+  steady();
+  sockets[0].opens();
+  sockets[0].says(HINT);
+  sockets[1].ends();
+  socket.close();
+  pass(1e6);
+  assert.equal(sockets.length, 2);
+});
+
 test("a handshake that nobody answers is given up", () => {
   made({ connectTimeout: 20000 });
   pass(20000);

@@ -27,14 +27,16 @@ SCRIPT = files("wsguard").joinpath("client/client.js").read_bytes()
 @pytest_asyncio.fixture
 async def house(backend: RecordingBackend) -> AsyncIterator[House]:
     async def route(request: web.BaseRequest, effective: Effective) -> web.StreamResponse:
-        return await ClientScript(house.env)(request, effective)
+        return await ClientScript(opened.env)(request, effective)
 
-    house = House(backend, None, GuardSpec(), routes={PATH: route})
-    async with house:
-        yield house
+    opened = House(backend, None, GuardSpec(), routes={PATH: route})
+    async with opened:
+        yield opened
 
 
-async def ask(house: House, *fields: tuple[str, str], method: str = "GET", host: str = "localhost") -> tuple[Head, bytes]:
+async def ask(
+    house: House, *fields: tuple[str, str], method: str = "GET", host: str = "localhost"
+) -> tuple[Head, bytes]:
     async with connect(house.port) as client:
         await client.send(wire.request(method, PATH, [("Host", host), *fields]))
         head = await client.head()

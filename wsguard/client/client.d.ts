@@ -123,5 +123,5 @@ export function retryAfter(reason: string | undefined): number | undefined;
 export function delay(
   tries: number,
   asked: number | undefined,
-  options: { firstDelay: number; maxDelay: number; random?: () => number; hidden?: boolean },
+  options: { firstDelay?: number; maxDelay?: number; random?: () => number; hidden?: boolean },
 ): number;

@@ -22,7 +22,7 @@ export function advise(code, reason) {
 }
 
 /** Milliseconds to wait after `tries` in vain. What the guard asks for, it has spread already. */
-export function delay(tries, asked, { firstDelay, maxDelay, random = Math.random, hidden }) {
+export function delay(tries, asked, { firstDelay = 5000, maxDelay = 60000, random = Math.random, hidden }) {
   const drawn = random() * (hidden ? maxDelay : Math.min(maxDelay, firstDelay * 2 ** Math.max(0, tries - 1)));
   return asked === undefined ? drawn : Math.max(asked * 1000, tries > 1 ? drawn : 0);
 }
@@ -32,6 +32,8 @@ const says = (type) => (data) => {
     return data.includes?.(type) && JSON.parse(data).type === type;
   } catch {}
 };
+const isHint = says("reconnect");
+const isExpiry = says("session-expiring");
 const isHidden = () => globalThis.document?.visibilityState === "hidden";
 const after = (ms, act) => setTimeout(act, Math.min(ms, 2 ** 31 - 1)); // longer ones fire at once
 const event = (type, fields) => Object.assign(new Event(type), fields);
@@ -58,18 +60,7 @@ export default class GuardedWebSocket extends EventTarget {
 
   constructor(url, protocols = [], options = {}) {
     super();
-    this.#options = {
-      WebSocket: Native,
-      firstDelay: 5000, // RFC 6455 §7.2.3
-      maxDelay: 60000,
-      connectTimeout: 20000,
-      settle: 200,
-      overlap: 60000,
-      maxQueue: 2 ** 20,
-      hint: says("reconnect"),
-      expiring: says("session-expiring"),
-      ...options,
-    };
+    this.#options = options;
     this.onauthrequired = options.onauthrequired;
     this.#protocols = protocols;
     this.#url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
@@ -114,7 +105,8 @@ export default class GuardedWebSocket extends EventTarget {
     if (ArrayBuffer.isView(data)) data = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     if (!(data instanceof Blob)) data = data?.byteLength >= 0 ? data.slice() : String(data);
     const size = (data.size ?? data.byteLength ?? new TextEncoder().encode(data).length) || 1;
-    if (this.#queued + size > this.#options.maxQueue) throw new DOMException("the queue is full", "QuotaExceededError");
+    const { maxQueue = 2 ** 20 } = this.#options;
+    if (this.#queued + size > maxQueue) throw new DOMException("the queue is full", "QuotaExceededError");
     this.#queue.push([data, size]);
     this.#queued += size;
     if (this.#parked) this.#hurry();
@@ -125,6 +117,7 @@ export default class GuardedWebSocket extends EventTarget {
     const last = this.#live ?? this.#next;
     if (last?.close) last.close(code, reason);
     else after(0, () => this.#finish(LOST));
+    clearTimeout(this.#retry);
     this.#state = 2;
   }
 
@@ -164,7 +157,7 @@ export default class GuardedWebSocket extends EventTarget {
   }
 
   #dial(protocols) {
-    const { WebSocket, settle, connectTimeout } = this.#options;
+    const { WebSocket = Native, settle = 200, connectTimeout = 20000 } = this.#options;
     const socket = (this.#next = new WebSocket(this.url, protocols));
     const good = () => socket === this.#next && socket.readyState === 1 && this.#state < 2 && this.#take(socket);
     let timer = after(connectTimeout, () => socket.close());
@@ -186,7 +179,8 @@ export default class GuardedWebSocket extends EventTarget {
 
   #take(socket) {
     const old = this.#live;
-    if (old) this.#old.set(old, after(this.#options.overlap, () => old.close()));
+    const { overlap = 60000 } = this.#options;
+    if (old) this.#old.set(old, after(overlap, () => old.close()));
     this.#live = socket;
     this.#next = undefined;
     this.#state = 1;
@@ -202,7 +196,7 @@ export default class GuardedWebSocket extends EventTarget {
   }
 
   #receive(socket, { data, origin }) {
-    const { hint, expiring, id, renew } = this.#options;
+    const { hint = isHint, expiring = isExpiry, id, renew } = this.#options;
     if (this.#state > 1) return;
     if (hint?.(data)) return socket === this.#live && this.#replace();
     if (renew && expiring?.(data)) return this.#renew(renew);

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend
 from tests.support.browser import chromium, visit
 from tests.support.guard import JWT, Guard, policy
+from tests.support.programs import ROOT
 from tests.support.waiting import eventually, stays
 from tests.support.wire import Head
 
@@ -33,8 +36,9 @@ apiVersion: wsguard.dev/v1
 kind: GuardConfig
 spec: {listener: {allowedHosts: [app.test]}, shutdown: {drainWindow: 0s}}
 """
+DOCUMENT = ROOT / "docs/client.md"
 STORY = Path(__file__).with_name("client.html")
-PICTURE = Path(__file__).parents[3] / "docs/images/client.png"
+PICTURE = ROOT / "docs/images/client.png"
 HINT = '{"type":"reconnect"}'
 
 MAKE = """async ([path, options]) => {
@@ -77,7 +81,8 @@ class Client:
             events = await self.seen(kind)
             return events if len(events) >= count else None
 
-        return (await eventually(found, deadline, f"{kind} {count}"))[count - 1]
+        events = await eventually(found, deadline, f"{kind} {count}")
+        return dict(events[count - 1])
 
     async def send(self, text: str) -> None:
         await self.page.evaluate("(text) => window.socket.send(text)", text)
@@ -112,11 +117,11 @@ async def page(browser: Browser, guard: Guard) -> AsyncIterator[Page]:
     await opened.context.close()
 
 
-def logging_in(guard: Guard, page: answers.Answer, **claims: float) -> answers.Answer:
+def logging_in(guard: Guard, page: answers.Answer, *, lives: float = 3600.0) -> answers.Answer:
     """A POST makes a session anew, all else is `page`."""
 
     async def respond(conversation: Conversation, head: Head) -> None:
-        cookie = ("Set-Cookie", f"session={guard.issuer.token(sid='s1', **claims)}; Path=/")
+        cookie = ("Set-Cookie", f"session={guard.issuer.token(sid='s1', lives=lives)}; Path=/")
         logged_in = answers.reply(200, b"welcome", [cookie])
         await (logged_in if head.start.startswith("POST ") else page)(conversation, head)
 
@@ -132,12 +137,14 @@ PLAIN_USE = """async (kind) => {
   const Kind = kind === "native" ? WebSocket : ours;
   const log = [];
   const note = (...what) => log.push(what.join(" "));
-  const thrown = (name, act) => { try { act(); note(name, "did not throw"); } catch (error) { note(name, error.name); } };
+  const thrown = (name, act) => {
+    try { act(); note(name, "did not throw"); } catch (error) { note(name, error.name); }
+  };
   thrown("a protocol twice", () => new Kind("/ws", ["a", "a"]));
   thrown("a scheme", () => new Kind("ftp://app.test/ws"));
   const socket = new Kind("/ws?room=a b", ["chat", "other"]);
-  note(socket.url, socket.readyState, socket.protocol, socket.bufferedAmount, socket.binaryType, socket.OPEN, Kind.CLOSED);
-  note(socket.onopen, socket instanceof EventTarget);
+  note(socket.url, socket.readyState, socket.protocol, socket.bufferedAmount, socket.binaryType);
+  note(socket.OPEN, Kind.CLOSED, socket.onopen, socket instanceof EventTarget);
   socket.binaryType = "arraybuffer";
   let got = 0;
   const done = new Promise((resolve) => {
@@ -224,7 +231,7 @@ async def test_refusals_after_an_open_make_it_wait_longer_and_longer(page: Page,
     client = await Client.make(page, "/login", firstDelay=100, logIn="/no-help")
     await client.event("log in", 6)
     times = [event["at"] for event in await client.seen("log in")]
-    waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(times)]
     for wait, least in zip(waits[1:], (200, 400, 800, 1600), strict=True):
         assert wait >= least, waits
     assert await guard.metric("wsguard_handshakes_total") in (6, 7)
@@ -324,7 +331,9 @@ async def _count(guard: Guard, number: int) -> bool:
 
 async def test_a_hidden_page_that_was_idle_stays_away_until_it_is_shown(page: Page, app: RecordingBackend) -> None:
     app.answer = answers.accept()
-    await page.evaluate("() => Object.defineProperty(document, 'visibilityState', {get: () => window.shown ?? 'hidden'})")
+    await page.evaluate(
+        "() => Object.defineProperty(document, 'visibilityState', {get: () => window.shown ?? 'hidden'})"
+    )
     client = await Client.make(page, firstDelay=1)
     await client.event("open")
     conversation = await app.conversation(-1)
@@ -374,9 +383,27 @@ def _posts(app: RecordingBackend) -> list[Head]:
     return [head for head in app.requests if head.start.startswith("POST ")]
 
 
+async def test_the_script_in_the_documents_works(browser: Browser, guard: Guard, app: RecordingBackend) -> None:
+    (example,) = re.findall(r"^```js\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    app.respond = logging_in(guard, PAGE)
+    page = await visit(browser, f"http://app.test:{guard.port}/")
+    frame = """
+    window.shown = [];
+    const show = (what) => shown.push(JSON.stringify(what));
+    const logIn = () => fetch("/log-me-in", { method: "POST" });
+    """
+    script = example.replace('"/ws"', '"/login"')  # where nobody gets in without having logged in
+    await page.add_script_tag(content=frame + script, type="module")
+    await page.wait_for_function("() => shown.length > 1")
+    away, echo = await page.evaluate("() => shown")
+    assert away.startswith('"credential-missing: again in')
+    assert echo == '{"subscribe":"news"}'
+    await page.context.close()
+
+
 async def test_a_page_shows_what_it_lives_through(browser: Browser, app: RecordingBackend) -> None:
     """A session that expires, one that is renewed, the lid of a laptop, the server gone, a deploy."""
-    session = "session: {clockSkew: 0s, expiryHint: {message: '{\"type\":\"session-expiring\"}', before: 2s}}"
+    session = 'session: {clockSkew: 0s, expiryHint: {message: \'{"type":"session-expiring"}\', before: 2s}}'
     async with Guard(app, {"policy.yaml": policy(f"{JWT}\n{session}"), "guard.yaml": ANY_NAME}) as guard:
         story = answers.reply(200, STORY.read_bytes(), HTML)
         app.respond = logging_in(guard, story, lives=5)
