@@ -18,6 +18,7 @@ class Played {
     this.sent.push(data);
   }
   close(code, reason) {
+    this.closes = (this.closes ?? 0) + 1;
     if (this.readyState < 2) Object.assign(this, { readyState: 2, closed: [code, reason] });
   }
   opens() {
@@ -377,6 +378,130 @@ test("the application may read codes of its own", () => {
   sockets[0].ends(4999);
   assert.equal(seen.at(-1), "away 4999 back off 1000");
 });
+
+test("a hint of a connection that was replaced is nothing", () => {
+  made();
+  steady();
+  sockets[0].says(HINT);
+  steady();
+  pass(6000);
+  sockets[0].says(HINT);
+  assert.equal(sockets.length, 2);
+  sockets[0].ends(1012, "migrating");
+  pass(60000);
+  assert.equal(sockets[0].closes, undefined);
+});
+
+test("a connection that was lost does not become steady later", () => {
+  const { seen } = made({ firstDelay: 4000 });
+  sockets[0].opens();
+  pass(3000);
+  sockets[0].ends();
+  pass(4000);
+  sockets[1].ends();
+  assert.equal(seen.at(-1), "away 1006 back off 8000");
+});
+
+test("a successor's token that comes after the end is nothing", async () => {
+  const waiting = [];
+  const token = { ok: true, json: () => ({ token: "t" }) };
+  const { seen } = made({ handshakeToken: true, fetch: () => new Promise((done, fail) => waiting.push([done, fail])) });
+  await turn();
+  waiting.shift()[0](token);
+  await turn();
+  steady();
+  sockets[0].says(HINT);
+  await turn();
+  sockets[0].ends(4410, "terminated");
+  waiting.shift()[1](new TypeError("no network"));
+  await turn();
+  pass(1e6);
+  await turn();
+  assert.deepEqual([sockets.length, waiting.length], [1, 0]);
+  assert.deepEqual(seen, ["open", "close 4410"]);
+});
+
+for (const outcome of ["resolve", "reject"])
+  test(`a token's fetch that comes to ${outcome} after close() is nothing`, async () => {
+    let settle;
+    const fetch = () => new Promise((resolve, reject) => (settle = { resolve, reject }));
+    const { socket, seen } = made({ handshakeToken: true, fetch });
+    await turn();
+    socket.close();
+    settle[outcome]({ ok: true, json: () => ({ token: "t" }) });
+    await turn();
+    pass(1e6);
+    await turn();
+    assert.deepEqual([sockets.length, seen], [0, ["error", "close 1006"]]);
+  });
+
+const inPage = (act) => () => {
+  const page = new EventTarget();
+  globalThis.document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  const shown = (state) => {
+    document.visibilityState = state;
+    document.dispatchEvent(new Event("visibilitychange"));
+  };
+  try {
+    act({ online: () => page.dispatchEvent(new Event("online")), shown });
+  } finally {
+    delete globalThis.document;
+    delete globalThis.addEventListener;
+  }
+};
+
+test("network and eyes hurry a wait of its own, and not one that was asked for", inPage(({ online, shown }) => {
+  made();
+  sockets[0].ends();
+  online();
+  assert.equal(sockets.length, 2);
+  sockets[1].ends();
+  shown("hidden");
+  assert.equal(sockets.length, 2);
+  shown("visible");
+  assert.equal(sockets.length, 3);
+  sockets[2].ends(1012, "draining retry-after=90");
+  online();
+  shown("visible");
+  assert.equal(sockets.length, 3);
+  pass(90000);
+  assert.equal(sockets.length, 4);
+}));
+
+test("after the end it hears neither", inPage(({ online, shown }) => {
+  const { socket } = made();
+  steady();
+  online();
+  assert.equal(sockets.length, 2);
+  socket.close();
+  sockets[0].ends(1005);
+  online();
+  shown("visible");
+  assert.equal(sockets.length, 2);
+}));
+
+test("a hidden page that was idle waits to be shown or to have something to send", inPage(({ shown }) => {
+  const { socket, seen } = made({ firstDelay: 1000 });
+  shown("hidden");
+  for (const [act, delay] of [[() => shown("visible"), "Infinity"], [() => socket.send("x"), "Infinity"]]) {
+    shown("hidden");
+    const before = sockets.length;
+    steady();
+    sockets.at(-1).ends(4408, "idle-timeout");
+    assert.equal(seen.at(-1), `away 4408 reconnect when needed ${delay}`);
+    pass(1e6);
+    assert.equal(sockets.length, before);
+    act();
+    assert.equal(sockets.length, before + 1);
+  }
+  shown("hidden");
+  steady();
+  sockets.at(-1).readyState = 2;
+  socket.send("y");
+  sockets.at(-1).ends(4408, "idle-timeout");
+  assert.equal(seen.at(-1), "away 4408 reconnect when needed 60000");
+}));
 
 test("keys are remembered up to a bound", () => {
   const { seen } = made({ id: Number });
