@@ -156,7 +156,7 @@ async def test_a_page_shows_what_it_lives_through(browser: Browser, app: Recordi
     session = 'session: {clockSkew: 0s, expiryHint: {message: \'{"type":"session-expiring"}\', before: 2s}}'
     async with Guard(app, {"policy.yaml": policy(f"{JWT}\n{session}"), "guard.yaml": ANY_NAME}) as guard:
         story = answers.reply(200, STORY.read_bytes(), HTML)
-        app.respond = logging_in(guard, story, lives=5)
+        app.respond = logging_in(guard, story, lives=9)  # longer than a connection takes to count as steady
         page = await visit(browser, f"http://app.test:{guard.port}/", {"session": guard.issuer.token(lives=4)})
 
         async def happens(chapter: str, *kinds: str, act: Callable[[], Awaitable[object]] | None = None) -> None:
@@ -186,8 +186,8 @@ async def test_a_page_shows_what_it_lives_through(browser: Browser, app: Recordi
         app.respond = logging_in(guard, story)
         await happens("The next one is renewed before it expires", "renewed")
         await happens("The lid is closed and opened: network off, network on", "offline", "online", "open", act=lid)
-        await happens("The server is killed, and comes back; a message is sent meanwhile", "open", "message", act=gone)
         await happens("A deploy: the guard drains, refuses for a moment, and is there again", "open", act=deploy)
+        await happens("The server is killed, and comes back; a message is sent meanwhile", "open", "message", act=gone)
         if os.environ.get("WSGUARD_PICTURES"):
             PICTURE.parent.mkdir(exist_ok=True)
             await page.screenshot(path=PICTURE, full_page=True)
