@@ -23,7 +23,7 @@ from tests.support.wire import Head
 
 CLIENTS = 50
 PER_CLIENT = 2**20
-"""Bytes that one connection may take whose TLS client reads nothing: each buffer is there twice, plain and encrypted."""
+"""Bytes that a connection may take whose TLS client reads nothing: each buffer is there twice, plain and encrypted."""
 
 HOSTS = "allowedHosts: [localhost, b.example.test]"
 
