@@ -215,6 +215,25 @@ async def test_a_client_without_a_good_certificate(
         assert not backend.requests
 
 
+async def test_every_name_asks_for_a_certificate(
+    backend: RecordingBackend, authority: Authority, people: Authority, own: str
+) -> None:
+    """The name that is asked for chooses what the guard shows, and nothing of what it wants to see."""
+    certificate, key = authority.server("b.example.test")
+    further = f"certificates: [{{certFile: {certificate}, keyFile: {key}}}]"
+    tls = f"{own}, {further}, clientValidation: {{caFile: {people.file}}}"
+    ann = authority.trusting(people.issue("ann"))
+    hello = wire.upgrade(host="b.example.test", origin="https://b.example.test")
+    async with Guard(backend, config(tls)) as guard:
+        async with connect(guard.port, tls=ann, name="b.example.test") as client:
+            await client.open(hello)
+            assert await _says(client, b"let in") == b"let in"
+            assert backend.requests[-1].get("X-Wsguard-Client-Cert-Subject") == "CN=ann"
+        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+            async with connect(guard.port, tls=authority.trusting(), name="b.example.test") as client:
+                await client.open(hello)
+
+
 async def test_an_optional_certificate_is_sent_by_itself(
     backend: RecordingBackend, authority: Authority, people: Authority, own: str
 ) -> None:

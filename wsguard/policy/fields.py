@@ -117,40 +117,6 @@ class HostPort:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-_MOST_OF_A_PATH = 107  # bytes of a Unix socket's path on Linux (unix(7)), less the zero behind it
-
-
-@dataclass(frozen=True, slots=True)
-class SocketPath:
-    """A Unix socket to listen on or dial, by its absolute path."""
-
-    path: str
-
-    @classmethod
-    def parse(cls, text: str) -> SocketPath:
-        """`unix:/run/app.sock` or `unix:///run/app.sock`; raises ValueError for anything else."""
-        scheme, _, rest = text.partition(":")
-        path = rest[2:] if rest.startswith("//") else rest
-        if scheme.lower() != "unix" or not path.startswith("/") or path.endswith("/") or not path.isprintable():
-            raise ValueError(f'expected unix:/PATH with an absolute path, found "{shorten(text)}"')
-        if len(path.encode()) > _MOST_OF_A_PATH:
-            raise ValueError(f"the path of a Unix socket has at most {_MOST_OF_A_PATH} bytes")
-        return cls(path)
-
-    @property
-    def is_loopback(self) -> bool:
-        """False: whoever serves others through the socket passes on any Host that they ask for."""
-        return False
-
-    def __str__(self) -> str:
-        return f"unix:{self.path}"
-
-
-def parse_listen_address(text: str) -> HostPort | SocketPath:
-    """`HOST:PORT` or `unix:/PATH`; raises ValueError for anything else."""
-    return SocketPath.parse(text) if text.lower().startswith("unix:/") else HostPort.parse(text)
-
-
 @lru_cache(maxsize=64)  # asked for at each handshake, by the Host check
 def _is_loopback(host: str) -> bool:
     try:
@@ -178,10 +144,6 @@ def _network(text: str) -> Network:
 
 Cidr = Annotated[Network, *read_as(Network, _network, "a network such as 10.0.0.0/8")]
 Address = Annotated[HostPort, *read_as(HostPort, HostPort.parse, "HOST:PORT such as 127.0.0.1:8080")]
-ListenAddress = Annotated[
-    HostPort | SocketPath,
-    *read_as(HostPort | SocketPath, parse_listen_address, "HOST:PORT such as 127.0.0.1:8080, or unix:/PATH"),
-]
 Hostname = Annotated[HostPattern, *read_as(HostPattern, HostPattern.parse, "a host such as app.example.com")]
 
 

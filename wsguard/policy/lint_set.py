@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 import re2
 
-from wsguard.policy.fields import SocketPath
 from wsguard.policy.hosts import ANY_HOST, HostPattern
 from wsguard.policy.model import (
     BackChannelLogout,
@@ -25,6 +24,7 @@ from wsguard.policy.model_base import shorten
 from wsguard.policy.model_events import is_encrypted
 from wsguard.policy.origin import PatternKind
 from wsguard.policy.problems import Finding, Severity
+from wsguard.policy.socket_path import SocketPath
 
 # A regular expression that matches all of these is taken for one that matches everything.
 _PROBES = ("/", "/a", "/a/b.c", "/~0/-1_Z/ é")

@@ -17,10 +17,8 @@ from wsguard.policy.fields import (
     File,
     Flag,
     HostPort,
-    ListenAddress,
     Name,
     PositiveDuration,
-    SocketPath,
     Uri,
     duration,
 )
@@ -28,6 +26,7 @@ from wsguard.policy.model_base import Model, one_of, read_as, shorten, written
 from wsguard.policy.model_events import SessionEvents
 from wsguard.policy.model_session import sendable
 from wsguard.policy.model_tls import BackendTls, ListenerTls
+from wsguard.policy.socket_path import ListenAddress, SocketPath
 from wsguard.protocol.authority import DEFAULT_PORTS, parse_authority
 from wsguard.protocol.reasons import CloseReason
 

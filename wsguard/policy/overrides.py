@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wsguard.policy.fields import HostPort, SocketPath, parse_listen_address
+from wsguard.policy.fields import HostPort
 from wsguard.policy.model_guard import Backend, GuardSpec, parse_backend_url
+from wsguard.policy.socket_path import SocketPath, parse_listen_address
 
 _Value = TypeVar("_Value")
 

@@ -9,8 +9,8 @@ import asyncio
 import ssl
 from typing import cast
 
-from wsguard.policy.fields import SocketPath
 from wsguard.policy.model import Backend
+from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.upgrade import Answer, AnswerReader, BadAnswer
 from wsguard.proxy.takeover import WRITE_HIGH_WATER

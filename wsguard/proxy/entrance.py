@@ -15,8 +15,8 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Protocol
 
-from wsguard.policy.fields import SocketPath
 from wsguard.policy.model import HostPort, Listener
+from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.proxy_header import BadProxyHeader, read, wanted
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.door import Door

@@ -31,10 +31,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from wsguard.policy.effective import Effective, parse_ip
-from wsguard.policy.fields import SocketPath
 from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.logout_detection import Exchange
+from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.proxy.environment import Environment
