@@ -16,9 +16,9 @@ from wsguard.kubernetes.report import Report
 from wsguard.kubernetes.revision import RECORD, Revision, Unchangeable, is_made, is_signed
 from wsguard.kubernetes.services import reroute
 from wsguard.kubernetes.settings import PREFIX, Settings, read_settings
-from wsguard.kubernetes.tree import Document, Mapping, Sequence, Unreadable, target, text_at
+from wsguard.kubernetes.tree import Document, Mapping, Sequence, Unreadable, find, target, text_at
 from wsguard.kubernetes.undo import undo
-from wsguard.kubernetes.workload import KINDS, Workload
+from wsguard.kubernetes.workload import KINDS, POD, Workload
 from wsguard.policy.problems import Problem, Severity
 from wsguard.policy.yaml_source import Place
 
@@ -29,6 +29,7 @@ _REFUSED = {
     "ReplicaSet": "a ReplicaSet is what a Deployment makes: inject the Deployment",
     "ReplicationController": "a ReplicationController is what Deployments have replaced: make it one",
 }
+_FOREIGN = "a guard goes into a Deployment, StatefulSet or DaemonSet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +164,17 @@ class _Injection:
         read = [
             (manifest, Workload.read(manifest.root), self._settings(manifest.root))
             for manifest in self.manifests
-            if manifest.kind in (*KINDS, *_REFUSED)
+            if manifest.kind in (*KINDS, *_REFUSED) or find(manifest.root, *POD, "containers") is not None
         ]
         asked = [one for one in read if one[2]["inject"]]
         candidates = asked or [one for one in read if one[2]["inject"] is None]
         chosen = [one for one in candidates if one[0].kind in KINDS]
         for manifest, workload, _ in candidates:
-            if manifest.kind in _REFUSED:
+            if manifest.kind not in KINDS:
                 say = self.report.problem if asked or not chosen else self.report.note
-                say(manifest.root, f"{workload} gets no guard: {_REFUSED[manifest.kind]}")
+                say(manifest.root, f"{workload} gets no guard: {_REFUSED.get(manifest.kind, _FOREIGN)}")
+        if self.manifests and not candidates:
+            self.report.note(self.manifests[0].root, "nothing here gets a guard")
         left = {id(manifest) for manifest, _, _ in chosen}
         return chosen, [workload for manifest, workload, _ in read if id(manifest) not in left]
 
