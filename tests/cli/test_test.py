@@ -157,7 +157,7 @@ def test_what_cannot_be_run_is_an_error_and_no_failure(folder: Folder) -> None:
     folder.write("framing: Strict", trial % "'ws://app.test/ws', remoteIP: here")
     assert "chat.test.yaml:5:11: error: remoteIP must be an IP address" in folder.test()[2]
     folder.write(jwt(), trial % "'ws://app.test/ws'", "tokens: {ann: {provider: crop}}")
-    assert 'no JWT provider of the policies has the name "crop"' in folder.test()[2]
+    assert 'chat.test.yaml:6:17: error: no JWT provider of the policies has the name "crop"' in folder.test()[2]
     (folder.path / "chat.yaml").unlink()
     assert "chat.yaml:1:1: error: there is no such file" in folder.test()[2]
     (folder.path / "chat.test.yaml").unlink()

@@ -72,7 +72,8 @@ def _recorded(entry: Entry) -> Step:
 
 def _case(entry: Entry, policies: PolicySet, now: float) -> Case:
     host, path, client_ip = entry.text("host"), entry.text("path"), entry.text("client_ip")
-    if entry.event != "handshake" or host is None or path is None or client_ip is None:
+    is_whole = entry.event == "handshake" and entry.text("result") is not None
+    if not is_whole or host is None or path is None or client_ip is None:
         raise NoHandshake("a line of the event handshake is needed, with result, host, path and client_ip")
     origin = entry.text("origin")
     fields = [] if origin is None else [("Origin", origin)]

@@ -21,14 +21,18 @@ from wsguard.policy.effective import parse_ip
 from wsguard.policy.forward_auth import Answer
 from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.load_tests import REFERENCE
-from wsguard.policy.model_policy_test import Expectation, PolicyTest, Trial, Verdict
+from wsguard.policy.model_policy_test import Expectation, PolicyTest, Token, Trial, Verdict
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol import base64url
 from wsguard.protocol.http import Headers
 
 
 class UnusableTrial(Exception):
-    """A test that cannot be run: a sentence that says why."""
+    """A test that cannot be run: a sentence that says why, and the token's name where one is to blame."""
+
+    def __init__(self, why: str, token: str | None = None) -> None:
+        super().__init__(why)
+        self.token = token
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,7 @@ class Trials:
         self._issuer = Issuer(policies)
         # Keys that have sealed no token: whatever a test writes in its place is none.
         self._token_keys: Mapping[str, TokenKeys] = defaultdict(lambda: TokenKeys(secrets.token_bytes(32)))
-        try:
-            self._tokens = {name: self._issuer.sign(each, self._moment.now) for name, each in test.spec.tokens.items()}
-        except (LookupError, TypeError) as error:  # the other: claims that no JWT has
-            raise UnusableTrial(str(error.args[0])) from None
+        self._tokens = {name: self._signed(name, token) for name, token in test.spec.tokens.items()}
 
     async def run(self, trial: Trial) -> Outcome:
         """Try one. Raises UnusableTrial."""
@@ -78,6 +79,12 @@ class Trials:
         )
         explanation = await walk.explain(head, peer, tls=url.tls)
         return Outcome(trial, explanation, tuple(_differences(trial.expect, explanation)))
+
+    def _signed(self, name: str, token: Token) -> str:
+        try:
+            return self._issuer.sign(token, self._moment.now)
+        except (LookupError, TypeError) as error:  # the other: claims that no JWT has
+            raise UnusableTrial(str(error.args[0]), name) from None
 
     def _fields(self, trial: Trial) -> Iterator[tuple[str, str]]:
         request = trial.request
