@@ -332,7 +332,9 @@ def test_a_line_is_read_from_standard_input(explain: Explainer, monkeypatch: pyt
 NO_RESULT = '{"time": "2026-01-31T12:00:00Z", "event": "handshake", "host": "a.test", "path": "/", "client_ip": "::1"}'
 
 
-@pytest.mark.parametrize("line", ["", "{}", '{"time": "2026-01-31T12:00:00Z", "event": "started"}', "hello {", NO_RESULT])
+@pytest.mark.parametrize(
+    "line", ["", "{}", '{"time": "2026-01-31T12:00:00Z", "event": "started"}', "hello {", NO_RESULT]
+)
 def test_what_is_no_handshake_cannot_be_replayed(explain: Explainer, line: str) -> None:
     assert "--replay" in explain.error("--replay", line)
 

@@ -1,4 +1,4 @@
-"""Values and names that are allowed and seldom tried: what looks like something else in YAML, and ways around the guard."""
+"""Values and names that are allowed and seldom tried: what YAML takes for something else, and ways around the guard."""
 
 from __future__ import annotations
 

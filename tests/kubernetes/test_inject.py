@@ -36,7 +36,9 @@ class TestWhich:
 
     def test_pods_of_a_kind_that_others_have_made_up_are_not_passed_over(self) -> None:
         rollout = workload() | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
-        assert problems(rollout) == ["Rollout chat gets no guard: a guard goes into a Deployment, StatefulSet or DaemonSet"]
+        assert problems(rollout) == [
+            "Rollout chat gets no guard: a guard goes into a Deployment, StatefulSet or DaemonSet"
+        ]
         assert "Rollout chat gets no guard" in notes(workload(), rollout | {"metadata": {"name": "chat"}})
 
     @pytest.mark.parametrize("kind", ["Job", "CronJob"])

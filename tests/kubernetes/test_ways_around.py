@@ -89,7 +89,15 @@ def test_what_is_not_bound_is_refused(container: Manifest, annotations: dict[str
     assert why in problems(workload(container, **annotations))[0]
 
 
-EVERYWHERE = ["--listen=:3000", "-b *:3000", "tcp://*:3000", "http://+:3000", "--host=::", "--host=*", "sh -c 'serve :3000'"]
+EVERYWHERE = [
+    "--on=:3000",
+    "-b *:3000",
+    "tcp://*:3000",
+    "http://+:3000",
+    "--host=::",
+    "--host=*",
+    "sh -c 'serve :3000'",
+]
 
 
 @pytest.mark.parametrize("argument", EVERYWHERE)
@@ -106,7 +114,7 @@ def test_a_variable_that_has_the_port_is_looked_at_as_well(value: str) -> None:
 
 @pytest.mark.parametrize(
     "argument",
-    ["--metrics=0.0.0.0:9102", ":9102", "$(HOST):3000", "http://localhost:3000", "[::1]:3000", "a::b", "ls *", "3000:3000"],
+    ["--metrics=0.0.0.0:9102", ":9102", "$(HOST):3000", "//localhost:3000", "[::1]:3000", "a::b", "ls *", "3000:3000"],
 )
 def test_another_port_may_be_everywhere(argument: str) -> None:
     assert guarded(workload({"args": [argument], "env": [{"name": "A", "value": "0.0.0.0"}]}, bind_env="HOST"))

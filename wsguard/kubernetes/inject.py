@@ -16,9 +16,9 @@ from wsguard.kubernetes.report import Report
 from wsguard.kubernetes.revision import RECORD, Revision, Unchangeable, is_made, is_signed
 from wsguard.kubernetes.services import reroute
 from wsguard.kubernetes.settings import PREFIX, Settings, read_settings
-from wsguard.kubernetes.tree import Document, Mapping, Sequence, Unreadable, find, target, text_at
+from wsguard.kubernetes.tree import Document, Mapping, Sequence, Unreadable, target, text_at
 from wsguard.kubernetes.undo import undo
-from wsguard.kubernetes.workload import KINDS, POD, Workload
+from wsguard.kubernetes.workload import KINDS, Workload
 from wsguard.policy.problems import Problem, Severity
 from wsguard.policy.yaml_source import Place
 
@@ -164,7 +164,7 @@ class _Injection:
         read = [
             (manifest, Workload.read(manifest.root), self._settings(manifest.root))
             for manifest in self.manifests
-            if manifest.kind in (*KINDS, *_REFUSED) or find(manifest.root, *POD, "containers") is not None
+            if manifest.kind in (*KINDS, *_REFUSED) or Workload.read(manifest.root).containers()
         ]
         asked = [one for one in read if one[2]["inject"]]
         candidates = asked or [one for one in read if one[2]["inject"] is None]
