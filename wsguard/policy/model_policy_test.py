@@ -139,7 +139,7 @@ class Trial(Model):
     request: Request
     """The handshake."""
     introspection: Mapping[str, Mapping[str, Any]] | None = None
-    """Answers (RFC 7662) by token; any other token is inactive. Absent: nobody answers."""
+    """Answers (RFC 7662) by token, or `${name}`; any other token is inactive. Absent: nobody answers."""
     forward_auth: ServiceAnswer | None = None
     """What the service answers. Absent: it does not."""
     expect: Expectation
