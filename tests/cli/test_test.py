@@ -143,7 +143,7 @@ def test_a_token_that_is_made_for_the_run_can_be_asked_about(folder: Folder) -> 
     folder.write(spec, f"[{trial % (request, 'ann')}]", "tokens: {ann: {provider: corp, claims: {sub: ann}}}")
     assert folder.test()[:2] == (0, ["1 tests: 1 passed, 0 failed"])
     folder.write(spec, f"[{trial % (request, 'anne')}]", "tokens: {ann: {provider: corp, claims: {sub: ann}}}")
-    assert 'chat.test.yaml:5:11: error: no token has the name "anne"; did you mean ann?' in folder.test()[2]
+    assert 'error: no token has the name "anne"; did you mean ann?' in folder.test()[2]
 
 
 def test_junit(folder: Folder) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
@@ -47,13 +48,17 @@ class DrainStatus:
 
 
 class Drainer:
-    """Cuts every registered connection with `draining`, spread over a window."""
+    """Cuts every registered connection with `draining`, spread over a window.
 
-    def __init__(self, registry: Registry, clock: Clock, rng: Random, log: Log) -> None:
+    `send_away` is called when a drain begins: those who wait at the door wait in vain.
+    """
+
+    def __init__(self, registry: Registry, clock: Clock, rng: Random, log: Log, send_away: Callable[[], None]) -> None:
         self._registry = registry
         self._clock = clock
         self._rng = rng
         self._log = log
+        self._send_away = send_away
         self._state = DrainState.SERVING
         self._window: float | None = None
         self._started_at: float | None = None
@@ -84,6 +89,7 @@ class Drainer:
         self._window, self._started_at = window, self._clock.wall()
         self._ends_at = self._clock.monotonic() + window
         self._log.audit("drain_started", window=window, connections=len(self._registry))
+        self._send_away()
         self._task = asyncio.create_task(self._run(window), name="wsguard-drain")
 
     async def finish(self, window: float) -> None:

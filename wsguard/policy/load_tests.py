@@ -46,19 +46,23 @@ def load_tests(source: SourceText) -> tuple[tuple[WrittenTest, ...], tuple[Probl
     return tuple(written), tuple(problems)
 
 
-def _may_mention_tokens(trial: Trial) -> Iterator[str]:
-    yield trial.request.url
-    yield from trial.request.headers.values()
-    yield from trial.request.cookies.values()
-    yield from trial.introspection or ()
+def _may_mention_tokens(trial: Trial) -> Iterator[tuple[str, str]]:
+    """Each such value, and the key of the test under which it stands."""
+    request = trial.request
+    for value in (request.url, *request.headers.values(), *request.cookies.values(), request.first_message or ""):
+        yield "request", value
+    for token in trial.introspection or ():
+        yield "introspection", token
 
 
 def _unknown_tokens(written: WrittenTest) -> Iterator[Problem]:
     tokens = written.test.spec.tokens
     for number, trial in enumerate(written.test.spec.tests):
-        mentioned = {found["name"] for value in _may_mention_tokens(trial) for found in REFERENCE.finditer(value)}
-        for name in sorted(mentioned - tokens.keys()):
-            near = nearest(name, tuple(tokens))
-            hint = f"; did you mean {near}?" if near else ""
-            place = written.node.at(("spec", "tests", number))
-            yield Problem.at(place, f'no token has the name "{name}"{hint}')
+        values = _may_mention_tokens(trial)
+        mentioned = {(key, found["name"]) for key, value in values for found in REFERENCE.finditer(value)}
+        for key, name in sorted(mentioned):
+            if name not in tokens:
+                near = nearest(name, tuple(tokens))
+                hint = f"; did you mean {near}?" if near else ""
+                place = written.node.at(("spec", "tests", number, key))
+                yield Problem.at(place, f'no token has the name "{name}"{hint}')

@@ -124,3 +124,8 @@ def _extension_names(fields: Sequence[bytes]) -> set[bytes]:
 def chosen_subprotocol(headers: Headers) -> RawHeaders:
     """The Sec-WebSocket-Protocol field of an answer, as sent, or nothing."""
     return tuple(field for field in headers.raw if field[0].lower() == b"sec-websocket-protocol")
+
+
+def protocol_field(subprotocol: str | None) -> Headers:
+    """The Sec-WebSocket-Protocol field that names `subprotocol`; no field where that is None."""
+    return Headers(() if subprotocol is None else ((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")),))
