@@ -93,6 +93,23 @@ def test_a_port_of_the_node_that_leads_around_the_guard_is_refused(app: Path) ->
     assert with_ports(app, "{containerPort: 9000, hostPort: 80}, {containerPort: 3000}")
 
 
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"ports": {"public": 9090}}, "public and admin are both 9090"),
+        ({"backend": "http://127.0.0.1:8080"}, "wsguard.ports.public: 8080 is the application's own port"),
+        ({"backend": "http://localhost:9090"}, "wsguard.ports.admin: 9090 is the application's own port"),
+    ],
+)
+def test_a_port_is_taken_once(app: Path, values: dict[str, Any], why: str) -> None:
+    with pytest.raises(HelmError, match=re.escape(why)):
+        template(app, {"wsguard": values})
+
+
+def test_a_backend_elsewhere_may_have_the_guards_port(gateway: Path) -> None:
+    assert template(gateway, {"wsguard": {**GIVEN, "backend": "http://app:8080"}})
+
+
 def test_an_autoscaler_may_have_the_replicas(gateway: Path) -> None:
     assert one(template(gateway, {"wsguard": GIVEN, "replicas": None}), "Deployment")["spec"]["replicas"] is None
     text = notes(gateway, {"replicas": None})

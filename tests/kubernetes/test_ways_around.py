@@ -17,6 +17,16 @@ def test_a_network_policy_where_nothing_is_said() -> None:
     assert "keeps other pods from its port 3000" in notes(workload())
 
 
+@pytest.mark.parametrize("selector", [{}, {"matchLabels": {}}, None])
+def test_none_that_would_close_the_whole_namespace(selector: Manifest | None) -> None:
+    manifest = workload()
+    manifest["spec"]["selector"] = selector
+    assert "has no selector" in problems(manifest)[0]
+    manifest = workload(bind_env="HOST")
+    manifest["spec"]["selector"] = selector
+    assert not problems(manifest)
+
+
 def test_none_where_the_input_has_its_own_which_now_means_the_guard() -> None:
     rule = {"from": [{"podSelector": {}}], "ports": [{"port": "http"}, {"port": 9102}]}
     _, policy = guarded(workload(), network_policy(rule))

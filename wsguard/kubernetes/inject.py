@@ -204,10 +204,13 @@ class _Injection:
 
     def _shield(self, one: Guarded) -> None:
         (manifest,) = [manifest for manifest in self.manifests if manifest.root is one.workload.root]
-        document = manifest.document
+        document, policy = manifest.document, shield(one)
+        if not policy["spec"]["podSelector"]:  # it would hold for every pod of the namespace
+            self.report.problem(manifest.root, f"{one.workload} has no selector, so no NetworkPolicy can be about it")
+            return
         items = _items(document)
         if items is not None:
-            self.edits.append(items, shield(one))
+            self.edits.append(items, policy)
         elif (
             isinstance(document.root, Mapping)
             and document.root.is_flow
@@ -221,7 +224,7 @@ class _Injection:
             )
             return
         else:
-            self.edits.add_document(shield(one))
+            self.edits.add_document(policy)
         say_shield(one, self.report)
 
 

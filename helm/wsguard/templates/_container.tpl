@@ -5,6 +5,15 @@ Numeric ports in probes and hooks: a name resolves only inside its own container
 */}}
 {{- define "wsguard.container" -}}
 {{- $guard := .Values.wsguard -}}
+{{- $beside := regexFind "^http://(127\\.0\\.0\\.1|localhost):[0-9]+$" $guard.backend | splitList ":" | last -}}
+{{- if eq (toString $guard.ports.public) (toString $guard.ports.admin) }}
+{{- fail (printf "wsguard.ports: public and admin are both %v" $guard.ports.public) }}
+{{- end -}}
+{{- range $name, $port := $guard.ports }}
+{{- if eq (toString $port) $beside }}
+{{- fail (printf "wsguard.ports.%s: %v is the application's own port, and a pod has only one: give the guard another" $name $port) }}
+{{- end -}}
+{{- end -}}
 name: wsguard
 image: {{ include "wsguard.image" . | quote }}
 imagePullPolicy: {{ $guard.image.pullPolicy }}
