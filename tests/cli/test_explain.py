@@ -370,6 +370,7 @@ def test_other_policies_would_decide_otherwise(explain: Explainer) -> None:
     assert replayed(explain, **admitted)[0] == "would be refused by the policies given: no-policy"
     evil = replayed(explain, origin="http://evil.test", result="admitted")
     assert evil[0] == "would be refused by the policies given: origin-denied"
+    assert replayed(explain, scheme="https", result="admitted")[0].endswith("origin-denied"), "HOME is http"
     allowed = replayed(explain, result="refused", reason="origin-denied")
     assert allowed[0] == "would pass what refused it then; its credentials, which are not in the line, decide"
     explain.write(policy(SPEC + "enforcement: Audit\n"))

@@ -33,6 +33,12 @@ def test_none_where_the_input_has_its_own_which_now_means_the_guard() -> None:
     assert [port["port"] for port in policy["spec"]["ingress"][0]["ports"]] == [8080, 9102]
 
 
+def test_one_about_the_way_out_closes_nothing() -> None:
+    policy = network_policy()
+    policy["spec"]["policyTypes"] = ["Egress"]
+    assert [one["kind"] for one in guarded(workload(), policy)] == ["Deployment", "NetworkPolicy", "NetworkPolicy"]
+
+
 def test_one_that_lets_in_on_every_port_is_refused() -> None:
     assert "on every port" in problems(workload(), network_policy({"from": [{"podSelector": {}}]}))[0]
     assert "among them" in problems(workload(), network_policy({"ports": [{"port": 2000, "endPort": 4000}]}))[0]
