@@ -60,10 +60,16 @@ def kept(case: Case) -> Case:
 
 
 def renewed(case: Case, identities: Iterable[Identity]) -> Case:
-    """A `case` that was kept, once newer credentials have come for `identities`, those of the same sources."""
+    """A `case` that was kept, once newer credentials have come for `identities`, those of the same sources.
+
+    Whom a `forwardAuth` service names is among them: when he was vouched for last is what a log-out asks.
+    """
     found = {who.source: who for who in identities}
     facts = tuple(replace(fact, outcome=found.get(fact.credential.source, fact.outcome)) for fact in case.facts)
-    return replace(case, facts=facts)
+    approval = case.approval
+    if isinstance(approval, Approval) and approval.identity is not None:
+        approval = replace(approval, identity=found.get(approval.identity.source, approval.identity))
+    return replace(case, facts=facts, approval=approval)
 
 
 def rejudge(case: Case, policies: PolicySet, now: float) -> tuple[Case, Decision]:
