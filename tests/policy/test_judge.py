@@ -257,6 +257,15 @@ def test_a_session_cookie_that_was_logged_out_stays_out_whoever_vouches_for_it()
     assert reason(case(speaks=watching, deny_list=deny_list)) is None
 
 
+def test_after_a_gap_a_cookie_of_nobody_is_as_old_as_its_handshake() -> None:
+    deny_list, watching = DenyList(), policy(jwt=None, session=WATCHING)
+    deny_list.deny_everyone(NOW, NOW - 1)
+    assert reason(case(speaks=watching, headers=JAR, deny_list=deny_list)) is None
+    deny_list.deny_everyone(NOW + 1, NOW)
+    assert reason(case(speaks=watching, headers=JAR, deny_list=deny_list)) is CloseReason.LOGGED_OUT
+    assert reason(case(speaks=watching, deny_list=deny_list)) is None, "who has no session has none to end"
+
+
 def test_a_full_deny_list_admits_no_session_cookie_either() -> None:
     full, watching = DenyList(max_entries=0), policy(jwt=None, session=WATCHING)
     full.deny_sid(None, "one", NOW)

@@ -30,8 +30,9 @@ from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy import leaving
+from wsguard.sessions.events import next_second
 from wsguard.sessions.identity import cookie_digest
-from wsguard.sessions.logout import Logout, log_out
+from wsguard.sessions.logout import Logout, log_out, log_out_everyone
 
 LOOPS = ["uvloop"]
 WATCHING = Session.model_validate(
@@ -193,6 +194,23 @@ async def test_a_logout_between_the_verdict_and_the_registry_is_seen(backend: Re
         backend.answer = accept
         async with socket(house) as client:
             assert await client.close_frame() == LOGGED_OUT
+
+
+async def test_a_gap_between_the_verdict_and_the_registry_closes_whom_nobody_named(backend: RecordingBackend) -> None:
+    async with watched(backend) as house:
+
+        async def accept(conversation: Conversation, request: Head) -> None:
+            now = house.clock.wall()
+            assert log_out_everyone(next_second(now), house.registry, house.deny_list, now) == 0
+            await answers.accept()(conversation, request)
+
+        backend.answer = accept
+        async with socket(house) as client:
+            assert await client.close_frame() == LOGGED_OUT
+        backend.answer = answers.accept()
+        house.clock.wall_offset += 1.0
+        async with socket(house):
+            await stays(lambda: len(house.registry) == 1, 0.2, "who comes later is another's affair")
 
 
 async def test_a_logout_while_a_handshake_is_judged_is_held_against_it(backend: RecordingBackend) -> None:

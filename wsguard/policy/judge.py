@@ -263,8 +263,10 @@ def check_deny_list(case: Case) -> Passed | Refuse:
     if has_session and case.deny_list.overflowed(case.now):
         return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "the deny-list is full: a logout may have been forgotten")
     issuers = [identity.issuer for identity in identities]
-    if any(case.deny_list.denies(identity, case.now) for identity in identities) or any(
-        case.deny_list.denies_cookie(digest, issuers, case.now) for digest in watched
+    if (
+        any(case.deny_list.denies(identity, case.now) for identity in identities)
+        or any(case.deny_list.denies_cookie(digest, issuers, case.now) for digest in watched)
+        or (watched and not identities and case.deny_list.denies_unnamed(case.now, case.now))
     ):
         return Refuse(CloseReason.LOGGED_OUT, "the session was logged out")
     if has_session and case.deny_list.is_behind:
