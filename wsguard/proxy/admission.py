@@ -84,8 +84,10 @@ class Admission:
         """Live on by `identities`, some of which `case` has shown; no bound moves but that of the credentials."""
         env, connection = self._env, self.connection
         env.registry.remove(connection.id)
-        live_by(connection, identities)
+        replaced = live_by(connection, identities)
         self._live_until(earliest_end(identities))
+        for old, new in replaced:
+            env.registry.successions.follow(old, new)
         env.rejudger.renewed(connection.id, identities)
         if env.revalidator is not None:
             env.revalidator.renew(connection.id, connection.link, Evidence.renewing(case, self.policy, identities))
