@@ -10,22 +10,12 @@ from typing import Any
 import pytest
 
 from tests.policy.minting import provider
+from wsguard.policy.case import Case, Passed
 from wsguard.policy.credentials import Credential, CredentialConflict, Kind
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.hosts import HostPattern
-from wsguard.policy.judge import (
-    AGAIN,
-    EARLY,
-    LATE,
-    Case,
-    Passed,
-    check_deny_list,
-    check_origin,
-    is_only_audited,
-    judge,
-    judge_early,
-)
+from wsguard.policy.judge import AGAIN, EARLY, LATE, check_deny_list, check_origin, is_only_audited, judge, judge_early
 from wsguard.policy.model import (
     Action,
     Authorization,

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from wsguard.policy.case import Case
 from wsguard.policy.credentials import Credential, read_credentials
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.first_message import read_first_message
 from wsguard.policy.forward_auth import Approval, Question, question_for
-from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
+from wsguard.policy.judge import is_only_audited, judge, judge_early
 from wsguard.policy.load import load
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.rejudge import kept, rejudge, renewed

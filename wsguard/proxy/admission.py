@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wsguard.policy.case import Case
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.evidence import Evidence
-from wsguard.policy.judge import Case
 from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason

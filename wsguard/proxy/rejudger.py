@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from wsguard.policy.case import Case
 from wsguard.policy.decision import Admit
-from wsguard.policy.judge import Case, is_only_audited
+from wsguard.policy.judge import is_only_audited
 from wsguard.policy.model import OnReload
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.rejudge import kept, rejudge, renewed
