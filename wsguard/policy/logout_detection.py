@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """What a link, an image or a prefetch can send (RFC 9110 §9.2.1): such a request logs nobody out by itself."""
 
-_MOST_VALUES = 8  # of one cookie in one request; honest jars hold one, or one for each of a few paths
+_MOST_VALUES = 256  # of one cookie in one request: more than a browser keeps for one site, whoever has filled its jar
 
 
 @dataclass(frozen=True, slots=True)
