@@ -112,6 +112,7 @@ class Rejudger:
             admission.move(policy, decision)
         elif not isinstance(decision, Admit) and policy is not None and is_only_audited(again):
             admission.spare(policy, decision)
+            again = case  # what this policy held against it is not to be held against it by the next
         elif not isinstance(decision, Admit):
             admission.cut(policy, decision.reason, decision.detail)
             return False
