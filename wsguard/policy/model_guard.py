@@ -157,7 +157,7 @@ class Tracing(Model):
     """Traces of handshakes, sent by OpenTelemetry; needs the extra `otel`."""
 
     endpoint: Uri
-    """Where traces go by OTLP over HTTP, such as http://collector:4318/v1/traces."""
+    """Where traces go, by OTLP over HTTP; a collector takes them at `/v1/traces`."""
     sampling: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Which share of the traces that begin here is kept; of others whoever began them has decided."""
 
