@@ -215,13 +215,17 @@ async def test_what_an_audit_found_wanting_is_not_held_against_whoever_is_admitt
     """A trial of stricter policies, taken back: whom the first ones admit lost nothing in between."""
     corp = JWT.providers[0]
     other = Jwt(providers=(corp.model_copy(update={"issuer": "https://other.test"}),))
-    async with House(backend, spec(jwt=JWT)) as house:
-        house.facts.identity = Identity("corp", "https://idp.test", "ann", "cookie:session", claims={"sub": "ann"})
-        async with opened(house, Cookie="session=t"):
-            house.reload(audited=spec(jwt=other, enforcement=Enforcement.AUDIT))
+    async with House(backend, spec(PolicySpec(), jwt=JWT)) as house:
+        ends = house.clock.wall() + 600
+        claims = {"iss": "https://idp.test", "sub": "ann", "exp": ends}
+        house.facts.identity = Identity(
+            "corp", "https://idp.test", "ann", "cookie:session", expires_at=ends, claims=claims
+        )
+        async with opened(house, HERE, Cookie="session=t"):
+            house.reload(audited=spec(PolicySpec(), jwt=other, enforcement=Enforcement.AUDIT))
             await eventually(lambda: house.notebook.spares)
             back = Jwt(providers=(corp.model_copy(update={"issuer": issuer}),))
-            house.reload(enforced=spec(jwt=back))
+            house.reload(enforced=spec(PolicySpec(), jwt=back))
             await eventually(lambda: len(house.notebook.rejudgements) == 2)
             assert house.notebook.rejudgements[1] == (1, int(issuer == "https://other.test"))
 
