@@ -228,6 +228,12 @@ async def test_the_very_token_that_a_connection_lives_by_renews_nothing(backend:
         assert here.house.notebook.renewals == []
 
 
+async def test_a_connection_that_is_being_closed_is_not_renewed(backend: RecordingBackend) -> None:
+    async with stage(backend) as here, here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one):
+        one.link.cut(CloseReason.TERMINATED)
+        assert (await here.renew(cookie=f"session={here.token('t2')}"))[1]["connections"] == 0
+
+
 async def test_source_and_origin_must_be_the_same(backend: RecordingBackend) -> None:
     async with stage(backend) as here:
         old = here.token("t1", age=10)
