@@ -11,9 +11,10 @@ from urllib.parse import quote
 from wsguard.cli._audit_trail import Entry
 from wsguard.cli._explanation import Step
 from wsguard.cli._request import Url, handshake_to
+from wsguard.policy.case import Case
 from wsguard.policy.decision import Refuse
 from wsguard.policy.effective import Effective, parse_ip
-from wsguard.policy.judge import PLACE, Case, is_only_audited
+from wsguard.policy.judge import PLACE, is_only_audited
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.authority import parse_authority
 from wsguard.protocol.handshake import HttpRefusal, read_handshake
