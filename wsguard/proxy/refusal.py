@@ -84,7 +84,7 @@ class Refuser:
         fields = ((b"Sec-WebSocket-Protocol", chosen.encode("ascii")),) if chosen else ()
         splice.refuse(client, switching_protocols(handshake.key, Headers(fields)), reason, close, early)
 
-    def close_for(self, reason: CloseReason) -> Close | None:
+    def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
         """A refused client already has its Close."""
         return None
 
