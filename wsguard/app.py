@@ -115,7 +115,7 @@ class Guard:
         events = guard.session_events
         self._registry = Registry()
         self._deny_list = DenyList(events.deny_list.max_entries, events.replay_window if events.sources else 0.0)
-        self._drainer = Drainer(self._registry, clock, rng, self._log)
+        self._drainer = Drainer(self._registry, clock, rng, self._log, lambda: self._policies().guard.shutdown)
         sources = Sources(self._registry, self._deny_list, self._drainer, clock, lambda: self._log.dropped)
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
@@ -150,7 +150,7 @@ class Guard:
             verifier=self._inquiry,
             observer=observer,
             policies=self._policies,
-            is_draining=lambda: self._drainer.is_draining,
+            is_draining=lambda: self._drainer.refuses,
             backend=guard.backends[0],
             approver=self._inquiry,
             revalidator=self._revalidator,
@@ -291,7 +291,7 @@ class Guard:
         """The first signal drains; the next one hurries."""
         if self._ending.is_set():
             self._hurried.set()
-            self._drainer.start(0.0)
+            self._drainer.hurry()
         self._ending.set()
 
     def _reload_now(self) -> None:

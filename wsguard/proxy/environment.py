@@ -103,7 +103,7 @@ class Observer(Protocol):
 @dataclass(slots=True)
 class Environment:
     """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload. So do
-    `token_keys`, the keys of handshake tokens by the name of their file.
+    `token_keys`, the keys of handshake tokens by the name of their file. While `is_draining` nobody is let in.
 
     Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again,
     without a `session_watch` no log-out is detected.
