@@ -124,3 +124,8 @@ def _extension_names(fields: Sequence[bytes]) -> set[bytes]:
 def chosen_subprotocol(headers: Headers) -> RawHeaders:
     """The Sec-WebSocket-Protocol field of an answer, as sent, or nothing."""
     return tuple(field for field in headers.raw if field[0].lower() == b"sec-websocket-protocol")
+
+
+def subprotocol_of(headers: Headers) -> str:
+    """The subprotocol that an answer chooses; "" where it chooses none."""
+    return (headers.first(b"sec-websocket-protocol") or b"").decode("latin-1")

@@ -31,6 +31,7 @@ from wsguard.protocol.upgrade import (
     BadAnswer,
     check_switch,
     chosen_subprotocol,
+    subprotocol_of,
     switching_protocols,
     upgrade_request,
 )
@@ -196,7 +197,7 @@ class Conductor:
     ) -> web.StreamResponse:
         """Take the client over and let the two halves speak. No await in here."""
         env, spec = self._env, policy.spec
-        admission = Admission(env, policy)
+        admission = Admission(env, policy, subprotocol_of(answer.headers))
         splice = Splice(admission, env.loop, env.clock.monotonic, spec.rejection.close_timeout)
         strict = spec.framing is Framing.STRICT
         reserved = reserved_bits(b",".join(answer.headers.all(b"sec-websocket-extensions")))
