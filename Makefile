@@ -1,6 +1,6 @@
 # make demo    see it work: a legacy app, an evil site and the guard between, played in the terminal
 # make test    everything that must hold: check, then every test (as root on Debian it installs what tests need)
-# make test-extended   what takes longer or asks package indexes: builds the image and starts it (root, Debian)
+# make test-extended   what takes longer or asks package indexes: the image, and the gallery's large ones (root, Debian)
 # make check   the readers that run nothing: style, types, floors
 # make bench   measure wsguard beside other proxies; writes docs/performance.md
 # make soak    a storm of log-outs over replicas that die: make soak ARGS="--minutes 30 --seed 1 --engine nats"
@@ -54,6 +54,7 @@ lock: .make/uv/bin/uv
 	$(LOCK) --output-file requirements-extras.lock pyproject.toml --all-extras --constraint requirements-dev.lock
 	$(LOCK) --output-file requirements-build.lock --group build --constraint requirements-dev.lock
 	$(LOCK) --upgrade --output-file requirements-helm.lock --group helm --no-deps
+	$(LOCK) --upgrade --output-file requirements-jupyter.lock --group jupyter
 
 # What runs the guard, and nothing more; `make demo` needs no other thing than Python, git and make.
 $(VENV)/.runtime: requirements.lock | $(VENV)/bin/python

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from docs.reference import fields
 from docs.reference_cli import commands, metrics
+from docs.reference_sizing import sizing
 from wsguard.kubernetes.settings import ANNOTATIONS, PREFIX
 from wsguard.policy.cel import VARIABLES
 from wsguard.protocol.closing import http_status
@@ -81,6 +82,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "annotations": inject_annotations,
     "metrics": metrics,
+    "sizing": sizing,
 }
 
 
@@ -105,7 +107,7 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def main() -> None:
     """Refresh every document in this folder."""
-    for path in sorted(DOCS.glob("*.md")):
+    for path in sorted(DOCS.glob("**/*.md")):
         path.write_text(refreshed(path.read_text()))
 
 

@@ -14,9 +14,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from importlib.util import find_spec
 from pathlib import Path
 from random import SystemRandom
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -53,8 +55,8 @@ from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
 from wsguard.policy.credentials import Credential
-from wsguard.policy.model import WebSocketPolicy
-from wsguard.policy.model_guard import Logging
+from wsguard.policy.model import Shutdown, WebSocketPolicy
+from wsguard.policy.model_guard import Logging, Tracing
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
@@ -65,6 +67,7 @@ from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
+from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
@@ -73,6 +76,9 @@ from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.logout import Logout
 from wsguard.sessions.registry import Registry
+
+if TYPE_CHECKING:
+    from wsguard.ops.tracing import OtlpTracer
 
 _STDOUT = 1
 _AT_ONCE = 0.01  # seconds; aiohttp takes 0 for ever
@@ -108,6 +114,7 @@ class Guard:
             require_extras(guard.session_events)
         except MissingExtra as error:
             raise StartError(str(error)) from None
+        self._tracer = _tracer(guard.tracing)
         self._log = _log(guard.logging)
         self._log.install()
         self._clock = clock = SystemClock()
@@ -115,8 +122,11 @@ class Guard:
         events = guard.session_events
         self._registry = Registry()
         self._deny_list = DenyList(events.deny_list.max_entries, events.replay_window if events.sources else 0.0)
-        self._drainer = Drainer(self._registry, clock, rng, self._log, lambda: self._policies().guard.shutdown)
-        sources = Sources(self._registry, self._deny_list, self._drainer, clock, lambda: self._log.dropped)
+        lobby = Lobby()
+        self._drainer = Drainer(self._registry, clock, rng, self._log, lobby.send_away, self._shutdown)
+        sources = Sources(
+            self._registry, self._deny_list, self._drainer, clock, lambda: self._log.dropped, lambda: len(lobby)
+        )
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         self._jwks = JwksCache(self._fetching, clock, self._metrics.jwks_fetched)
@@ -147,6 +157,7 @@ class Guard:
             timekeeper=Timekeeper(loop, clock),
             rejudger=Rejudger(clock, observer, self._policies),
             renewer=Renewer(self._registry, self._deny_list, observer),
+            lobby=lobby,
             verifier=self._inquiry,
             observer=observer,
             policies=self._policies,
@@ -154,6 +165,7 @@ class Guard:
             backend=guard.backends[0],
             approver=self._inquiry,
             revalidator=self._revalidator,
+            tracer=self._tracer,
             session_watch=self._events.detector,
             token_keys=lambda: self._reloader.current.token_keys,
         )
@@ -180,6 +192,8 @@ class Guard:
         self._announce(self._reloader.current)
         async with AsyncExitStack() as closing:
             closing.callback(self._log.close)
+            if self._tracer is not None:
+                closing.push_async_callback(asyncio.to_thread, self._tracer.close)
             closing.push_async_callback(self._fetching.close)
             closing.push_async_callback(self._asking.close)
             closing.push_async_callback(self._jwks.close)
@@ -193,6 +207,7 @@ class Guard:
             self._in_background("sampling the loop's lag", sample_loop_lag(self._metrics.loop_lagged), closing)
             self._in_background("asking again about live connections", self._revalidator.run(), closing)
             closing.push_async_callback(self._env.rejudger.close)
+            closing.push_async_callback(self._env.lobby.close)
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
             self._listen_to_signals()
@@ -274,8 +289,11 @@ class Guard:
     def _vouch(self, policy: WebSocketPolicy, credential: Credential) -> Identity | None:
         return self._inquiry.tokens.vouch(policy, credential)
 
+    def _shutdown(self) -> Shutdown:
+        return self._policies().guard.shutdown
+
     def _drain_window(self) -> float:
-        return self._reloader.current.policy_set.guard.shutdown.drain_window
+        return self._shutdown().drain_window
 
     def _admin_token(self) -> bytes | None:
         snapshot = self._reloader.current
@@ -363,3 +381,14 @@ def _log(spec: Logging) -> Log:
         except OSError as error:
             raise StartError(f"cannot write {spec.audit_file} (logging.auditFile): {why(error)}") from error
     return Log(LineWriter(_STDOUT), spec.level.value, spec.format.value, audit_file)
+
+
+def _tracer(spec: Tracing | None) -> OtlpTracer | None:
+    """Raises StartError."""
+    if spec is None:
+        return None
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
+        raise StartError("tracing needs an extra: pip install 'wsguard[otel]'")
+    from wsguard.ops.tracing import OtlpTracer  # noqa: PLC0415 - who traces nothing need not have it
+
+    return OtlpTracer(spec)

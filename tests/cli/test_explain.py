@@ -84,7 +84,7 @@ def test_an_admission_passes_every_check_in_order(explain: Explainer) -> None:
     token = explain.issuer.token("ann", groups=["staff"])
     told = explain.json("--url", URL, "--origin", HOME, "--cookie", f"session={token}")
     assert told["result"] == "admitted"
-    names = ["request", "origin", "host", "policy", "handshake-token", "token-binding"]
+    names = ["request", "origin", "host", "policy", "handshake-token", "subprotocol", "token-binding"]
     names += ["credentials", "forward-auth", "identity", "deny-list", "authorization"]
     assert [step["check"] for step in told["steps"]] == names
     assert all(step["passed"] for step in told["steps"])
@@ -260,6 +260,65 @@ def test_a_condition_that_cannot_be_told_is_said(explain: Explainer) -> None:
     assert told["steps"][-1]["detail"] == (
         """no rule matches: defaultAction Deny; the cel of rule 'gold' cannot be told: there is no "tier\""""
     )
+
+
+FIRST = policy(
+    SPEC.replace("{cookies: [session]}", "{cookies: [session], firstMessage: {jsonPath: payload.token, timeout: 3s}}")
+    + "limits: {subprotocols: [chat]}\nrejection: {mode: HTTPStatus}"
+)
+
+
+def test_a_first_message_would_be_awaited(explain: Explainer) -> None:
+    """Unless another credential came."""
+    explain.write(FIRST)
+    offer = ("--header", "Sec-WebSocket-Protocol: other, chat")
+    told = explain.json("--url", URL, "--origin", HOME, *offer)
+    assert told["result"] == "awaited"
+    assert told["awaited"] == {"timeout": 3.0, "subprotocol": "chat"}
+    assert told["steps"][-1] == {
+        "check": "first-message",
+        "passed": True,
+        "detail": "awaited: no other credential came",
+    }
+    text = explain.text("--url", URL, "--origin", HOME)
+    assert "answered, with no subprotocol, and judged by the first message, which may take 3 s" in text
+    token = explain.issuer.token(groups=["staff"])
+    told = explain.json("--url", URL, "--origin", HOME, "--cookie", f"session={token}", *offer)
+    assert (told["result"], told["awaited"]) == ("admitted", None)
+    assert told["admission"]["erased"] == ["subprotocol:other"]
+
+
+def test_a_first_message_that_is_given_is_judged(explain: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the 101 on a refusal is a Close, whatever `mode` says."""
+    explain.write(FIRST)
+    message = json.dumps({"payload": {"token": explain.issuer.token(groups=["staff"])}})
+    told = explain.json("--url", URL, "--origin", HOME, "--first-message", message)
+    assert told["result"] == "admitted"
+    assert told["admission"]["erased"] == ["first-message:payload.token"]
+    for said, reason, code in (
+        ("{}", "credential-missing", 4401),
+        ("nothing", "credential-invalid", 4401),
+        ("x" * 9000, "message-too-big", 1009),
+        (json.dumps({"payload": {"token": explain.issuer.token()}}), "not-authorized", 4403),
+    ):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(said.encode())))
+        told = explain.json("--url", URL, "--origin", HOME, "--first-message", "-")
+        assert (told["refusal"]["reason"], told["refusal"]["code"]) == (reason, code)
+
+
+@pytest.mark.parametrize(("mode", "renewal"), [("Explicit", None), ("Passive", "Passive")])
+def test_no_request_can_show_what_was_said_first(explain: Explainer, mode: str, renewal: str | None) -> None:
+    explain.write(FIRST + f"  session: {{renewal: {mode}}}\n")
+    message = json.dumps({"payload": {"token": explain.issuer.token(groups=["staff"], sid="s-1")}})
+    told = explain.json("--url", URL, "--origin", HOME, "--first-message", message)
+    assert (told["result"], told["admission"]["renewal"]) == ("admitted", renewal)
+
+
+def test_an_unlisted_subprotocol(explain: Explainer) -> None:
+    explain.write(FIRST)
+    told = explain.json("--url", URL, "--origin", HOME, "--header", "Sec-WebSocket-Protocol: other")
+    assert (told["refusal"]["reason"], told["refusal"]["status"]) == ("subprotocol-denied", 406)
+    assert told["steps"][-1]["detail"] == "none that is offered is listed: chat"
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,16 @@ def names(requirements: list[str]) -> list[str]:
             "For the image",
             [
                 *names(PROJECT["dependency-groups"]["build"] + PROJECT["dependency-groups"]["helm"]),
-                *(program.packages for program in PROGRAMS["extended"]),
+                *(program.packages for program in PROGRAMS["extended"] if program not in PROGRAMS["test"]),
                 *(program.packages for program in PROGRAMS["test"] if program.command == "promtool"),
+            ],
+        ),
+        (
+            "For the gallery",
+            [
+                *names(PROJECT["dependency-groups"]["jupyter"]),
+                *(program.packages for program in PROGRAMS["test"] if program.why.startswith("the gallery")),
+                *json.loads((ROOT / "tests/npm-extended/package.json").read_text("utf-8"))["dependencies"],
             ],
         ),
         ("Clients", list(json.loads((ROOT / "tests/npm/package.json").read_text("utf-8"))["dependencies"])),

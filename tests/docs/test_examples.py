@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from wsguard.cli import _parser, main
+from tests.docs.commands import run_line
 from wsguard.policy.load import load
 from wsguard.policy.load_tests import load_tests
 from wsguard.policy.yaml_source import SourceText
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-TALKING = {"run", "demo", "connections", "logout", "drain", "top"}
-"""Commands that serve, or talk to a guard that does: their arguments are checked. tests/demo and tests/ops run them."""
+ELSEWHERE = {
+    "kubernetes.md": "tests/helm/test_docs.py",  # manifests, not policies: rendered
+    "legacy-app.md": "tests/docs/test_legacy_app.py",  # one story, from beginning to end, with a guard and its log
+}
+"""Documents whose examples have a test of their own."""
+
+SCRIPTS = {
+    "docs/policies.md": "tests/scenarios/browser/test_handshake_token.py",
+    "docs/start.md": "tests/docs/test_start.py",
+}
+"""Documents with scripts, and where those are run."""
 
 _FENCE = re.compile(r"^```(?P<language>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)\s]+)\)")
@@ -36,7 +43,7 @@ class Example(NamedTuple):
 def examples() -> Iterator[Example]:
     """Every fenced block of every document."""
     for path in DOCUMENTS:
-        if path.name == "kubernetes.md":  # manifests, not policies: tests/helm/test_docs.py renders them
+        if path.name in ELSEWHERE:
             continue
         text = path.read_text("utf-8")
         for found in _FENCE.finditer(text):
@@ -54,13 +61,27 @@ def of(language: str) -> pytest.MarkDecorator:
 
 
 def test_every_example_is_of_a_kind_that_is_checked() -> None:
-    assert {example.language for example in EXAMPLES} <= {"console", "yaml", "js", ""}  # the last: drawings
+    assert {example.language for example in EXAMPLES} <= {
+        "console",
+        "yaml",
+        "js",
+        "nginx",
+        "",
+    }  # nginx: test_migrating.py; the last: drawings
+
+
+def test_no_example_is_hidden_from_the_tests_by_its_indent() -> None:
+    assert not [path for path in DOCUMENTS if re.search(r"^ +```", path.read_text("utf-8"), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("test", [*ELSEWHERE.values(), *SCRIPTS.values()])
+def test_what_is_run_elsewhere_is_run(test: str) -> None:
+    assert (ROOT / test).exists()
 
 
 @of("js")
-def test_scripts_are_run_in_a_browser(example: Example) -> None:
-    """By the scenario that is about what the script fetches."""
-    assert "/.wsguard/handshake-token" in example.text  # tests/scenarios/browser/test_handshake_token.py
+def test_scripts_are_run_elsewhere(example: Example) -> None:
+    assert example.place.partition(":")[0] in SCRIPTS
 
 
 @of("yaml")
@@ -77,31 +98,9 @@ def test_commands_work(example: Example, monkeypatch: pytest.MonkeyPatch, capsys
     assert not first, "an example begins with `$ `"
     for entry in rest:
         line, _, expected = entry.partition("\n")
-        printed = work(shlex.split(line), capsys)
+        printed = run_line(line, capsys)
         if expected:
             assert printed == expected
-
-
-def work(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run one command, or check it where it would not come back; returns what it printed."""
-    match words:
-        case ["make", *targets]:
-            subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, check=True, capture_output=True)
-            return ""
-        case ["docker", "build", *_, context]:  # tests/image builds it
-            assert (ROOT / context / "Dockerfile").exists()
-            return ""
-        case ["docker", "run", *options] if "run" in options:
-            _parser().parse_args(options[options.index("run") :])
-            return ""
-        case ["wsguard", command, *arguments] if command in TALKING:
-            args = _parser().parse_args([command, *arguments])
-            assert all(Path(path).exists() for path in getattr(args, "policy", None) or [])
-            return ""
-        case ["wsguard", *arguments]:
-            assert main(arguments) == 0
-            return capsys.readouterr().out
-    raise AssertionError(f"no test knows how to run {words}")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -123,6 +122,8 @@ def anchors(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_files_that_are_named_exist(path: Path) -> None:
     """`wsguard/…`, `tests/…` and their like in backquotes."""
-    named = re.findall(r"`((?:wsguard|tests|docs|policies|benchmarks)/[\w./*-]*)`", path.read_text("utf-8"))
+    named = re.findall(
+        r"`((?:wsguard|tests|docs|policies|benchmarks|helm|examples)/[\w./*-]*)`", path.read_text("utf-8")
+    )
     gone = [name for name in named if not (ROOT / name).exists()]
     assert not gone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from wsguard.config.files import policy_files
 
 ROOT = Path(__file__).parents[2]
 POLICIES = ROOT / "policies"
+GALLERY = POLICIES / "gallery"
 DEMO = ROOT / "wsguard/demo/policies"
-FILES = [file for folder in (POLICIES, DEMO) for file in policy_files(folder)]
+FILES = [file for folder in (POLICIES, GALLERY, DEMO) for file in policy_files(folder)]
 
 COOKIE_APP, FEED = "wss://app.example.com/ws", "wss://feed.example.com/feed"
 LEGACY = "wss://legacy.example.com/ws"
@@ -27,8 +29,8 @@ def test_each_passes_check_alone(path: Path) -> None:
 def test_together_they_warn_only_of_what_is_dangerous_on_purpose(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(POLICIES)]) == 0
     *warnings, summary = capsys.readouterr().out.splitlines()
-    assert all("public-feed.yaml" in warning for warning in warnings), warnings
-    assert summary == "5 files: 0 errors, 2 warnings"
+    assert all("public-read-only-feed.yaml" in warning for warning in warnings), warnings
+    assert summary == "6 files: 0 errors, 2 warnings"
 
 
 def test_the_demonstrations_lack_nothing_but_the_key_that_it_makes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,15 +40,32 @@ def test_the_demonstrations_lack_nothing_but_the_key_that_it_makes(capsys: pytes
     assert "token.key" in warnings[0]
 
 
-def test_each_says_in_its_first_line_what_it_is_for() -> None:
-    for path in policy_files(POLICIES):
+@pytest.mark.parametrize("folder", [POLICIES, GALLERY], ids=lambda folder: folder.name)
+def test_each_says_in_its_first_line_what_it_is_for(folder: Path) -> None:
+    for path in policy_files(folder):
         assert path.read_text("utf-8").startswith("# "), path
 
 
-def test_each_policy_has_tests_that_it_passes() -> None:
-    assert main(["test", str(POLICIES)]) == 0
-    untested = {path.name for path in policy_files(POLICIES) if not path.with_suffix(".test.yaml").exists()}
-    assert untested == {"guard.yaml"}  # no policy
+@pytest.mark.parametrize("folder", [POLICIES, GALLERY], ids=lambda folder: folder.name)
+def test_each_policy_has_tests_that_it_passes(folder: Path) -> None:
+    assert main(["test", str(folder)]) == 0
+    untested = {path.name for path in policy_files(folder) if not path.with_suffix(".test.yaml").exists()}
+    assert untested <= {"guard.yaml"}  # no policy
+
+
+def test_the_gallery_is_dangerous_nowhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for path in policy_files(GALLERY):
+        assert main(["check", str(path)]) == 0
+        assert capsys.readouterr().out == "1 file: 0 errors, 0 warnings\n"
+
+
+def test_each_policy_of_the_gallery_is_run_against_its_application_and_told_of() -> None:
+    names = {path.stem for path in policy_files(GALLERY)}
+    assert names == {
+        path.stem.removeprefix("test_").replace("_", "-") for path in (ROOT / "tests/gallery").glob("test_*.py")
+    }
+    told = (ROOT / "docs/gallery.md").read_text("utf-8")
+    assert names == set(re.findall(r"policies/gallery/([a-z-]+)\.yaml\)", told))
 
 
 @pytest.mark.parametrize(

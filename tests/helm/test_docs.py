@@ -16,6 +16,7 @@ from wsguard.cli import main
 from wsguard.config.files import policy_files
 
 TEXT = (ROOT / "docs/kubernetes.md").read_text("utf-8")
+START = (ROOT / "docs/start.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 COMMANDS = [shlex.split(line[2:]) for kind, block in BLOCKS if kind == "console" for line in block.splitlines()]
 POLICY = (ROOT / "policies/cookie-app.yaml").read_text("utf-8")
@@ -72,6 +73,15 @@ def test_the_gateway_says_nothing_is_missing(clone: Path) -> None:
     text = helm("install", "--dry-run=client", *command[3:-1], cwd=clone)
     assert "3 guards stand before http://my-app.default.svc:3000" in text
     assert not re.search("^[A-Z]{2}", text.partition("NOTES:")[2], re.MULTILINE)
+
+
+def test_the_gateway_of_the_ten_minute_start_is_rendered(clone: Path) -> None:
+    (command,) = re.findall(r"^\$ (helm upgrade --install .*)$", START, re.MULTILINE)
+    *words, wait = shlex.split(command)
+    assert wait == "--wait"
+    rendered = helm("template", *words[3:], cwd=clone / "wsguard")
+    assert "--backend=http://chat.default.svc:3000" in rendered
+    assert "name: cookie-app" in rendered
 
 
 def test_every_block_is_of_a_kind_that_is_checked() -> None:

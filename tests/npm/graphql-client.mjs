@@ -2,10 +2,11 @@
 import { createClient } from "graphql-ws";
 import { BrowserLike, options, say } from "./say.mjs";
 
-const { url, query = "subscription { count(to: 0) }", attempts = 3 } = options;
+const { url, query = "subscription { count(to: 0) }", attempts = 3, params } = options;
 const client = createClient({
   url,
   webSocketImpl: BrowserLike,
+  connectionParams: params,
   retryAttempts: attempts,
   retryWait: () => new Promise((resolve) => setTimeout(resolve, 50)),
   on: {

@@ -24,7 +24,7 @@ const schema = new GraphQLSchema({
   }),
 });
 const server = new WebSocketServer({ host: "127.0.0.1", port: 0, path: "/graphql", perMessageDeflate: { threshold: 0 } });
-useServer({ schema }, server);
+useServer({ schema, onConnect: ({ connectionParams }) => say("init", { params: connectionParams }) }, server);
 server.on("connection", (socket) => {
   say("connection", { protocol: socket.protocol, extensions: socket.extensions });
   socket.on("close", (code, reason) => say("close", { code, reason: reason.toString() }));

@@ -1,13 +1,14 @@
 // A Socket.IO app with a page of its own, all on one port.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
-import { say } from "./say.mjs";
+import { options, say } from "./say.mjs";
 
 const http = createServer((request, response) => response.end("the app's own page"));
-const io = new Server(http, { perMessageDeflate: { threshold: 0 }, httpCompression: { threshold: 0 } });
+const { transports = ["polling", "websocket"] } = options;
+const io = new Server(http, { transports, perMessageDeflate: { threshold: 0 }, httpCompression: { threshold: 0 } });
 io.on("connection", (socket) => {
   const headers = socket.handshake.headers;
-  say("connection", { transport: socket.conn.transport.name, cookie: headers.cookie });
+  say("connection", { transport: socket.conn.transport.name, cookie: headers.cookie, user: headers["x-user"] });
   socket.conn.on("upgrade", () => {
     const { name, socket: wire } = socket.conn.transport;
     say("upgrade", { transport: name, extensions: wire.extensions });

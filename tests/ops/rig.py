@@ -89,9 +89,10 @@ class Rig:
         self.loaded = LoadedPolicies((LoadedPolicy("chat", "policies/chat.yaml", 3),), "0a1b2c", loaded_at=1_000.0)
         self.lines = LogFile()
         self.log = self.lines.log
-        self.drainer = Drainer(self.registry, self.clock, Random(1), self.log, lambda: self.shutdown)
+        self.sent_away = 0
+        self.drainer = Drainer(self.registry, self.clock, Random(1), self.log, self.send_away, lambda: self.shutdown)
         self.metrics = Metrics(
-            Sources(self.registry, self.denylist, self.drainer, self.clock, lambda: self.log.dropped)
+            Sources(self.registry, self.denylist, self.drainer, self.clock, lambda: self.log.dropped, lambda: 0)
         )
         self.control = Control(
             registry=self.registry,
@@ -105,6 +106,10 @@ class Rig:
             drain_window=lambda: 20.0,
             overview=Overview(self.metrics, self.drainer, lambda: self.loaded, self.clock, 1_000.0),
         )
+
+    def send_away(self) -> None:
+        """As the lobby does with those who wait in it."""
+        self.sent_away += 1
 
     async def log_out(self, logout: Logout) -> tuple[int, bool]:
         """As the bus does without a stream, or with one that is away."""

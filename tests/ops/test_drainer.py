@@ -56,6 +56,12 @@ async def test_nobody_connected_is_drained_at_once(rig: Rig) -> None:
     await asyncio.wait_for(rig.drainer.wait(), 5)
 
 
+async def test_who_waits_at_the_door_is_sent_away_when_it_begins(rig: Rig) -> None:
+    rig.connect("one")
+    rig.drainer.start(LONG)
+    assert rig.sent_away == 1
+
+
 async def test_the_wait_ends_early_when_everybody_has_left(rig: Rig) -> None:
     rig.connect("only")
     rig.drainer.start(LONG)

@@ -56,7 +56,7 @@ class Scraped:
     """A scrape, read as Prometheus reads it."""
 
     def __init__(self, metrics: Metrics) -> None:
-        families = text_string_to_metric_families(metrics.text().decode())
+        families = text_string_to_metric_families(metrics.text()[0].decode())
         self.samples = [sample for family in families for sample in family.samples]
 
     def __call__(self, name: str, **labels: str) -> float | None:
@@ -164,7 +164,15 @@ async def test_no_sample_names_a_session_an_address_or_a_path(rig: Rig) -> None:
     rig.connect("c1", identity("alice", sid="s1", jti="j1"))
     rig.metrics.decided(decided())
     rig.metrics.ended(ended())
-    text = rig.metrics.text().decode()
+    text = rig.metrics.text()[0].decode()
     for word in ("alice", "s1", "j1", "192.0.2.7", "/ws", "app.test", "c1"):
         assert f'"{word}"' not in text
     assert "_created" not in text
+
+
+async def test_openmetrics_has_the_connection_and_the_trace_as_exemplars(rig: Rig) -> None:
+    rig.metrics.decided(decided()._replace(trace_id="0af7651916cd43dd8448eb211c80319c"))
+    text, media_type = rig.metrics.text("application/openmetrics-text; version=1.0.0")
+    assert media_type.startswith("application/openmetrics-text")
+    (line,) = [line for line in text.decode().splitlines() if line.startswith("wsguard_handshakes_total{")]
+    assert '# {connection_id="c1",trace_id="0af7651916cd43dd8448eb211c80319c"} 1.0' in line

@@ -14,9 +14,11 @@ from wsguard.policy.fields import (
     HostPort,
     Name,
     PositiveDuration,
+    Size,
     Text,
     Uri,
     parse_duration,
+    parse_size,
 )
 from wsguard.policy.model_base import Reading, camel_case, found, shorten
 
@@ -48,6 +50,17 @@ def test_reads_durations(text: str, seconds: float) -> None:
 )
 def test_refuses_what_is_no_duration(value: object) -> None:
     assert sentence(Duration, value).startswith("expected a duration such as 500ms, 30s, 5m or 8h, found")
+
+
+@pytest.mark.parametrize(("text", "count"), [("0Ki", 0), ("8Ki", 8192), ("64Ki", 65536), ("1Mi", 1048576)])
+def test_reads_sizes(text: str, count: int) -> None:
+    assert parse_size(text) == count
+    assert read(Size, text) == count
+
+
+@pytest.mark.parametrize("value", ["", "8", "8K", "8kb", "8 Ki", "-1Ki", "1.5Mi", "٣Ki", "1Ki\n", 8192, True, None, []])
+def test_refuses_what_is_no_size(value: object) -> None:
+    assert sentence(Size, value).startswith("expected a size such as 8Ki or 1Mi, found")
 
 
 def test_a_duration_may_have_to_be_longer_than_nothing() -> None:

@@ -32,6 +32,7 @@ from wsguard.policy.model import (
     Enforcement,
     GuardSpec,
     Jwt,
+    Limits,
     Listener,
     Match,
     Metadata,
@@ -113,6 +114,30 @@ def test_a_foreign_page_learns_nothing_but_that_it_is_foreign() -> None:
         assert reason(judged) is CloseReason.ORIGIN_DENIED
 
 
+@pytest.mark.parametrize(
+    ("offered", "expected"),
+    [
+        ((), None),
+        (("chat",), None),
+        (("other", "chat"), None),
+        (("bearer.abc",), None),
+        (("bearer.abc", "chat"), None),
+        (("other",), CloseReason.SUBPROTOCOL_DENIED),
+        (("Chat",), CloseReason.SUBPROTOCOL_DENIED),
+        (("bearer.abc", "other"), CloseReason.SUBPROTOCOL_DENIED),
+    ],
+)
+def test_of_what_is_offered_one_must_be_listed(offered: tuple[str, ...], expected: CloseReason | None) -> None:
+    """Where any is listed. A credential is no offer, and nobody has to offer anything."""
+    jwt = Jwt(providers=(provider("HS256", extract_from={"subprotocols": ["bearer."]}),))
+    speaks = policy(jwt=jwt, limits=Limits(subprotocols=("chat",)))
+    judged = case(speaks=speaks, facts=facts(identity()))
+    judged.handshake = replace(judged.handshake, subprotocols=offered)
+    assert reason(judged) is expected
+    judged.policy = policy(jwt=jwt)
+    assert reason(judged) is None
+
+
 def test_the_order_of_the_checks_is_the_contracts() -> None:
     """Everything is wrong; what is put right uncovers the next."""
     logged_out = DenyList()
@@ -136,7 +161,8 @@ def test_the_order_of_the_checks_is_the_contracts() -> None:
     assert [reason(judged) for judged, _ in steps] == [expected for _, expected in steps]
     assert reason(case(speaks=policy(), facts=facts(identity()))) is None
     names = [name for name, _ in (*EARLY, *LATE)]
-    assert names[:6] == ["origin", "host", "policy", "handshake-token", "token-binding", "credentials"]
+    assert names[:4] == ["origin", "host", "policy", "handshake-token"]
+    assert names[4:7] == ["subprotocol", "token-binding", "credentials"]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ SOUND = [
     f"{provider(extractFrom='{cookies: [id]}')}\nsession: {{logoutDetection: {{cookies: [id]}}}}",
     f"introspection: {{providers: [{{{OPAQUE}}}]}}\n{AGAIN}",
     f"{ASKED}\n{AGAIN}",
+    provider(extractFrom="{cookies: [s], firstMessage: {jsonPath: payload.token, maxSize: 64Ki}}"),
+    provider(extractFrom="{subprotocols: [bearer.]}") + "\nlimits: {subprotocols: [chat, bearer]}",
     f"{ASKED}\nsession: {{revalidateEvery: 5m, revalidateGrace: 0s}}",
     f"introspection: {{providers: [{{{OPAQUE}}}]}}\n{AGAIN}\n"
     "authorization: {rules: [{action: Allow, principal: {jwt: {provider: o}}}]}",

@@ -295,6 +295,50 @@ SPEC_ERRORS += [
 ]
 
 
+def _first(message: str, more: str = "", name: str = "p") -> str:
+    """A `jwt` with one provider that reads the first message."""
+    sound = PROVIDER.replace("name: p", f"name: {name}", 1)
+    return f"jwt: {{{more}providers: [{sound}, extractFrom: {{firstMessage: {{{message}}}}}}}]}}"
+
+
+SPEC_ERRORS += [
+    (_first("timeout: 5s"), '"jsonPath" is missing'),
+    (_first("jsonPath: ''"), "expected text without control characters"),
+    (_first("jsonPath: payload..token"), "expected keys with dots between them, such as payload.token, found"),
+    (_first("jsonPath: .token"), "expected keys with dots between them"),
+    (_first("jsonPath: token, timeout: 0s"), "expected a duration longer than 0s"),
+    (_first("jsonPath: token, maxSize: 65Ki"), "expected a size from 1Ki to 64Ki"),
+    (_first("jsonPath: token, maxSize: 0Ki"), "expected a size from 1Ki to 64Ki"),
+    (_first("jsonPath: token, maxSize: 8192"), "expected a size such as 8Ki or 1Mi, found the number 8192"),
+    (_first("jsonPath: token, maxSize: 8KB"), 'expected a size such as 8Ki or 1Mi, found "8KB"'),
+    (_first("jsonPath: token, size: 8Ki"), 'unknown key "size"; did you mean maxSize?'),
+    (_first("jsonPath: token", "optional: true, "), "error: does not go with optional"),
+    (
+        "origin: {handshakeToken: {required: true, secretFile: k}}\n" + _first("jsonPath: token"),
+        "error: never awaited: handshakeToken is required",
+    ),
+    (
+        f"introspection: {{optional: true, providers: [{{{OPAQUE}, "
+        "extractFrom: {firstMessage: {jsonPath: token}}}]}",
+        "error: does not go with optional",
+    ),
+    (
+        f"{_first('jsonPath: token')}\nintrospection: {{providers: [{{{OPAQUE}, "
+        "extractFrom: {firstMessage: {jsonPath: token, timeout: 6s}}}]}",
+        "a.yaml:6:134: error: expected the timeout and maxSize of the policy's other firstMessage",
+    ),
+    ("limits: {subprotocols: []}", "expected at least one item"),
+    ("limits: {subprotocols: [a, b, a]}", '2 subprotocols have the name "a"'),
+    ("limits: {subprotocols: ['a b']}", 'expected the name of a subprotocol, found "a b"'),
+    ("limits: {subprotocol: [a]}", 'unknown key "subprotocol"; did you mean subprotocols?'),
+    (
+        f"jwt: {{providers: [{PROVIDER}, extractFrom: {{subprotocols: [bearer.]}}}}]}}\n"
+        "limits: {subprotocols: [chat, Bearer.x]}",
+        'a.yaml:6:33: error: "Bearer.x" is taken for a credential',
+    ),
+]
+
+
 @pytest.mark.parametrize(("spec", "error"), SPEC_ERRORS)
 def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> None:
     result = loaded(policy(spec))
@@ -303,8 +347,12 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 
 
 NOT_YET = [
-    ("jwt", f"providers: [{PROVIDER}, extractFrom: {{firstMessage: {{jsonPath: token}}}}}}]"),
-    ("", "limits: {maxMessageSize: 1Mi}"),
+    ("limits", "maxMessageSize: 1Mi"),
+    ("limits", "connections: {total: 2000}"),
+    ("limits", "handshakes: {perClientIP: {requests: 20, unit: Second}}"),
+    ("limits", "messages: {perConnection: {requests: 50, unit: Second}}"),
+    ("limits", "compression: Deny"),
+    ("limits", "slowConsumer: {maxPause: 30s}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),
     ("", "streams: [WebSocket]"),
@@ -462,7 +510,7 @@ def test_says_what_is_no_document(text: str, error: str) -> None:
 
 
 def test_says_everything_at_once_in_the_order_of_the_files() -> None:
-    first = policy("orign: {}\nsession: {clockSkew: 5}\nsession: {}\nlimits: {}")
+    first = policy("orign: {}\nsession: {clockSkew: 5}\nsession: {}\nstreams: {}")
     found = errors(f"{first}---\nkind: Nothing\n", guard("listener: {address: x}\nbackends: 3"))
     places = [error.split(" ", 1)[0] for error in found]
     assert places == [
@@ -508,7 +556,7 @@ def test_two_policies_that_claim_the_same(one: str, two: str, place: str) -> Non
 
 
 def test_a_policy_with_errors_still_claims_its_name_and_paths() -> None:
-    found = errors(policy("limits: {}", "one"), policy("keepAlive: {}", "one"))
+    found = errors(policy("streams: {}", "one"), policy("keepAlive: {}", "one"))
     assert len(found) == 4
     assert 'two policies have the name "one"' in found[1]
     assert "claims PathPrefix / on every host" in found[3]

@@ -11,6 +11,7 @@ import pytest
 from wsguard.policy.credentials import Credential, read_credentials
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
+from wsguard.policy.first_message import read_first_message
 from wsguard.policy.forward_auth import Approval, Question, question_for
 from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
 from wsguard.policy.load import load
@@ -169,6 +170,32 @@ def test_who_is_renamed_is_found_by_the_new_name() -> None:
 def test_whether_a_browser_may_have_sent_it_is_remembered(field: tuple[str, str], expected: CloseReason | None) -> None:
     case = admitted(policies("origin: {missing: Allow}"), field, origin=None)
     assert reason(case, policies()) is expected
+
+
+FIRST = "extractFrom: {firstMessage: {jsonPath: token}}"
+
+
+@pytest.mark.parametrize(
+    ("extract", "expected"),
+    [
+        (FIRST, None),
+        (FIRST.replace("token", "payload.token"), CloseReason.SESSION_INVALID),
+        ("extractFrom: {cookies: [session]}", CloseReason.SESSION_INVALID),
+    ],
+)
+def test_a_token_that_came_in_the_first_message(extract: str, expected: CloseReason | None) -> None:
+    """It holds as long as somebody reads that message, there; which subprotocols are listed is asked at the door."""
+    before = policies(JWT.replace("extractFrom: {cookies: [session]}", FIRST))
+    case = _case(before, handshake(("Sec-WebSocket-Protocol", "old")))
+    assert case.policy is not None
+    found = read_first_message(case.policy, b'{"token": "%s"}' % TOKEN.encode())
+    assert isinstance(found, tuple)
+    case.credentials = found
+    case.facts = tuple(TokenFact(credential, _identity(credential, {})) for credential in found)
+    assert TOKEN not in repr(kept(case))
+    after = policies(JWT.replace("extractFrom: {cookies: [session]}", extract), "limits: {subprotocols: [new]}")
+    _, decision = rejudge(kept(case), after, NOW)
+    assert (decision.reason if isinstance(decision, Refuse) else None) is expected
 
 
 def test_a_full_deny_list_throws_nobody_out() -> None:

@@ -19,6 +19,7 @@ from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
@@ -138,6 +139,7 @@ class House:
         self.policies = policy_set(self.guard, test=self.spec)
         self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
         self.renewer = Renewer(self.registry, self.deny_list, self.notebook)
+        self.lobby = Lobby()
         self.env = env = Environment(
             loop=loop,
             clock=self.clock,
@@ -147,6 +149,7 @@ class House:
             timekeeper=self.timekeeper,
             rejudger=self.rejudger,
             renewer=self.renewer,
+            lobby=self.lobby,
             verifier=self.facts,
             observer=self.notebook,
             policies=lambda: self.policies,
@@ -166,6 +169,7 @@ class House:
     ) -> None:
         self.timekeeper.stop()
         await self.rejudger.close()
+        await self.lobby.close()
         self.server.close()
         for connection in self.registry:
             connection.link.cut(CloseReason.TERMINATED)
@@ -176,10 +180,13 @@ class House:
             assert self.notebook.faults == []
 
     async def empty(self) -> None:
-        """Wait until nobody is registered, watched or lingering any more."""
-        await eventually(lambda: not len(self.registry) and not self.notebook.lingering_now, what="an empty house")
+        """Wait until nobody is registered, watched, awaited or lingering any more."""
+        await eventually(self._is_empty, what="an empty house")
         assert not self.timekeeper._watched
         assert not len(self.renewer)
+
+    def _is_empty(self) -> bool:
+        return not len(self.registry) and not self.notebook.lingering_now and not len(self.lobby)
 
     def reload(self, **specs: PolicySpec) -> None:
         """Put other policies in force, by name."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from http.cookies import SimpleCookie
-from types import TracebackType
 
-import aiohttp
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
 from tests.contracts.engines import Engine, Nats, Redis
 from tests.scenarios.replicas import Socket, events, token_of, verdict
 from tests.scenarios.servers import django_login
+from tests.scenarios.visitor import Visitor, end
 from tests.support import backend as answers
 from tests.support.backend import RecordingBackend
 from tests.support.client import fetch
@@ -32,58 +27,6 @@ forwardAuth:
 session: {{revalidateEvery: 24h, logoutDetection: {{cookies: [sessionid]}}}}
 """
 NAMED = "subjectFrom: {jsonPath: user}"
-
-
-class Visitor:
-    """A browser as far as forms go: it keeps cookies, sends the Origin and Django's token."""
-
-    def __init__(self, guard: Guard) -> None:
-        self.guard = guard
-        self.cookies: dict[str, str] = {}
-        self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-
-    async def __aenter__(self) -> Visitor:
-        await self.submit("GET", "/")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._session.close()
-
-    @property
-    def jar(self) -> str:
-        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-
-    async def submit(self, method: str, path: str, **form: str) -> int:
-        headers = {"Cookie": self.jar, "Origin": self.guard.url, "X-CSRFToken": self.cookies.get("csrftoken", "")}
-        url = f"{self.guard.url}{path}"
-        async with self._session.request(method, url, data=form, headers=headers, allow_redirects=False) as answer:
-            for field in answer.headers.getall("Set-Cookie", []):
-                for name, morsel in SimpleCookie(field).items():
-                    self.cookies[name] = morsel.value
-            self.cookies = {name: value for name, value in self.cookies.items() if value}
-            return answer.status
-
-    async def log_in(self, user: str) -> None:
-        before = self.cookies["sessionid"]
-        assert await self.submit("POST", "/login", user=user, password=f"{user}'s") == 302
-        assert self.cookies["sessionid"] != before
-
-    async def open(self, jar: str | None = None) -> ClientConnection:
-        """A socket that the cookies open, or `jar`."""
-        headers = {"Cookie": self.jar if jar is None else jar}
-        url = f"{self.guard.ws}/ws"
-        return await connect(url, origin=self.guard.url, additional_headers=headers, proxy=None)  # type: ignore[arg-type]
-
-
-async def end(socket: ClientConnection) -> tuple[int, str]:
-    """Wait for the Close; its code and the reason's first word."""
-    with pytest.raises(ConnectionClosed) as closed:
-        async with asyncio.timeout(10):
-            await socket.recv()
-    assert closed.value.rcvd is not None
-    return closed.value.rcvd.code, closed.value.rcvd.reason.partition(" ")[0]
 
 
 @pytest.mark.parametrize("subject", [NAMED, ""], ids=["named", "nobody is named"])

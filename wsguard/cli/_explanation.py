@@ -11,15 +11,17 @@ from http import HTTPStatus
 from random import SystemRandom
 from typing import Literal, Protocol
 
-from wsguard.policy.credentials import CredentialConflict, read_credentials
+from wsguard.policy.credentials import CredentialConflict, Kind, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
+from wsguard.policy.first_message import awaited, read_first_message
 from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
 from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
 from wsguard.policy.logout_detection import session_cookies
-from wsguard.policy.model import Rejection, RejectionMode, Renewal, WebSocketPolicy
+from wsguard.policy.model import FirstMessage, Rejection, RejectionMode, Renewal, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.subprotocols import answered_early, unlisted
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import Handshake, HttpRefusal, is_attempt, read_handshake, request_problem
 from wsguard.protocol.http import RequestHead
@@ -55,8 +57,9 @@ class Admission:
 
     `asked_again` is how often others are asked about the connection while it lives, in seconds. `renewal` is how a
     newer token of its session may prolong it; None: none can. `watched` are the session cookies that came along and
-    whose log-out in the application ends the connection. `erased` are the sources of credentials that the backend does
-    not get; `added` are the identity headers, of which the last `answered` are of the answer of `forwardAuth`.
+    whose log-out in the application ends the connection. `erased` are the sources of credentials, and subprotocols,
+    that the backend does not get; `added` are the identity headers, of which the last `answered` are of the answer of
+    `forwardAuth`.
     """
 
     issuer: str | None = None
@@ -71,17 +74,26 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
+class Awaited:
+    """What the verdict waits for: a message within `timeout` seconds, behind a 101 with `subprotocol`, or none."""
+
+    timeout: float
+    subprotocol: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """The whole way. `result` is `http` where the request is no valid handshake and gets a plain answer.
 
-    `audited`: the policy would refuse, and only records that.
+    `audited`: the policy would refuse, and only records that. `awaited`: it depends on the first message.
     """
 
-    result: Literal["admitted", "refused", "audited", "http"]
+    result: Literal["admitted", "refused", "audited", "awaited", "http"]
     policy: str | None
     steps: tuple[Step, ...]
     refusal: Refusal | None = None
     admission: Admission | None = None
+    awaited: Awaited | None = None
 
     @property
     def for_terminal(self) -> Explanation:
@@ -119,7 +131,8 @@ class Walk:
     """Walks one request through `policies`. `now` is seconds since the epoch; `tls`: the client speaks TLS.
 
     `token_keys` are the keys of handshake tokens, by the name of their file. `is_token_given`: the page shows one that
-    it was given for all that it shows beside it.
+    it was given for all that it shows beside it. `is_answered` once the walk is behind
+    the 101 that a first message follows: a refusal is a Close then.
     """
 
     policies: PolicySet
@@ -128,9 +141,12 @@ class Walk:
     steps: list[Step] = field(default_factory=list)
     token_keys: Mapping[str, TokenKeys] = field(default_factory=dict)
     is_token_given: bool = False
+    is_answered: bool = False
 
-    async def explain(self, head: RequestHead, peer_ip: IPAddress, *, tls: bool) -> Explanation:
-        """The way of `head`, which comes from `peer_ip`."""
+    async def explain(
+        self, head: RequestHead, peer_ip: IPAddress, *, tls: bool, first_message: bytes | None = None
+    ) -> Explanation:
+        """The way of `head`, which comes from `peer_ip`; `first_message` is what would be said first."""
         handshake = _read(head)
         if isinstance(handshake, HttpRefusal):
             return self._http(handshake)
@@ -147,6 +163,11 @@ class Walk:
         refusal = self._refused_by(EARLY, case)
         if policy is not None:
             case = replace(case, credentials=read_credentials(handshake, policy))
+        if refusal is None and policy is not None and (message := awaited(case)) is not None:
+            if first_message is None:
+                return self._awaited(case, policy, message)
+            self.is_answered = True
+            refusal = self._heard(case, policy, message, first_message)
         if refusal is None and policy is not None:
             await gathering.ask(case, policy, self.inquiry, self.inquiry)
             refusal = self._refused_by(LATE, case)
@@ -159,6 +180,23 @@ class Walk:
         asking = replace(case, credentials=read_credentials(case.handshake, policy))
         await gathering.ask(asking, policy, self.inquiry, self.inquiry)
         return issue(asking, policy, spec.max_age)
+
+    def _awaited(self, case: Case, policy: WebSocketPolicy, message: FirstMessage) -> Explanation:
+        self.steps.append(Step("first-message", True, "awaited: no other credential came"))
+        awaits = Awaited(message.timeout, answered_early(case.handshake, policy))
+        return Explanation("awaited", policy.name, tuple(self.steps), awaited=awaits)
+
+    def _heard(self, case: Case, policy: WebSocketPolicy, message: FirstMessage, said: bytes) -> Refuse | None:
+        found = read_first_message(policy, said)
+        if len(said) > message.max_size:
+            why = f"the first message is longer than {message.max_size} bytes"
+            found = Refuse(CloseReason.MESSAGE_TOO_BIG, why)
+        if isinstance(found, Refuse):
+            self.steps.append(Step("first-message", False, found.detail))
+            return found
+        self.steps.append(Step("first-message", True, "a token at " + ", ".join(each.name for each in found)))
+        case.credentials = found
+        return None
 
     def _refused_by(self, checks: Sequence[tuple[str, Check]], case: Case) -> Refuse | None:
         for name, check in checks:
@@ -189,7 +227,7 @@ class Walk:
     def _refusal(self, case: Case, reason: CloseReason) -> Refusal:
         rejection = case.policy.spec.rejection if case.policy else Rejection()
         mode = rejection.foreign_origin if reason is CloseReason.ORIGIN_DENIED else rejection.mode
-        if mode is RejectionMode.HTTP_STATUS:
+        if mode is RejectionMode.HTTP_STATUS and not self.is_answered:
             return Refusal(reason.token, reason.advice.value, status=http_status(reason))
         close = word(reason, rejection, self.policies.guard, SystemRandom())
         return Refusal(reason.token, reason.advice.value, code=close.code)
@@ -209,6 +247,7 @@ def _read(head: RequestHead) -> Handshake | HttpRefusal:
 def _admission(case: Case, admit: Admit) -> Admission:
     found = () if isinstance(case.credentials, CredentialConflict) else case.credentials
     credentials = (*found, *shown(case.handshake))
+    unoffered = (f"subprotocol:{name}" for name in unlisted(case.handshake, case.policy)) if case.policy else ()
     answered = case.approval.backend_headers if isinstance(case.approval, Approval) else ()
     return Admission(
         issuer=admit.identity.issuer if admit.identity else None,
@@ -217,7 +256,7 @@ def _admission(case: Case, admit: Admit) -> Admission:
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
         renewal=_renewal(case),
         watched=_watched(case),
-        erased=tuple(credential.source for credential in credentials if not credential.forward),
+        erased=(*(credential.source for credential in credentials if not credential.forward), *unoffered),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
         answered=len(answered) if admit.identity_headers else 0,
     )
@@ -230,4 +269,7 @@ def _watched(case: Case) -> tuple[str, ...]:
 
 def _renewal(case: Case) -> str | None:
     mode = case.policy.spec.session.renewal if case.policy else Renewal.OFF
-    return mode.value if mode is not Renewal.OFF and any(who.sid is not None for who in case.identities) else None
+    said_first = isinstance(case.credentials, tuple) and any(it.kind is Kind.FIRST_MESSAGE for it in case.credentials)
+    if mode is Renewal.OFF or (mode is Renewal.EXPLICIT and said_first):  # a request cannot show such a token
+        return None
+    return mode.value if any(who.sid is not None for who in case.identities) else None

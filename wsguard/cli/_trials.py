@@ -76,7 +76,8 @@ class Trials:
             token_keys=self._token_keys,
             is_token_given=request.handshake_token,
         )
-        explanation = await walk.explain(head, peer, tls=url.tls)
+        said = None if request.first_message is None else self._with_tokens(request.first_message).encode()
+        explanation = await walk.explain(head, peer, tls=url.tls, first_message=said)
         return Outcome(trial, explanation, tuple(_differences(trial.expect, explanation)))
 
     def _fields(self, trial: Trial) -> Iterator[tuple[str, str]]:

@@ -32,6 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cookie", action="append", default=[], metavar="N=V", help="a cookie; - reads cookies from standard input"
     )
+    parser.add_argument(
+        "--first-message", metavar="TEXT", help="what the client says first; - reads it from standard input"
+    )
     parser.add_argument("--remote-ip", default="127.0.0.1", metavar="IP", help="the TCP peer (default: %(default)s)")
     parser.add_argument(
         "--replay", metavar="LINE", help="judge a handshake again that is in the audit trail; - reads its line"
@@ -106,7 +109,8 @@ async def _explain(args: argparse.Namespace) -> Explanation:
         tokens = TokenVerifier(jwks, snapshot.local_keys, moment)
         inquiry = Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under))
         walk = Walk(snapshot.policy_set, inquiry, moment.now, token_keys=snapshot.token_keys)
-        return (await walk.explain(head, peer, tls=url.tls)).for_terminal
+        said = _first_message(args.first_message)
+        return (await walk.explain(head, peer, tls=url.tls, first_message=said)).for_terminal
 
 
 def _fields(args: argparse.Namespace) -> list[tuple[str, str]]:
@@ -136,6 +140,12 @@ def _cookies(words: Iterable[str]) -> Iterator[str]:
             raise UsageError("--cookie must be NAME=VALUE, or - for standard input")
 
 
+def _first_message(word: str | None) -> bytes | None:
+    if word == "-":
+        return sys.stdin.buffer.read()
+    return None if word is None else word.encode("utf-8", "surrogateescape")
+
+
 def _as_json(explanation: Explanation | Replay) -> Iterator[str]:
     import dataclasses
     import json
@@ -158,6 +168,9 @@ def _verdict(explanation: Explanation) -> Iterator[str]:
         yield f"{verb}: {what} {refusal.reason}{advice}"
     if admission is not None:
         yield from _admitted(explanation, admission)
+    if (awaited := explanation.awaited) is not None:
+        speaking = f"subprotocol {awaited.subprotocol}" if awaited.subprotocol else "no subprotocol"
+        yield f"answered, with {speaking}, and judged by the first message, which may take {awaited.timeout:g} s"
 
 
 _RENEWAL = {

@@ -94,10 +94,12 @@ class Reloader:
 
 
 def changes_that_need_a_restart(old: GuardSpec, new: GuardSpec) -> Iterator[str]:
-    """A sentence for each setting of listener, admin, backends, session events and the audit file that differs."""
+    """A sentence for each setting that differs and that is read only at the start."""
     for part in ("listener", "admin"):
         yield from _differences(part, getattr(old, part), getattr(new, part))
     yield from _differences("sessionEvents", old.session_events, new.session_events)
+    if old.tracing != new.tracing:
+        yield "spec.tracing changed, which needs a restart"
     if old.logging.audit_file != new.logging.audit_file:
         yield "spec.logging.auditFile changed, which needs a restart"
     if len(old.backends) != len(new.backends):

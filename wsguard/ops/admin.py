@@ -12,7 +12,6 @@ from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from wsguard.ops import page, requests
 from wsguard.ops.audited import audited
@@ -91,7 +90,8 @@ class AdminPort:
         return _text(HTTPStatus.OK, "ready")
 
     async def _scrape(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        text, media_type = self._metrics.text(request.headers.get("Accept", ""))
+        return web.Response(body=text, headers={"Content-Type": media_type})
 
     async def _drain_wait(self, request: web.Request) -> web.Response:
         """Answers once a drain has finished, and may be asked before one begins: preStop hooks run side by side."""

@@ -54,16 +54,26 @@ class DrainStatus:
 
 
 class Drainer:
-    """Sends every registered connection away with `draining`, spread over a window."""
+    """Sends every registered connection away with `draining`, spread over a window.
+
+    `send_away` is called when nobody is let in any more: those who wait at the door wait in vain. `shutdown` gives the
+    settings that are in force now.
+    """
 
     def __init__(
-        self, registry: Registry, clock: Clock, rng: Random, log: Log, shutdown: Callable[[], Shutdown] = Shutdown
+        self,
+        registry: Registry,
+        clock: Clock,
+        rng: Random,
+        log: Log,
+        send_away: Callable[[], None],
+        shutdown: Callable[[], Shutdown],
     ) -> None:
-        """`shutdown` gives the settings that are in force now."""
         self._registry = registry
         self._clock = clock
         self._rng = rng
         self._log = log
+        self._send_away = send_away
         self._shutdown = shutdown
         self._state = DrainState.SERVING
         self._window: float | None = None
@@ -153,6 +163,8 @@ class Drainer:
         self._window, self._started_at, self._ends_at = window, self._clock.wall(), now + window
         self._departures.spread(window, most_per_second)
         self._log.audit("drain_started", window=window, connections=len(self._registry))
+        if self.refuses:
+            self._send_away()
         self._task = asyncio.create_task(self._run(), name="wsguard-drain")
 
     def _nobody(self) -> Departures:
@@ -165,6 +177,7 @@ class Drainer:
 
     async def _run(self) -> None:
         await self._departures.run()
+        self._send_away()
         await self._departures.until(self._clock.monotonic() + STRAGGLERS)
         self._ran = self._clock.monotonic() - self._began
         self._state = DrainState.DRAINED

@@ -12,8 +12,8 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
-    generate_latest,
 )
+from prometheus_client.exposition import choose_encoder
 
 from wsguard.ops.scrape import Scrape, Sources, add
 from wsguard.protocol.reasons import CloseReason
@@ -54,7 +54,7 @@ class Metrics:
             "refusals_lingered", "Refused clients, by what became of the Close sent to them.", "delivery"
         )
         self._lingering_exceeded = self._counter(
-            "refusals_lingering_exceeded", "Refusals by plain HTTP, because maxLingering were awaited already."
+            "refusals_lingering_exceeded", "Refusals without a Close, because maxLingering were awaited already."
         )
         self._turned_away = self._counter(
             "requests_turned_away", "Requests that got a plain HTTP answer of the guard's own.", "status"
@@ -95,13 +95,17 @@ class Metrics:
     def decided(self, record: Decided) -> None:
         """Count a handshake."""
         reason = record.reason.token if record.reason else ""
-        self._handshakes.labels(record.policy or "", record.result, reason).inc()
-        self._handshake_duration.observe(record.duration)
+        exemplar = {"connection_id": record.connection_id}
+        if record.trace_id is not None:
+            exemplar["trace_id"] = record.trace_id
+        self._handshakes.labels(record.policy or "", record.result, reason).inc(1, exemplar)
+        self._handshake_duration.observe(record.duration, exemplar)
 
     def ended(self, record: Ended) -> None:
         """Count a connection's end. To be called in the same step in which it leaves the registry."""
         code = _code_label(record)
-        self._closed.labels(record.policy, record.initiator, record.reason.token, code).inc()
+        exemplar = {"connection_id": record.connection_id}
+        self._closed.labels(record.policy, record.initiator, record.reason.token, code).inc(1, exemplar)
         self._connection_duration.observe(record.duration)
         self._passed = add(self._passed, record.traffic)
 
@@ -182,9 +186,10 @@ class Metrics:
                 rows[name] += [{**sample.labels, "value": sample.value} for sample in metric.samples]
         return rows
 
-    def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
-        return generate_latest(self._collected)
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """Everything and its media type, in the text format that `accept` asks for: OpenMetrics has exemplars."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._collected), media_type
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(f"wsguard_{name}", help_text, labels, registry=self._collected)

@@ -40,6 +40,8 @@ class Observer:
             path=record.path,
             **_who(record.identity),
             duration=round(record.duration, 6),
+            trace_id=record.trace_id,
+            request_id=record.request_id,
         )
 
     def ended(self, record: Ended) -> None:
@@ -108,7 +110,7 @@ class Observer:
         self._metrics.lingered(delivery)
 
     def lingering_exceeded(self) -> None:
-        """A refusal was plain HTTP for want of room."""
+        """A refusal had no Close for want of room."""
         self._metrics.lingering_exceeded()
 
     def fault(self, where: str, error: BaseException) -> None:

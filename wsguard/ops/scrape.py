@@ -18,13 +18,16 @@ from wsguard.sessions.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where a scrape reads. `log_dropped` gives the log lines lost so far."""
+    """Where a scrape reads. `log_dropped` gives the log lines lost so far, `awaited` how many clients that have a 101
+    wait for their first message to be judged.
+    """
 
     registry: Registry
     denylist: DenyList
     drainer: Drainer
     clock: Clock
     log_dropped: Callable[[], int]
+    awaited: Callable[[], int]
 
 
 class Scrape(Collector):
@@ -41,6 +44,8 @@ class Scrape(Collector):
         yield from self._traffic()
         yield from self._drain()
         yield from self._deny_list()
+        help_text = "Clients that were answered, and whose first message is awaited or being judged."
+        yield _gauge("first_messages_awaited", help_text, self._sources.awaited())
         lost = self._sources.log_dropped()
         yield CounterMetricFamily("wsguard_log_lines_dropped", "Log lines lost, as nobody read them.", lost)
         build = GaugeMetricFamily("wsguard_build_info", "The version that runs.", labels=["version"])

@@ -1,5 +1,7 @@
 """Where credentials stand in a handshake: reading them, and erasing those that the backend must not see.
 
+The one place behind a handshake, its first message, is read by `policy.first_message`.
+
 What is read is what is erased, by the same rules, so that a credential cannot reach the backend in a spelling
 that only one of them understands. Nothing here asks whether a credential is any good.
 """
@@ -23,19 +25,21 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """The four places that a handshake has for a credential."""
+    """The places for a credential: four in a handshake, one behind it."""
 
     COOKIE = "cookie"
     HEADER = "header"
     PARAM = "param"
     SUBPROTOCOL = "subprotocol"
+    FIRST_MESSAGE = "first-message"
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
     """One credential, as it was found.
 
-    `name` is the cookie, the header field in lower case, the parameter, or the subprotocol's prefix.
+    `name` is the cookie, the header field in lower case, the parameter, the subprotocol's prefix, or the keys that
+    lead to it in the first message.
     `providers` are those of the policy that read this place, in its order. `forward` is False where any of
     them hides it from the backend. `token` is "" where the place is taken by something that is no token.
     `offered` is the subprotocol as the client offered it.
@@ -86,7 +90,8 @@ def read_credentials(handshake: Handshake, policy: WebSocketPolicy) -> tuple[Cre
     found = []
     try:
         for place, providers, forward in _places(policy):
-            value = _READERS[place.kind](handshake, place)
+            reader = _READERS.get(place.kind)
+            value = reader(handshake, place) if reader is not None else None
             if value is not None:
                 token = _token(place, value)
                 offered = value if place.kind is Kind.SUBPROTOCOL else None
@@ -96,6 +101,13 @@ def read_credentials(handshake: Handshake, policy: WebSocketPolicy) -> tuple[Cre
     except _Conflict as conflict:
         return CredentialConflict(str(conflict))
     return tuple(found)
+
+
+def first_message_places(policy: WebSocketPolicy) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+    """Where `policy` looks in a first message: the dotted keys, the providers that read there, and `forward`."""
+    for place, providers, forward in _places(policy):
+        if place.kind is Kind.FIRST_MESSAGE:
+            yield place.name, providers, forward
 
 
 def readers(policy: WebSocketPolicy, credential: Credential) -> tuple[JwtProvider | IntrospectionProvider, ...]:
@@ -131,12 +143,17 @@ def erase(head: RequestHead, credentials: Iterable[Credential]) -> RequestHead:
         gone = {folded(name.encode("ascii")) for name in names}
         headers = Headers(tuple((key, value) for key, value in headers.raw if folded(key) not in gone))
     if offered := {item.offered.encode("latin-1") for item in hidden if item.offered is not None}:
-        headers = Headers(tuple(_without_offers(headers, offered)))
+        headers = without_offers(headers, offered)
     return replace(head, target=target, headers=headers)
 
 
 def _names(credentials: Iterable[Credential], kind: Kind) -> frozenset[str]:
     return frozenset(credential.name for credential in credentials if credential.kind is kind)
+
+
+def without_offers(headers: Headers, offered: set[bytes]) -> Headers:
+    """`headers` less these offered subprotocols; the rest of the list keeps every byte."""
+    return Headers(tuple(_without_offers(headers, offered)))
 
 
 def _without_offers(headers: Headers, offered: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -202,6 +219,8 @@ def _sources(provider: JwtProvider | IntrospectionProvider) -> Iterator[tuple[_P
     for offer in source.subprotocols:
         encoded = offer.encoding is Encoding.BASE64URL
         yield _Place(Kind.SUBPROTOCOL, offer.prefix, offer.prefix, encoded), offer.forward
+    if source.first_message is not None:
+        yield _Place(Kind.FIRST_MESSAGE, source.first_message.json_path), source.first_message.forward
 
 
 def _token(place: _Place, value: str) -> str:

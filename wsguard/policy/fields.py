@@ -1,4 +1,4 @@
-"""The scalars of policy files: durations, addresses, networks, hosts, names, paths of files."""
+"""The scalars of policy files: durations, sizes, addresses, networks, hosts, names, paths of files."""
 
 from __future__ import annotations
 
@@ -55,6 +55,35 @@ PositiveDuration = Annotated[float, PlainValidator(_more_than_nothing), _DURATIO
 def duration(text: str) -> Any:
     """A field whose default is the duration `text`."""
     return written(parse_duration(text), text)
+
+
+# Sizes: the binary units of Kubernetes' quantities, in bytes.
+
+_SIZE = r"^[0-9]{1,6}(Ki|Mi)$"
+_BYTES = {"Ki": 1 << 10, "Mi": 1 << 20}
+
+
+def parse_size(text: str) -> int:
+    """`8Ki`, `1Mi` as bytes; raises ValueError for anything else."""
+    if not re.fullmatch(_SIZE[1:-1], text):
+        raise ValueError(f'expected a size such as 8Ki or 1Mi, found "{shorten(text)}"')
+    return int(text[:-2]) * _BYTES[text[-2:]]
+
+
+def _size(value: object, info: ValidationInfo) -> int:
+    if isinstance(value, str):
+        return parse_size(value)
+    if info.context is None and isinstance(value, int):  # built in code: bytes
+        return value
+    raise ValueError(f"expected a size such as 8Ki or 1Mi, found {found(value)}")
+
+
+Size = Annotated[int, PlainValidator(_size), WithJsonSchema({"type": "string", "pattern": _SIZE, "examples": ["8Ki"]})]
+
+
+def size(text: str) -> Any:
+    """A field whose default is the size `text`."""
+    return written(parse_size(text), text)
 
 
 # Addresses.

@@ -21,6 +21,7 @@ from wsguard.policy.logout_detection import session_cookies
 from wsguard.policy.model import Enforcement, OriginSpec, WebSocketPolicy
 from wsguard.policy.origin import Origin, allows, is_missing_denied
 from wsguard.policy.policy_set import PolicySet
+from wsguard.policy.subprotocols import plain_offers
 from wsguard.policy.tokens import TokenFact, TokenProblem, still_valid
 from wsguard.protocol.authority import Authority
 from wsguard.protocol.handshake import Handshake
@@ -203,6 +204,15 @@ def check_token_binding(case: Case) -> Passed | Refuse:
     return Refuse(CloseReason.HANDSHAKE_TOKEN_INVALID, problem) if problem else Passed("given for what is shown here")
 
 
+def check_subprotocols(case: Case) -> Passed | Refuse:
+    """`limits.subprotocols`: a client that offers any must offer one that is listed; a credential is no offer."""
+    listed = case.policy.spec.limits.subprotocols if case.policy else ()
+    offered = plain_offers(case.handshake, case.policy) if listed else ()
+    if offered and not set(offered) & set(listed):
+        return Refuse(CloseReason.SUBPROTOCOL_DENIED, f"none that is offered is listed: {', '.join(listed)}")
+    return Passed("listed" if offered else "none is offered" if listed else "any is allowed")
+
+
 def check_credentials(case: Case) -> Passed | Refuse:
     """Every credential that is shown must be good; one that is demanded must be shown."""
     if isinstance(case.credentials, CredentialConflict):
@@ -283,7 +293,11 @@ def check_authorization(case: Case) -> Passed | Refuse:
 
 PLACE: tuple[tuple[str, Check], ...] = (("origin", check_origin), ("host", check_host), ("policy", check_policy))
 """From where, and to where: what of EARLY is asked of who shows no handshake token, being in or asking for one."""
-EARLY: tuple[tuple[str, Check], ...] = (*PLACE, ("handshake-token", check_handshake_token))
+EARLY: tuple[tuple[str, Check], ...] = (
+    *PLACE,
+    ("handshake-token", check_handshake_token),
+    ("subprotocol", check_subprotocols),
+)
 LATE: tuple[tuple[str, Check], ...] = (
     ("token-binding", check_token_binding),
     ("credentials", check_credentials),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from wsguard.policy.lint_asking import check_asking, check_header_names, check_provider_names, is_tappable
+from wsguard.policy.lint_first_message import check_first_message, check_subprotocols
 from wsguard.policy.lint_logout import check_logout_detection
 from wsguard.policy.lint_origin import check_origin
 from wsguard.policy.model import (
@@ -73,6 +74,7 @@ def _places(source: ExtractFrom) -> set[tuple[str, str]]:
         *(("header", header.name.lower()) for header in source.headers),
         *(("param", param.name) for param in source.params),
         *(("subprotocol", subprotocol.prefix) for subprotocol in source.subprotocols),
+        *(("first-message", message.json_path) for message in (source.first_message,) if message is not None),
     }
 
 
@@ -161,6 +163,8 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_asking,
     check_provider_names,
     check_header_names,
+    check_first_message,
+    check_subprotocols,
     check_authorization,
     check_session,
     check_logout_detection,

@@ -51,6 +51,8 @@ def values(request: Request) -> Iterator[str]:
     yield request.url
     yield from request.headers.values()
     yield from request.cookies.values()
+    if request.first_message is not None:
+        yield request.first_message
 
 
 def _unknown_tokens(written: WrittenTest) -> Iterator[Problem]:

@@ -36,6 +36,7 @@ from wsguard.policy.model_extraction import (
     CookieSource,
     Encoding,
     ExtractFrom,
+    FirstMessage,
     HeaderSource,
     ParamSource,
     SubprotocolSource,
@@ -61,6 +62,7 @@ from wsguard.policy.model_jwt import (
     LocalJwks,
     RemoteJwks,
 )
+from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
 from wsguard.policy.model_migration import Migration, MigrationHint
 from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
@@ -81,8 +83,8 @@ from wsguard.protocol.profiles import Profile
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
     "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom",
-    "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort",
-    "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Listener", "LocalJwks",
+    "FirstMessage", "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort",
+    "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks",
     "LogFormat", "LogLevel", "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "Migration",
     "MigrationHint", "MissingOrigin",
     "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource",
@@ -172,7 +174,7 @@ class OriginSpec(Model):
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"limits", "keepAlive", "backendLoss", "streams"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive", "backendLoss", "streams"})
 
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
@@ -188,6 +190,8 @@ class PolicySpec(Model):
     """What a caller may do; absent: any verified credential is enough."""
     session: Session = Session()
     """How long a connection lives."""
+    limits: Limits = Limits()
+    """How much of anything a client may have."""
     framing: Framing = Framing.STRICT
     """Strict: a frame header that breaks RFC 6455 cuts. Transparent: only an unmasked client frame does."""
     rejection: Rejection = Rejection()

@@ -31,7 +31,6 @@ class Model(BaseModel):
         arbitrary_types_allowed=True,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         validate_by_alias=True,
         validate_by_name=True,
     )

@@ -1,14 +1,14 @@
-"""Where in a handshake a credential stands, whatever kind of credential it is."""
+"""Where in a handshake, or behind it, a credential stands, whatever kind of credential it is."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from wsguard.policy.fields import Flag, Text, token
-from wsguard.policy.model_base import Model, short_for, unique, written
+from wsguard.policy.fields import Flag, PositiveDuration, Size, Text, duration, size, token
+from wsguard.policy.model_base import Model, short_for, shorten, unique, written
 
 
 class Encoding(Enum):
@@ -102,10 +102,37 @@ class SubprotocolSource(Model):
     """Whether the backend sees the subprotocol."""
 
 
+MAX_FIRST_MESSAGE = 1 << 16
+"""The greatest `maxSize`, in bytes: so much may a client that has proved nothing yet hold of the guard's memory."""
+
+
+def _keys(path: str) -> str:
+    if not all(path.split(".")):
+        raise ValueError(f'expected keys with dots between them, such as payload.token, found "{shorten(path)}"')
+    return path
+
+
+def _bounded(value: int) -> int:
+    if not 0 < value <= MAX_FIRST_MESSAGE:
+        raise ValueError("expected a size from 1Ki to 64Ki")
+    return value
+
+
+class FirstMessage(Model):
+    """A token in the first WebSocket message, which is awaited where the handshake itself carries no credential."""
+
+    json_path: Annotated[Text, AfterValidator(_keys)]
+    """The member of the message, a JSON object, that holds the token; dots lead into nested objects."""
+    timeout: PositiveDuration = duration("5s")
+    """How long the message may take to come, from the handshake's answer on."""
+    max_size: Annotated[Size, AfterValidator(_bounded)] = size("8Ki")
+    """How long the message may be, all its fragments together; at most 64Ki."""
+    forward: Flag = False
+    """Whether the backend gets the message as well."""
+
+
 class ExtractFrom(Model):
     """The places in a handshake where a token is looked for."""
-
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"firstMessage"})
 
     cookies: tuple[Annotated[CookieSource, short_for("name", CookieSource)], ...] = Field(default=(), min_length=1)
     """Cookies; a bare string is short for `name`."""
@@ -117,6 +144,8 @@ class ExtractFrom(Model):
         default=(), min_length=1
     )
     """Offered subprotocols; a bare string is short for `prefix`."""
+    first_message: FirstMessage | None = None
+    """The first message, awaited only where no other credential came."""
 
     @field_validator("cookies", "params")
     @classmethod
@@ -129,8 +158,8 @@ class ExtractFrom(Model):
 
 def from_somewhere(value: ExtractFrom) -> ExtractFrom:
     """`value`; raises ValueError where it names no place at all."""
-    if not (value.cookies or value.headers or value.params or value.subprotocols):
-        raise ValueError("expected at least one of cookies, headers, params and subprotocols")
+    if not (value.cookies or value.headers or value.params or value.subprotocols or value.first_message):
+        raise ValueError("expected at least one of cookies, headers, params, subprotocols and firstMessage")
     return value
 
 

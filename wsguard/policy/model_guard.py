@@ -19,6 +19,7 @@ from wsguard.policy.fields import (
     HostPort,
     Name,
     PositiveDuration,
+    Uri,
     duration,
 )
 from wsguard.policy.model_base import Model, one_of, read_as, shorten, written
@@ -157,6 +158,15 @@ class Logging(Model):
     """Where audit events go as JSON, instead of stdout: who was let in, who was not, and what an operator did."""
 
 
+class Tracing(Model):
+    """Traces of handshakes, sent by OpenTelemetry; needs the extra `otel`."""
+
+    endpoint: Uri
+    """Where traces go, by OTLP over HTTP; a collector takes them at `/v1/traces`."""
+    sampling: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Which share of the traces that begin here is kept; of others whoever began them has decided."""
+
+
 class GuardSpec(Model):
     """Everything that a GuardConfig says."""
 
@@ -176,6 +186,8 @@ class GuardSpec(Model):
     """The port for probes and metrics."""
     logging: Logging = Logging()
     """What is logged, and how."""
+    tracing: Tracing | None = None
+    """Where traces of handshakes go; absent: there are none."""
 
     @field_validator("backends")
     @classmethod

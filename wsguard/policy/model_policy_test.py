@@ -76,6 +76,8 @@ class Request(Model):
     """true: the page shows a handshake token that it was given for the rest of this request."""
     remote_ip: str = Field(default="127.0.0.1", alias="remoteIP")
     """The TCP peer."""
+    first_message: str | None = None
+    """What the client says first, where a policy awaits that."""
 
 
 class ServiceAnswer(Model):
@@ -95,6 +97,7 @@ class Verdict(Enum):
     ADMITTED = "admitted"
     REFUSED = "refused"
     AUDITED = "audited"
+    AWAITED = "awaited"
     HTTP = "http"
 
 
@@ -102,7 +105,7 @@ class Expectation(Model):
     """What is expected; what is not mentioned may be anything."""
 
     result: Verdict
-    """admitted, refused, audited (would be refused, were it enforced), or http (no handshake: a plain HTTP answer)."""
+    """admitted, refused, audited (were it enforced: refused), awaited (the first message decides), or http (plain)."""
     policy: Name | None = None
     """The policy that matched."""
     reason: Reason | None = None
@@ -123,7 +126,10 @@ class Expectation(Model):
         told = [name for name in ("reason", "code", "status") if getattr(self, name) is not None]
         if self.result is Verdict.ADMITTED and told:
             raise ValueError(f"an admission has no {told[0]}")
-        if self.result is Verdict.REFUSED and (self.subject is not None or self.added or self.erased is not None):
+        if self.result is Verdict.AWAITED and told:
+            raise ValueError(f"what is awaited has no {told[0]} yet")
+        of_admissions = self.subject is not None or self.added or self.erased is not None
+        if self.result in (Verdict.REFUSED, Verdict.AWAITED) and of_admissions:
             raise ValueError("subject, added and erased are of admissions")
         return self
 

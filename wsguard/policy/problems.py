@@ -145,16 +145,17 @@ def _model_at(model: type[Model], path: Sequence[str | int]) -> type[Model]:
     for step in path:
         field = next((field for field in model.model_fields.values() if field.alias == step), None)
         if field is not None:
-            choice = list(_models_in(field.annotation)) or choice
+            choice = list(models_in(field.annotation)) or choice
         model = next((each for each in choice if step in _types(each)), model if model in choice else choice[0])
     return model
 
 
-def _models_in(annotation: Any) -> Iterator[type[Model]]:
+def models_in(annotation: Any) -> Iterator[type[Model]]:
+    """The models in a type: itself, or those of its parts."""
     if isinstance(annotation, type) and issubclass(annotation, Model):
         yield annotation
     for part in get_args(annotation):
-        yield from _models_in(part)
+        yield from models_in(part)
 
 
 def _types(model: type[Model]) -> tuple[Any, ...]:

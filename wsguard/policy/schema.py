@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import PydanticSerializationError, core_schema
 
+from wsguard.policy.docstrings import sentences
 from wsguard.policy.model import GuardConfig, WebSocketPolicy
 from wsguard.policy.model_base import Model
 from wsguard.policy.model_policy_test import PolicyTest
+from wsguard.policy.problems import models_in
 
 KINDS: Mapping[str, type[Model]] = {
     "WebSocketPolicy": WebSocketPolicy,
@@ -47,12 +49,34 @@ def json_schema(kind: str | None = None) -> dict[str, Any]:
     for model in models:  # they have defaults for policies built in code; a file says what it is
         document = definitions[model.__name__]
         document["required"] = ["apiVersion", "kind", *document["required"]]
+    for model in _models(models):
+        _describe(definitions[model.__name__], model)
     used = set(_reachable(documents, definitions))
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "oneOf": documents,
         "$defs": {name: definition for name, definition in definitions.items() if name in used},
     }
+
+
+def _models(roots: Iterable[type[Model]]) -> set[type[Model]]:
+    """`roots`, and every model that a field of theirs holds."""
+    found: set[type[Model]] = set()
+    waiting = list(roots)
+    while waiting:
+        model = waiting.pop()
+        if model not in found:
+            found.add(model)
+            waiting += [inner for field in model.model_fields.values() for inner in models_in(field.annotation)]
+    return found
+
+
+def _describe(definition: dict[str, Any], model: type[Model]) -> None:
+    """Say what each field is."""
+    told = sentences(model)
+    for name, field in model.model_fields.items():
+        if name in told:
+            definition["properties"][field.alias or name]["description"] = told[name]
 
 
 def _reachable(schema: Any, definitions: Mapping[str, Any]) -> Iterator[str]:

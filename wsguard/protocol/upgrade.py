@@ -129,3 +129,8 @@ def chosen_subprotocol(headers: Headers) -> RawHeaders:
 def subprotocol_of(headers: Headers) -> str:
     """The subprotocol that an answer chooses; "" where it chooses none."""
     return (headers.first(b"sec-websocket-protocol") or b"").decode("latin-1")
+
+
+def protocol_field(subprotocol: str | None) -> Headers:
+    """The Sec-WebSocket-Protocol field that names `subprotocol`; no field where that is None."""
+    return Headers(() if subprotocol is None else ((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")),))

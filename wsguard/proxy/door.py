@@ -181,7 +181,9 @@ class Door(web.Server):
 
 
 def _no_host_of_ours(effective: Effective) -> HttpRefusal:
-    return HttpRefusal(421, f"{effective.authority.host} is no host of this guard")
+    return HttpRefusal(
+        421, f"{effective.authority.host} is no host of this guard (match.hostnames, listener.allowedHosts)"
+    )
 
 
 def read_head(request: web.BaseRequest) -> RequestHead:

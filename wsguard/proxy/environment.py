@@ -16,8 +16,10 @@ from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.logout_detection import Exchange
 from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
+from wsguard.protocol.http import Headers
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.gathering import Approver, Verifier
+from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
@@ -92,11 +94,33 @@ class Observer(Protocol):
         ...
 
     def lingering_exceeded(self) -> None:
-        """A refusal was plain HTTP, because `rejection.maxLingering` clients were lingering already."""
+        """A refusal was plain HTTP, or an RST, because `rejection.maxLingering` clients were lingering already."""
         ...
 
     def fault(self, where: str, error: BaseException) -> None:
         """A bug, or something outside that nobody expected: the guard failed closed and goes on."""
+        ...
+
+
+class Trace(Protocol):
+    """The trace of one handshake (wsguard.ops). `id` is 32 hexadecimal digits."""
+
+    id: str
+
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The fields by which the backend's own trace becomes a part of it."""
+        ...
+
+    def end(self, record: Decided) -> None:
+        """The handshake has its outcome."""
+        ...
+
+
+class Tracer(Protocol):
+    """Who traces handshakes (wsguard.ops)."""
+
+    def begin(self, headers: Headers, path: str, host: str, *, is_trusted: bool) -> Trace:
+        """A handshake has come; what its `headers` say of a trace counts where a trusted peer sent them."""
         ...
 
 
@@ -105,8 +129,8 @@ class Environment:
     """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload. So do
     `token_keys`, the keys of handshake tokens by the name of their file. While `is_draining` nobody is let in.
 
-    Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again,
-    without a `session_watch` no log-out is detected.
+    Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again, without a
+    `tracer` nothing is traced, without a `session_watch` no log-out is detected.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -117,6 +141,7 @@ class Environment:
     timekeeper: Timekeeper
     rejudger: Rejudger
     renewer: Renewer
+    lobby: Lobby
     verifier: Verifier
     observer: Observer
     policies: Callable[[], PolicySet]
@@ -124,5 +149,6 @@ class Environment:
     backend: Backend
     approver: Approver | None = None
     revalidator: Revalidator | None = None
+    tracer: Tracer | None = None
     session_watch: SessionWatch | None = None
     token_keys: Callable[[], Mapping[str, TokenKeys]] = dict

@@ -1,7 +1,8 @@
 """Telling a client no: accept, then close with a code that a script can read, then wait until it has read it.
 
 Browsers hide the status of a failed handshake from scripts; a Close frame's code they show. Where the policy asks for
-it, or where too many refused clients are being waited for, the answer is a plain HTTP status.
+it, or where too many refused clients are being waited for, the answer is a plain HTTP status, unless the client was
+answered before (it waited for its first message to be judged): then there is the Close, or nothing.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from wsguard.policy.model import Rejection, RejectionMode, WebSocketPolicy
+from wsguard.policy.model import Rejection, RejectionMode
 from wsguard.policy.subprotocols import echo
 from wsguard.protocol.closing import http_status
-from wsguard.protocol.handshake import Handshake
-from wsguard.protocol.http import Headers
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.scanner import FrameScanner, Sender
-from wsguard.protocol.upgrade import switching_protocols
+from wsguard.protocol.upgrade import protocol_field, switching_protocols
+from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import Half
 from wsguard.proxy.splice import Splice
-from wsguard.proxy.takeover import HANDED_OVER, take_over
+from wsguard.proxy.takeover import HANDED_OVER
+from wsguard.proxy.waiting import Waiting
 from wsguard.proxy.wording import word
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.records import Delivery
@@ -42,47 +43,38 @@ class Refuser:
         self._lingering = 0
 
     def refuse(
-        self,
-        request: web.BaseRequest,
-        handshake: Handshake,
-        policy: WebSocketPolicy | None,
-        reason: CloseReason,
-        status: int | None = None,
+        self, attempt: Attempt, reason: CloseReason, status: int | None = None
     ) -> tuple[web.StreamResponse, int]:
-        """Answer the request. Returns what the handler returns, and the close code sent (0: an HTTP status was).
+        """Answer the request. Returns what the handler returns, and the close code sent (0: none was).
 
         `status` is the backend's, where the refusal is its own. Raises ConnectionResetError where the client left.
         """
-        env = self._env
-        rejection = policy.spec.rejection if policy else _DEFAULT
+        env, client = self._env, attempt.client
+        rejection = attempt.policy.spec.rejection if attempt.policy else _DEFAULT
         guard = env.policies().guard
         close = word(reason, rejection, guard, env.rng, population=len(env.registry), status=status)
         mode = rejection.foreign_origin if reason is CloseReason.ORIGIN_DENIED else rejection.mode
-        if mode is RejectionMode.HTTP_STATUS:
+        if mode is RejectionMode.HTTP_STATUS and not attempt.is_answered:
             return plain(http_status(reason, status), close.text), 0
         if self._lingering >= rejection.max_lingering:
             env.observer.lingering_exceeded()
+            if isinstance(client, Waiting):  # it is too late for a status, and there is no room to wait for an answer
+                client.abort()
+                return HANDED_OVER, 0
             return plain(HTTPStatus.SERVICE_UNAVAILABLE, close.text), 0
-        self._accept_then_close(request, handshake, policy, reason, close, rejection.close_timeout)
+        self._accept_then_close(attempt, reason, close, rejection.close_timeout)
         return HANDED_OVER, close.code
 
-    def _accept_then_close(
-        self,
-        request: web.BaseRequest,
-        handshake: Handshake,
-        policy: WebSocketPolicy | None,
-        reason: CloseReason,
-        close: Close,
-        close_timeout: float,
-    ) -> None:
+    def _accept_then_close(self, attempt: Attempt, reason: CloseReason, close: Close, close_timeout: float) -> None:
         env = self._env
         splice = Splice(self, env.loop, env.clock.monotonic, close_timeout)
         client = Half(splice, FrameScanner(Sender.CLIENT), is_client=True)
-        client.transport, early = take_over(request, client)
+        client.transport, early = attempt.hand_over(client)
         self._count(1)
-        chosen = echo(handshake, policy)
-        fields = ((b"Sec-WebSocket-Protocol", chosen.encode("ascii")),) if chosen else ()
-        splice.refuse(client, switching_protocols(handshake.key, Headers(fields)), reason, close, early)
+        answer = b""
+        if not attempt.is_answered:
+            answer = switching_protocols(attempt.handshake.key, protocol_field(echo(attempt.handshake, attempt.policy)))
+        splice.refuse(client, answer, reason, close, early)
 
     def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
         """A refused client already has its Close."""

@@ -19,7 +19,8 @@ class Decided(NamedTuple):
 
     `code` is the close code sent with a refusal (0: none was). `duration` is seconds from the request's arrival to the
     answer. `detail` is a sentence for the operator; it carries no secret. `scheme` is None where it cannot be known;
-    `path` has no query.
+    `path` has no query. `trace_id` (W3C Trace Context) and `request_id` are of the trace and the request that the
+    handshake is part of, as far as anyone said.
     """
 
     connection_id: str
@@ -35,6 +36,8 @@ class Decided(NamedTuple):
     path: str
     identity: Identity | None
     duration: float
+    trace_id: str | None = None
+    request_id: str | None = None
 
 
 class Ended(NamedTuple):

@@ -1,0 +1,75 @@
+"""Which subprotocols the backend is offered, and what becomes of its choice, where the policy lists some."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.proxy.house import House
+from tests.proxy.test_conductor import ANN, INVALID, refused, spec
+from tests.support import backend as answers
+from tests.support import wire
+from tests.support.backend import RecordingBackend
+from tests.support.client import connect
+from wsguard.policy.model import Enforcement, Limits
+
+LOOPS = ["uvloop"]
+
+LISTED = Limits(subprotocols=("chat", "superchat"))
+TOKEN = [("Authorization", "Bearer abc")]
+
+
+@pytest.mark.parametrize(
+    ("offered", "forwarded", "chosen", "echoed"),
+    [
+        ("chat", ["chat"], "chat", "chat"),
+        ("other, superchat,chat", ["superchat,chat"], "superchat", "superchat"),
+        ("chat, other", ["chat"], None, None),
+        ("bearer.abc, other, chat", ["chat"], "chat", "chat"),
+        ("bearer.abc", [], None, "bearer.abc"),
+        (None, [], None, None),
+    ],
+)
+async def test_only_what_is_listed_reaches_the_backend(
+    backend: RecordingBackend, offered: str | None, forwarded: list[str], chosen: str | None, echoed: str | None
+) -> None:
+    """The rest of the list as it came. Who offers nothing is let through, and a credential is no offer."""
+    backend.answer = answers.accept(chosen)
+    async with House(backend, spec(limits=LISTED)) as house, connect(house.port) as client:
+        house.facts.identity = ANN
+        fields = [] if offered and "bearer." in offered else TOKEN
+        head = await client.open(wire.upgrade(subprotocols=offered, fields=fields))
+        assert head.get("sec-websocket-protocol") == echoed
+        conversation = await backend.conversation()
+        assert conversation.requests[0].all("sec-websocket-protocol") == forwarded
+        conversation.close()
+
+
+@pytest.mark.parametrize("offered", ["other", "other, CHAT", "bearer.abc, other"])
+async def test_where_nothing_is_listed_of_what_is_offered(backend: RecordingBackend, offered: str) -> None:
+    """Refused before a credential is asked about; the client's own offer is echoed, so that a browser can read why."""
+    async with House(backend, spec(limits=LISTED)) as house, connect(house.port) as client:
+        head = await client.open(wire.upgrade(subprotocols=offered))
+        assert head.get("sec-websocket-protocol") == "other"
+        assert await client.close_frame() == (4406, "subprotocol-denied")
+        await client.rest()
+        assert not backend.conversations
+
+
+async def test_the_backend_may_not_choose_what_was_taken_away(backend: RecordingBackend) -> None:
+    backend.answer = answers.accept("other")
+    async with House(backend, spec(limits=LISTED)) as house:
+        house.facts.identity = ANN
+        assert await refused(house, wire.upgrade(subprotocols="other, chat", fields=TOKEN)) == INVALID
+
+
+@pytest.mark.parametrize("offered", ["other, chat", "other"])
+async def test_audit_takes_nothing_away(backend: RecordingBackend, offered: str) -> None:
+    backend.answer = answers.accept("other")
+    audit = spec(limits=LISTED, enforcement=Enforcement.AUDIT)
+    async with House(backend, audit) as house, connect(house.port) as client:
+        house.facts.identity = ANN
+        head = await client.open(wire.upgrade(subprotocols=offered, fields=TOKEN))
+        assert head.get("sec-websocket-protocol") == "other"
+        (decided,) = house.notebook.decisions
+        assert decided.result == ("audited" if offered == "other" else "admitted")
+        (await backend.conversation()).close()

@@ -1,0 +1,131 @@
+"""One handshake under way: what is known of it, and the records that it becomes."""
+
+from __future__ import annotations
+
+from asyncio import Transport
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from wsguard.policy.credentials import Credential, CredentialConflict
+from wsguard.policy.decision import Admit, Refuse
+from wsguard.policy.effective import IPAddress
+from wsguard.policy.judge import Case
+from wsguard.policy.model import WebSocketPolicy
+from wsguard.protocol.handshake import Handshake
+from wsguard.protocol.trace_context import request_id, trace_id
+from wsguard.proxy.environment import Trace
+from wsguard.proxy.half import Half
+from wsguard.proxy.takeover import take_over
+from wsguard.proxy.waiting import Waiting
+from wsguard.sessions.connection import Connection, Link
+from wsguard.sessions.records import Decided, Result
+
+_NOBODY = Admit()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """`ends` is monotonic seconds: when the answer is due. `case` grows as facts come in.
+
+    `client` is aiohttp's request, or who waits behind a 101 for its first message to be judged; that 101 has promised
+    the subprotocol `promised`, or none. `trace` is None where nothing is traced.
+    """
+
+    id: str
+    client: web.BaseRequest | Waiting
+    case: Case
+    peer: IPAddress | None
+    tls: bool
+    started: float
+    ends: float
+    promised: str | None = None
+    trace: Trace | None = None
+
+    @property
+    def handshake(self) -> Handshake:
+        """What the client asked for."""
+        return self.case.handshake
+
+    @property
+    def policy(self) -> WebSocketPolicy | None:
+        """The policy that speaks for it; None: no policy does."""
+        return self.case.policy
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """Those that were found, so far."""
+        found = self.case.credentials
+        return () if isinstance(found, CredentialConflict) else found
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the client has its 101 already."""
+        return isinstance(self.client, Waiting)
+
+    def remaining(self, now: float) -> float:
+        """Seconds that it may still take at `now` (monotonic seconds)."""
+        return max(self.ends - now, 0.001)
+
+    def hand_over(self, half: Half) -> tuple[Transport, bytes]:
+        """Give the client's transport to `half`, with the bytes that came from it. Raises ConnectionResetError."""
+        if isinstance(self.client, Waiting):
+            return self.client.hand_over(half)
+        return take_over(self.client, half)
+
+    def decided(self, result: Result, refusal: Refuse | None, code: int, admit: Admit | None, now: float) -> Decided:
+        """The record of the decision, made at `now` (monotonic seconds)."""
+        admit = admit or _NOBODY
+        known = self.case.identities
+        return Decided(
+            connection_id=self.id,
+            policy=self.policy.name if self.policy else None,
+            result=result,
+            reason=refusal.reason if refusal else None,
+            code=code,
+            detail=refusal.detail if refusal else admit.warning,
+            origin=self._origin,
+            client_ip=self._client_ip,
+            scheme=self.case.effective.scheme,
+            host=str(self.case.effective.authority),
+            path=self.handshake.path,
+            identity=admit.identity or (known[0] if known else None),
+            duration=now - self.started,
+            trace_id=trace_id(self.handshake.head.headers) if self.trace is None else self.trace.id,
+            request_id=request_id(self.handshake.head.headers),
+        )
+
+    def connection(
+        self,
+        policy: WebSocketPolicy,
+        admit: Admit,
+        backend: str,
+        now: float,
+        link: Link,
+        watched: tuple[str, ...],
+    ) -> Connection:
+        """What it is in the registry, opened at `now` (seconds since the epoch)."""
+        expires_at = admit.expires_at
+        return Connection(
+            id=self.id,
+            policy=policy.name,
+            identity=admit.identity,
+            origin=self._origin,
+            client_ip=self._client_ip,
+            path=self.handshake.path,
+            backend=backend,
+            opened_at=now,
+            expires_at=None if expires_at is None else expires_at + policy.spec.session.clock_skew,
+            link=link,
+            others=admit.others,
+            watched=watched,
+        )
+
+    @property
+    def _origin(self) -> str | None:
+        origin = self.handshake.origin
+        return origin.decode("latin-1") if origin is not None else None
+
+    @property
+    def _client_ip(self) -> str:
+        return str(self.case.effective.client_ip or "unknown")

@@ -1,0 +1,81 @@
+"""What the backend is sent of a handshake, and what its 101 must then be.
+
+Credentials that are not forwarded are erased, fields that only the guard may set are replaced, and of subprotocols it
+is offered those that the policy allows; where the client has its 101 already, only what that has promised.
+"""
+
+from __future__ import annotations
+
+from wsguard.policy.credentials import erase, without_offers
+from wsguard.policy.decision import Admit
+from wsguard.policy.forwarding import with_forwarded
+from wsguard.policy.handshake_token import shown
+from wsguard.policy.identity_headers import strip
+from wsguard.policy.subprotocols import unlisted
+from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.upgrade import Answer, check_switch, chosen_subprotocol, protocol_field
+from wsguard.proxy.attempt import Attempt
+
+CONNECTION_ID = b"X-Wsguard-Connection-ID"
+"""The field that tells the backend which connection of the guard's it speaks on."""
+
+_TRACE = frozenset((b"traceparent", b"tracestate"))
+_NEGOTIATED = frozenset((b"sec-websocket-protocol", b"sec-websocket-extensions"))
+
+
+class BrokenPromise(Exception):
+    """The backend does not agree to the subprotocol that the client was answered with."""
+
+
+def outgoing(attempt: Attempt, admit: Admit) -> RequestHead:
+    """The request as the backend may see it: credentials erased, spoofed fields gone, the guard's own added."""
+    case = attempt.case
+    head = erase(attempt.handshake.head, (*attempt.credentials, *shown(attempt.handshake)))
+    headers = strip(head.headers, case.policies.identity_header_names)
+    headers = _negotiable(attempt, headers)
+    headers = with_forwarded(headers, case.effective, attempt.peer, attempt.tls)
+    headers = _with_trace(attempt, headers)
+    return RequestHead(head.method, head.target, head.version, Headers((*headers.raw, *admit.identity_headers)))
+
+
+def _with_trace(attempt: Attempt, headers: Headers) -> Headers:
+    """By these the application's own log and trace can name the connection as the guard's do."""
+    named = (CONNECTION_ID, attempt.id.encode("ascii"))
+    if attempt.trace is None:
+        return Headers((*headers.raw, named))
+    return Headers((*headers.without(_TRACE).raw, *attempt.trace.headers(), named))
+
+
+def _negotiable(attempt: Attempt, headers: Headers) -> Headers:
+    if attempt.is_answered:
+        return Headers((*headers.without(_NEGOTIATED).raw, *protocol_field(attempt.promised).raw))
+    if attempt.policy is not None and (names := unlisted(attempt.handshake, attempt.policy)):
+        return without_offers(headers, {name.encode("latin-1") for name in names})
+    return headers
+
+
+def check_answer(attempt: Attempt, head: RequestHead, answer: Answer) -> None:
+    """Raise BadAnswer or BrokenPromise unless a 101 answers `head`, which the backend was sent."""
+    key, chosen = attempt.handshake.key, chosen_subprotocol(answer.headers)
+    if not attempt.is_answered:
+        check_switch(answer, key, offered(head), attempt.handshake.extensions)
+    elif attempt.promised is None:
+        check_switch(answer, key, (), None)
+    else:
+        names = [value.decode("latin-1") for _, value in chosen]
+        check_switch(answer, key, names, None)
+        if names != [attempt.promised]:
+            raise BrokenPromise(f"the client was promised {attempt.promised}, the backend speaks {names or 'none'}")
+
+
+def offered(head: RequestHead) -> tuple[str, ...]:
+    """The subprotocols that the backend was offered: the client's, less those that carried a credential."""
+    return tuple(item.decode("latin-1") for item in head.headers.items(b"sec-websocket-protocol"))
+
+
+def with_subprotocol(headers: Headers, attempt: Attempt, head: RequestHead) -> Headers:
+    """Where only a credential was offered and it was erased, it is echoed: else a browser fails the handshake."""
+    subprotocols = attempt.handshake.subprotocols
+    if chosen_subprotocol(headers) or offered(head) or not subprotocols:
+        return headers
+    return Headers((*headers.raw, *protocol_field(subprotocols[0]).raw))
