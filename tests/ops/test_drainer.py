@@ -255,6 +255,15 @@ async def test_handshakes_are_refused_or_admitted_by_choice(rig: Rig) -> None:
     await eventually(lambda: rig.drainer.refuses, what="nobody who has no time left")
 
 
+async def test_those_at_the_door_are_sent_away_once_nobody_is_let_in(rig: Rig) -> None:
+    rig.shutdown = Shutdown(admit_during_drain=True)
+    rig.connect_leaving(2)
+    rig.drainer.start(0.3)
+    assert rig.sent_away == 0
+    await asyncio.wait_for(rig.drainer.wait(), 5)
+    assert rig.sent_away == 1
+
+
 async def test_whoever_talks_is_put_off(rig: Rig) -> None:
     talking = LeavingLink(registry=rig.registry, id="talking", last_message_at=9.0)
     rig.registry.add(connection("talking", link=talking))

@@ -128,6 +128,19 @@ def test_a_cut_does_not_wait_and_takes_its_own_reason() -> None:
     assert bench.backend.reading
 
 
+def test_an_owner_that_only_audits_lets_it_go_on() -> None:
+    bench = Bench()
+    bench.owner.close_for = lambda reason, crowd=None: None  # type: ignore[method-assign]
+    message = up(b"x" * 500)
+    bench.client.arrive(message[:100])
+    leave(bench)
+    bench.client.arrive(message[100:] + message)
+    bench.backend.arrive(down(b"hello"))
+    assert (bench.to_backend, bench.to_client) == (message * 2, down(b"hello"))
+    assert bench.splice.state == "open"
+    assert bench.loop.armed is None
+
+
 def test_a_peer_that_ends_it_meanwhile_has_its_way() -> None:
     bench = Bench()
     bench.client.arrive(up(b"x" * 500)[:100])

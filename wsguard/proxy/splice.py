@@ -202,9 +202,8 @@ class Splice:
                     half.discard()
         for command in commands:
             _COMMANDS[command](self)
-        if self._rest is not None and self._phase is not Phase.OPEN:
-            rest, self._rest = self._rest, None
-            rest.release()
+        if self._phase is not Phase.OPEN:
+            self._end_rest()
         if self._phase is Phase.ENDED:
             self._let_go()
 
@@ -219,6 +218,12 @@ class Splice:
         ):
             client.transport.write(goodbye)
         self.cut(reason, crowd=crowd)
+        self._end_rest()  # where the owner does not want it cut, it goes on
+
+    def _end_rest(self) -> None:
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.release()
 
     def _blame(self, initiator: Initiator, reason: CloseReason, code: int, detail: str = "") -> None:
         if self._cause is None:
