@@ -130,6 +130,7 @@ def test_beyond_the_bound(data: bytes) -> None:
         (b"\x81\xfe\x00\x01" + bytes(5), "shortest form"),
         (b"\x81\xff" + b"\xff" * 8 + bytes(4), "most significant bit"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "frames",  # which are masked anew in every worker
 )
 def test_what_breaks_the_protocol(data: bytes, why: str) -> None:
     reason, detail = failure(data)
@@ -144,6 +145,7 @@ def test_what_breaks_the_protocol(data: bytes, why: str) -> None:
         (wire.close_frame(4999), wire.close_frame(4999, masked=False)),
         (wire.frame(wire.CLOSE), wire.frame(wire.CLOSE, masked=False)),
     ],
+    ids=["with a reason", "with a code", "empty"],
 )
 def test_a_close_is_answered_with_its_own_code(sent: bytes, reply: bytes) -> None:
     reader, pong = read(wire.frame(wire.TEXT, b"half", fin=False) + sent)
