@@ -49,6 +49,19 @@ def close_profiles() -> str:
     return _table(header, rows) + "\n`backend-refused` is shown for a backend that answered 403.\n"
 
 
+def client_codes() -> str:
+    """A row an advice: the codes that give it, and the words that come with them."""
+    asked: dict[Advice, dict[int, list[str]]] = {}
+    for reason in CloseReason:
+        if reason.advice not in (Advice.NOTHING, Advice.AS_STATUS_SAYS):
+            asked.setdefault(reason.advice, {}).setdefault(reason.code, []).append(f"`{reason.token}`")
+    rows = [
+        (advice.value, "; ".join(f"{code} {', '.join(words)}" for code, words in sorted(codes.items())))
+        for advice, codes in asked.items()
+    ]
+    return _table(("the client should", "on"), rows)
+
+
 def lifecycle() -> str:
     """The state table as a table: a row a pair of phase and event."""
     rows = [
@@ -75,6 +88,7 @@ def inject_annotations() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "close-reasons": close_reasons,
     "close-profiles": close_profiles,
+    "client-codes": client_codes,
     "lifecycle": lifecycle,
     "cel-variables": cel_variables,
     "policy-fields": partial(fields, "WebSocketPolicy"),

@@ -61,7 +61,8 @@ from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
 from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
-from wsguard.proxy import handshake_token, renewal_endpoint
+from wsguard.proxy import client_script, handshake_token, renewal_endpoint
+from wsguard.proxy.client_script import ClientScript
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route, listen
 from wsguard.proxy.environment import Environment
@@ -243,6 +244,7 @@ class Guard:
             **self._events.routes(),
             handshake_token.PATH: HandshakeTokenEndpoint(self._env),
             renewal_endpoint.PATH: RenewalEndpoint(self._env),
+            client_script.PATH: ClientScript(self._env),
         }
         door = Door(self._env, Conductor(self._env), forwarder, routes)
         try:

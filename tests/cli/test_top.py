@@ -25,7 +25,8 @@ def look(second: int, messages: int, *listed: dict[str, Any], **changed: Any) ->
 
 def one(name: str, messages: int, subject: str | None = "ann") -> dict[str, Any]:
     passed = {"clientToBackend": messages, "backendToClient": 0}
-    return {"id": name, "policy": "chat", "subject": subject, "clientIP": "::1", "path": "/ws", "messages": passed}
+    where = {"clientIP": "::1", "path": "/ws", "openedAt": "2026-01-31T12:00:11.000Z"}
+    return {"id": name, "policy": "chat", "subject": subject, "messages": passed, **where}
 
 
 def test_rates_are_differences() -> None:
@@ -39,6 +40,11 @@ def test_rates_are_differences() -> None:
         ["c1", "chat", "ann", "::1", "/ws", "1.0"],
         ["c3", "chat", "-", "::1", "/ws", "1.0"],
     ]
+
+
+def test_of_one_that_has_moved_onto_the_page_no_rate_is_known() -> None:
+    old = {**one("c1", 9_000), "openedAt": "2026-01-31T11:00:00.000Z"}
+    assert not [line for line in draw(look(10, 0), look(12, 0, old)) if line.startswith("c1")]
 
 
 def test_a_drain_shows_what_is_left() -> None:

@@ -23,6 +23,7 @@ ELSEWHERE = {
 """Documents whose examples have a test of their own."""
 
 SCRIPTS = {
+    "docs/client.md": "tests/scenarios/browser/test_client.py",
     "docs/policies.md": "tests/scenarios/browser/test_handshake_token.py",
     "docs/start.md": "tests/docs/test_start.py",
 }

@@ -97,9 +97,13 @@ def _side_by_side(left: Sequence[tuple[str, str]], right: Sequence[tuple[str, st
 
 
 def _busiest(before: Look, now: Look, seconds: float) -> list[tuple[str, ...]]:
-    """The connections with the most messages since the last look."""
+    """The connections with the most messages since the last look, as far as both looks had them on their page."""
     seen = {one["id"]: sum(one["messages"].values()) for one in before["listed"]}
-    rates = [((sum(one["messages"].values()) - seen.get(one["id"], 0)) / seconds, one) for one in now["listed"]]
+    rates = [
+        ((sum(one["messages"].values()) - seen.get(one["id"], 0)) / seconds, one)
+        for one in now["listed"]
+        if one["id"] in seen or one["openedAt"] >= before["now"]
+    ]
     rates.sort(key=lambda pair: pair[0], reverse=True)
     return [
         (one["id"], one["policy"], one["subject"] or "-", one["clientIP"], one["path"], f"{rate:.1f}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wsguard.policy.case import Case
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.evidence import Evidence
-from wsguard.policy.judge import Case
 from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
@@ -62,7 +62,7 @@ class Admission:
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
         now = env.clock.wall()
-        if self._is_logged_out(now, env.clock.monotonic()):
+        if self._is_logged_out(case.now, now, env.clock.monotonic()):
             link.cut(CloseReason.LOGGED_OUT)
         if (connection.identities or connection.watched) and env.deny_list.overflowed(now):
             link.cut(CloseReason.IDENTITY_UNAVAILABLE)
@@ -89,8 +89,10 @@ class Admission:
         """Live on by `identities`, some of which `case` has shown; no bound moves but that of the credentials."""
         env, connection = self._env, self.connection
         env.registry.remove(connection.id)
-        live_by(connection, identities)
+        replaced = live_by(connection, identities)
         self._live_until(earliest_end(identities))
+        for old, new in replaced:
+            env.registry.successions.follow(old, new)
         env.rejudger.renewed(connection.id, identities)
         if env.revalidator is not None:
             env.revalidator.renew(connection.id, connection.link, Evidence.renewing(case, self.policy, identities))
@@ -117,9 +119,11 @@ class Admission:
         guard = env.policies().guard
         return word(reason, spec.rejection, guard, env.rng, population=crowd or len(env.registry))
 
-    def _is_logged_out(self, now: float, monotonic: float) -> bool:
+    def _is_logged_out(self, judged_at: float, now: float, monotonic: float) -> bool:
         connection, deny_list = self.connection, self._env.deny_list
         if any(deny_list.denies(who, now) for who in connection.identities):
+            return True
+        if connection.watched and not connection.identities and deny_list.denies_unnamed(judged_at, now):
             return True
         issuers = tuple(who.issuer for who in connection.identities)
         successions = self._env.registry.successions

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
+from wsguard.policy.effective import Effective
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.logout_detection import Exchange
 from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
-from wsguard.protocol.http import Headers
+from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.gathering import Approver, Verifier
 from wsguard.proxy.lobby import Lobby
@@ -48,6 +49,10 @@ class Revalidator(Protocol):
 
 class SessionWatch(Protocol):
     """Who looks for the application's own log-outs (wsguard.events)."""
+
+    def concerns(self, request: RequestHead, effective: Effective) -> bool:
+        """Whether the answer to `request` may say something of a session. Raises nothing."""
+        ...
 
     def notice(self, exchange: Exchange) -> asyncio.Future[Any] | None:
         """Act on what an exchange with the backend says; the future, if any, is done once all replicas can know."""

@@ -36,6 +36,7 @@ from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import reset
+from wsguard.proxy.leaving import SeeingOut
 from wsguard.proxy.refusal import plain
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -89,6 +90,7 @@ class Forwarder:
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._base = env.backend.url.rstrip("/")
+        self._seeing_out = SeeingOut(env)
         self._session = ClientSession(
             connector=TCPConnector(limit=0, force_close=False),
             cookie_jar=DummyCookieJar(),
@@ -101,8 +103,14 @@ class Forwarder:
             max_field_size=65_536,
         )
 
+    @property
+    def seeing_out(self) -> int:
+        """How many requests go on though their client has left."""
+        return len(self._seeing_out)
+
     async def close(self) -> None:
         """Close the connections to the backend."""
+        await self._seeing_out.close()
         await self._session.close()
 
     async def forward(
@@ -111,15 +119,16 @@ class Forwarder:
         """Pass one request on, and its response back."""
         headers = self._outgoing(request, head, effective, tls)
         expects = head.headers.tokens(b"expect") == [b"100-continue"]
+        asking = self._session.request(
+            head.method,
+            URL(self._base + head.target, encoded=True),
+            headers=headers,
+            data=_body(request, expects) if request.can_read_body else None,
+            expect100=expects and request.can_read_body,
+            allow_redirects=False,
+        )
         try:
-            async with self._session.request(
-                head.method,
-                URL(self._base + head.target, encoded=True),
-                headers=headers,
-                data=_body(request, expects) if request.can_read_body else None,
-                expect100=expects and request.can_read_body,
-                allow_redirects=False,
-            ) as answer:
+            async with await self._seeing_out.answer(asking, head, effective) as answer:
                 return await self._relay(request, answer, head, effective)
         except TimeoutError:
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
