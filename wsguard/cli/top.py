@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsguard.cli._arguments import add_control_argument
 from wsguard.cli._table import table
+from wsguard.cli.drain import progress
 
 if TYPE_CHECKING:
     from wsguard.cli._control import Guard
@@ -69,7 +70,7 @@ def draw(before: Look, now: Look) -> Iterator[str]:
         f"{rate('messages'):.1f} messages/s  {rate('bytes') / 1024:.1f} KiB/s"
     )
     if now["drain"]["state"] != "serving":
-        yield f"drain: {now['drain']['remaining']} left, over {now['drain']['window']}"
+        yield f"drain: {progress(now['drain'])}"
     yield ""
     refused = _by_reason(row for row in now["handshakes"] if row["result"] != "admitted")
     yield from table([("REFUSED", "", "ENDED", ""), *_side_by_side(refused, _by_reason(iter(now["closed"])))])

@@ -132,7 +132,7 @@ class Tracer(Protocol):
 @dataclass(slots=True)
 class Environment:
     """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload. So do
-    `token_keys`, the keys of handshake tokens by the name of their file.
+    `token_keys`, the keys of handshake tokens by the name of their file. While `is_draining` nobody is let in.
 
     Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again, without a
     `tracer` nothing is traced, without a `session_watch` no log-out is detected.
