@@ -39,6 +39,7 @@ bench: $(VENV)/.dev
 	$(PYTHON) tests/support/provision.py bench
 	$(RUN) -m benchmarks
 	$(RUN) -m benchmarks sessions
+	$(RUN) -m benchmarks drain
 
 soak: $(VENV)/.dev
 	$(PYTHON) tests/support/provision.py test

@@ -1,6 +1,7 @@
 """Measure wsguard beside other proxies: writes docs/performance.md, its plot and the raw figures.
 
-`python -m benchmarks sessions` measures the ends of sessions instead, and puts them on the same page.
+`python -m benchmarks sessions` measures the ends of sessions instead, `python -m benchmarks drain` that of the guard;
+both go on the same page.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks import sessions
+from benchmarks import drain, sessions
+from benchmarks.drain_report import PICTURE, Drains, draw
 from benchmarks.native import BenchmarkError, compile_tools, echo_backend
 from benchmarks.pages import PageError
 from benchmarks.peers import PEERS, Peer
@@ -22,14 +24,17 @@ from benchmarks.report import Run, machine, markdown
 from benchmarks.sessions_report import Sessions
 from benchmarks.workloads import FULL, QUICK, Bench, Effort, Figures
 
+WINDOWS = (10.0, 60.0)  # seconds of a drain, where none is asked for
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-COMPARED, SESSIONS = "latest.json", "sessions.json"
+COMPARED, SESSIONS, DRAINS = "latest.json", "sessions.json", "drain.json"
 
 
 def main() -> int:
     """Parse the command line, run, write; returns the exit status."""
-    return measure_sessions(sys.argv[2:]) if sys.argv[1:2] == ["sessions"] else compare()
+    others = {"sessions": measure_sessions, "drain": measure_drains}
+    other = others.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    return other(sys.argv[2:]) if other else compare()
 
 
 def measure_sessions(arguments: list[str]) -> int:
@@ -42,6 +47,21 @@ def measure_sessions(arguments: list[str]) -> int:
         return 1
     docs, results = _folders(asked.output)
     (results / SESSIONS).write_text(found.to_json())
+    _write_page(docs, results)
+    return 0
+
+
+def measure_drains(arguments: list[str]) -> int:
+    """`python -m benchmarks drain`."""
+    asked = drain.options(arguments)
+    try:
+        found = asyncio.run(drain.measure(asked.connections, asked.window or WINDOWS))
+    except (BenchmarkError, PageError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    docs, results = _folders(asked.output)
+    (results / DRAINS).write_text(found.to_json())
+    draw(found, docs / PICTURE)
     _write_page(docs, results)
     return 0
 
@@ -115,11 +135,12 @@ def _folders(output: Path | None) -> tuple[Path, Path]:
 
 
 def _write_page(docs: Path, results: Path) -> None:
-    """The page from the raw figures of both kinds: what was not measured now stays as it was measured last."""
-    compared, ended = results / COMPARED, results / SESSIONS
+    """The page from the raw figures of all kinds: what was not measured now stays as it was measured last."""
+    compared, ended, drained = results / COMPARED, results / SESSIONS, results / DRAINS
     run = Run.from_json((compared if compared.exists() else RESULTS / COMPARED).read_text())
     found = Sessions.from_json(ended.read_text()) if ended.exists() else None
-    (docs / "performance.md").write_text(markdown(run, found))
+    drains = Drains.from_json(drained.read_text()) if drained.exists() else None
+    (docs / "performance.md").write_text(markdown(run, found, drains))
     print(f"wrote {docs / 'performance.md'} from what is in {results}")
 
 

@@ -22,12 +22,13 @@ class PageError(Exception):
 
 
 class Page(asyncio.Protocol):
-    """One socket. `closed_at` is when the guard's Close came, in monotonic seconds."""
+    """One socket. `closed_at` is when the guard's Close came, in monotonic seconds, `retry_after` what it asks for."""
 
     def __init__(self, port: int, cookie: str) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.closed_at: float | None = None
+        self.retry_after = 0.0
         self._request = _REQUEST.format(port=port, cookie=cookie).encode()
         self._head = b""
         self._transport: asyncio.Transport | None = None
@@ -49,6 +50,8 @@ class Page(asyncio.Protocol):
                 self.opened.set_result(None)
         elif data[0] == _CLOSE and self.closed_at is None:
             self.closed_at = now
+            _, _, seconds = data[4 : 2 + data[1]].partition(b" retry-after=")
+            self.retry_after = float(seconds or 0)
             self.leave()
 
     def connection_lost(self, error: Exception | None) -> None:

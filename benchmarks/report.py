@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from benchmarks import drain_report
+from benchmarks.drain_report import Drains
 from benchmarks.sessions_report import Sessions, sections
 from benchmarks.tables import table
 from benchmarks.workloads import (
@@ -91,8 +93,8 @@ def size_name(size: int) -> str:
     return f"{size // 1024} KiB" if size >= 1024 else f"{size} B"
 
 
-def markdown(run: Run, sessions: Sessions | None = None) -> str:
-    """The whole page, with the figures of `sessions` where there are some."""
+def markdown(run: Run, sessions: Sessions | None = None, drains: Drains | None = None) -> str:
+    """The whole page, with the figures of `sessions` and `drains` where there are some."""
     compared = (_targets, _relay, _handshake, _memory, _open, _latency, _method)
     parts = [
         "# Performance",
@@ -100,6 +102,7 @@ def markdown(run: Run, sessions: Sessions | None = None) -> str:
         "![CPU time, memory and latency of wsguard beside other proxies](performance.svg)",
         *(part for section in compared for part in section(run)),
         *(sections(sessions) if sessions else ()),
+        *(drain_report.sections(drains) if drains else ()),
     ]
     return "\n\n".join(parts) + "\n"
 

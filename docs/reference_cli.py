@@ -14,6 +14,7 @@ from wsguard.ops.log import Log
 from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.metrics import Metrics
 from wsguard.ops.scrape import Scrape, Sources
+from wsguard.policy.model import Shutdown
 from wsguard.process import SystemClock
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.denylist import DenyList
@@ -58,9 +59,8 @@ def metrics() -> str:
     """A row a metric: its name with its labels, its type, what it counts."""
     log = Log(LineWriter(_NOWHERE))
     registry, denylist, clock = Registry(), DenyList(), SystemClock()
-    sources = Sources(
-        registry, denylist, Drainer(registry, clock, SystemRandom(), log, lambda: None), clock, lambda: 0, lambda: 0
-    )
+    drainer = Drainer(registry, clock, SystemRandom(), log, lambda: None, Shutdown)
+    sources = Sources(registry, denylist, drainer, clock, lambda: 0, lambda: 0)
     kept = [each for each in vars(Metrics(sources)).values() if isinstance(each, MetricWrapperBase)]
     rows = [(each._name, each._type, each._documentation, each._labelnames) for each in kept]
     read_when_asked = Scrape(sources, lambda: Traffic(0, 0, 0, 0)).collect()

@@ -55,7 +55,7 @@ from wsguard.ops.scrape import Sources
 from wsguard.ops.serving import serve
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
 from wsguard.policy.credentials import Credential
-from wsguard.policy.model import WebSocketPolicy
+from wsguard.policy.model import Shutdown, WebSocketPolicy
 from wsguard.policy.model_guard import Logging, Tracing
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
@@ -125,7 +125,7 @@ class Guard:
         self._registry = Registry()
         self._deny_list = DenyList(events.deny_list.max_entries, events.replay_window if events.sources else 0.0)
         lobby = Lobby()
-        self._drainer = Drainer(self._registry, clock, rng, self._log, lobby.send_away)
+        self._drainer = Drainer(self._registry, clock, rng, self._log, lobby.send_away, self._shutdown)
         sources = Sources(
             self._registry, self._deny_list, self._drainer, clock, lambda: self._log.dropped, lambda: len(lobby)
         )
@@ -163,7 +163,7 @@ class Guard:
             verifier=self._inquiry,
             observer=observer,
             policies=self._policies,
-            is_draining=lambda: self._drainer.is_draining,
+            is_draining=lambda: self._drainer.refuses,
             backend=guard.backends[0],
             approver=self._inquiry,
             revalidator=self._revalidator,
@@ -293,8 +293,11 @@ class Guard:
     def _vouch(self, policy: WebSocketPolicy, credential: Credential) -> Identity | None:
         return self._inquiry.tokens.vouch(policy, credential)
 
+    def _shutdown(self) -> Shutdown:
+        return self._policies().guard.shutdown
+
     def _drain_window(self) -> float:
-        return self._reloader.current.policy_set.guard.shutdown.drain_window
+        return self._shutdown().drain_window
 
     def _admin_token(self) -> bytes | None:
         snapshot = self._reloader.current
@@ -310,7 +313,7 @@ class Guard:
         """The first signal drains; the next one hurries."""
         if self._ending.is_set():
             self._hurried.set()
-            self._drainer.start(0.0)
+            self._drainer.hurry()
         self._ending.set()
 
     def _reload_now(self) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import COMPARED, RESULTS, SESSIONS
+from benchmarks.__main__ import COMPARED, DRAINS, RESULTS, SESSIONS
+from benchmarks.drain_report import Drains
 from benchmarks.native import missing_compiler
 from benchmarks.report import Run, markdown
 from benchmarks.sessions import (
@@ -62,4 +63,6 @@ def test_the_published_page_is_what_the_published_figures_make() -> None:
     run = Run.from_json((RESULTS / COMPARED).read_text())
     ended = RESULTS / SESSIONS
     sessions = Sessions.from_json(ended.read_text()) if ended.exists() else None
-    assert PAGE.read_text() == markdown(run, sessions)
+    drained = RESULTS / DRAINS
+    drains = Drains.from_json(drained.read_text()) if drained.exists() else None
+    assert PAGE.read_text() == markdown(run, sessions, drains)

@@ -36,8 +36,12 @@ class Operator:
         return await asyncio.to_thread(run, *arguments, "--control", str(self.path))
 
 
+class Terminal(io.StringIO):
+    """stderr; none, unless a test says that it is one."""
+
+
 def run(*arguments: str) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.StringIO(), Terminal()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             status = main(arguments)
@@ -141,6 +145,15 @@ async def test_a_drain_begins_waits_and_is_taken_back(operator: Operator) -> Non
     operator.rig.connect_leaving(3)
     status, out, _ = await operator("drain", "--window", "300ms", "--wait")
     assert (status, out) == (0, "draining 3 connections over 300ms\ndrained, 0 connections left\n")
+
+
+async def test_in_a_terminal_there_is_a_bar(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Terminal, "isatty", lambda self: True)
+    operator.rig.connect_leaving(3)
+    status, out, err = await operator("drain", "--window", "500ms", "--wait")
+    assert (status, out) == (0, "draining 3 connections over 500ms\ndrained, 0 connections left\n")
+    assert f"\r\x1b[K[{'.' * 30}] 0 of 3 closed, 0/s, 1s to go" in err
+    assert err.endswith("\r\x1b[K"), "nothing is left of it"
 
 
 async def test_a_drain_may_begin_later(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -370,6 +370,7 @@ def test_other_policies_would_decide_otherwise(explain: Explainer) -> None:
     assert replayed(explain, **admitted)[0] == "would be refused by the policies given: no-policy"
     evil = replayed(explain, origin="http://evil.test", result="admitted")
     assert evil[0] == "would be refused by the policies given: origin-denied"
+    assert replayed(explain, scheme="https", result="admitted")[0].endswith("origin-denied"), "HOME is http"
     allowed = replayed(explain, result="refused", reason="origin-denied")
     assert allowed[0] == "would pass what refused it then; its credentials, which are not in the line, decide"
     explain.write(policy(SPEC + "enforcement: Audit\n"))
@@ -388,7 +389,12 @@ def test_a_line_is_read_from_standard_input(explain: Explainer, monkeypatch: pyt
     assert "as then: admitted" in explain.text("--replay", "-")
 
 
-@pytest.mark.parametrize("line", ["", "{}", '{"time": "2026-01-31T12:00:00Z", "event": "started"}', "hello {"])
+NO_RESULT = '{"time": "2026-01-31T12:00:00Z", "event": "handshake", "host": "a.test", "path": "/", "client_ip": "::1"}'
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{}", '{"time": "2026-01-31T12:00:00Z", "event": "started"}', "hello {", NO_RESULT]
+)
 def test_what_is_no_handshake_cannot_be_replayed(explain: Explainer, line: str) -> None:
     assert "--replay" in explain.error("--replay", line)
 
@@ -400,3 +406,10 @@ def test_it_says_whose_logout_ends_the_connection(explain: Explainer) -> None:
     told = explain.text(*asked)
     assert "ends when the application logs out cookie:session" in told
     assert "s3cr3t" not in told
+
+
+def test_a_line_of_the_trail_does_not_reach_the_terminal_raw(explain: Explainer) -> None:
+    line = {"time": "2026-01-01T00:00:00Z", "event": "handshake", "result": "refused", "reason": "\ud800\x1b[31m"}
+    text = json.dumps({**line, "host": "app.test", "path": "/ws", "client_ip": "::1", "detail": "\u202e"})
+    for said in (explain.text("--replay", text), explain.text("--replay", text, "--json")):
+        assert said.replace("\n", "").isprintable()

@@ -128,3 +128,17 @@ def test_any_line_gets_an_answer(made: list[dict[str, Any]]) -> None:
 def test_any_text_is_a_line_or_none(text: str) -> None:
     entry = read_line(text)
     assert entry is None or entry.event
+
+
+def test_no_line_of_a_stranger_disturbs_the_report_or_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What JSON can say and a terminal cannot; a time in the year 10000; bytes that are no UTF-8."""
+    hostile = line(result="refused", reason="origin-denied", origin="\ud800\x9b31m\u202e")
+    late = line().replace(timestamp(1_700_000_000.0), "9999-12-31T23:59:59-14:00")
+    given = io.BytesIO(b"\xff\xfe\n" + "\n".join((hostile, late)).encode())
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(given, encoding="utf-8", errors="strict"))
+    status, out, error = report(capsys, "--json")
+    assert (status, error) == (0, "2 lines are no guard's, and were left out\n")
+    assert json.loads(out)["policies"][0]["refused"][0]["origin"] == "\ud800\x9b31m\u202e"
+    assert out.replace("\n", "").isprintable()

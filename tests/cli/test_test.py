@@ -134,6 +134,18 @@ def test_services_answer_as_written_or_not_at_all(folder: Folder) -> None:
     assert folder.test()[:2] == (0, ["3 tests: 3 passed, 0 failed"])
 
 
+def test_a_token_that_is_made_for_the_run_can_be_asked_about(folder: Folder) -> None:
+    endpoint = "endpoint: 'https://idp.test/introspect', clientID: guard, clientSecretFile: absent"
+    spec = f"{jwt()}\n  introspection: {{providers: [{{name: idp, {endpoint}, extractFrom: {{cookies: [sid]}}}}]}}"
+    request = REQUEST.replace("cookies: {session", "cookies: {sid")
+    answers, expected = "{'${%s}': {active: true, sub: bob}}", "{result: admitted, subject: bob}"
+    trial = f"{{name: a, request: %s, introspection: {answers}, expect: {expected}}}"
+    folder.write(spec, f"[{trial % (request, 'ann')}]", "tokens: {ann: {provider: corp, claims: {sub: ann}}}")
+    assert folder.test()[:2] == (0, ["1 tests: 1 passed, 0 failed"])
+    folder.write(spec, f"[{trial % (request, 'anne')}]", "tokens: {ann: {provider: corp, claims: {sub: ann}}}")
+    assert 'error: no token has the name "anne"; did you mean ann?' in folder.test()[2]
+
+
 def test_junit(folder: Folder) -> None:
     trials = [f"{{name: '{name}', request: {{url: 'ws://app.test/ws'}}, expect: {{result: {result}}}}}"
               for name, result in (("good & sound", "admitted"), ("<bad>", "refused"))]  # fmt: skip
@@ -157,7 +169,7 @@ def test_what_cannot_be_run_is_an_error_and_no_failure(folder: Folder) -> None:
     folder.write("framing: Strict", trial % "'ws://app.test/ws', remoteIP: here")
     assert "chat.test.yaml:5:11: error: remoteIP must be an IP address" in folder.test()[2]
     folder.write(jwt(), trial % "'ws://app.test/ws'", "tokens: {ann: {provider: crop}}")
-    assert 'no JWT provider of the policies has the name "crop"' in folder.test()[2]
+    assert 'chat.test.yaml:6:17: error: no JWT provider of the policies has the name "crop"' in folder.test()[2]
     (folder.path / "chat.yaml").unlink()
     assert "chat.yaml:1:1: error: there is no such file" in folder.test()[2]
     (folder.path / "chat.test.yaml").unlink()

@@ -13,7 +13,7 @@ def look(second: int, messages: int, *listed: dict[str, Any], **changed: Any) ->
         "version": "1.0",
         "now": f"2026-01-31T12:00:{second:02}.000Z",
         "revision": "0a1b2c",
-        "drain": {"state": "serving", "window": None, "remaining": 0},
+        "drain": {"state": "serving"},
         "connections": [{"policy": "chat", "value": 2}, {"policy": "feed", "value": 3}],
         "handshakes": [{"policy": "chat", "result": "refused", "reason": "origin-denied", "value": second}],
         "closed": [{"policy": "chat", "reason": "client-closed", "value": 7}],
@@ -25,7 +25,8 @@ def look(second: int, messages: int, *listed: dict[str, Any], **changed: Any) ->
 
 def one(name: str, messages: int, subject: str | None = "ann") -> dict[str, Any]:
     passed = {"clientToBackend": messages, "backendToClient": 0}
-    return {"id": name, "policy": "chat", "subject": subject, "clientIP": "::1", "path": "/ws", "messages": passed}
+    where = {"clientIP": "::1", "path": "/ws", "openedAt": "2026-01-31T12:00:11.000Z"}
+    return {"id": name, "policy": "chat", "subject": subject, "messages": passed, **where}
 
 
 def test_rates_are_differences() -> None:
@@ -41,9 +42,16 @@ def test_rates_are_differences() -> None:
     ]
 
 
+def test_of_one_that_has_moved_onto_the_page_no_rate_is_known() -> None:
+    old = {**one("c1", 9_000), "openedAt": "2026-01-31T11:00:00.000Z"}
+    assert not [line for line in draw(look(10, 0), look(12, 0, old)) if line.startswith("c1")]
+
+
 def test_a_drain_shows_what_is_left() -> None:
-    drain = {"state": "draining", "window": "30s", "remaining": 4}
-    assert "drain: 4 left, over 30s" in list(draw(look(1, 0), look(2, 0, drain=drain)))
+    drain = {"state": "draining", "total": 6, "closed": 2, "rate": 0.5, "eta": "8s"}
+    assert f"drain: [{'#' * 10}{'.' * 20}] 2 of 6 closed, 0.5/s, 8s to go" in list(
+        draw(look(1, 0), look(2, 0, drain=drain))
+    )
 
 
 def test_a_guard_that_started_anew_has_no_negative_rates() -> None:

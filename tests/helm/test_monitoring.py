@@ -103,11 +103,11 @@ FIRES = {
     "WsguardPolicyRefused": [UP, series("wsguard_policy_last_reload_successful", "1x10 0x50")],
     "WsguardTokensRefused": [UP, series("wsguard_deny_list_overflowed", "0x10 1x50")],
     "WsguardSessionEventsUnheard": [UP, series("wsguard_session_event_source_up", "0x60", source="RedisStream")],
-    "WsguardSessionEventsLost": [UP, series("wsguard_session_events_total", "0x50 1x10", source="s", result="gap")],
+    "WsguardSessionEventsLost": [UP, series("wsguard_session_events_total", "_x50 1x10", source="s", result="gap")],
     "WsguardIdentityUnavailable": [UP, handshakes("identity-unavailable", "0+6x60")],
     "WsguardBackendFails": [UP, handshakes("", "0+60x60"), handshakes("backend-timeout", "0+6x60")],
     "WsguardForeignPages": [UP, handshakes("origin-denied", "0+120x60")],
-    "WsguardFault": [UP, handshakes("guard-fault", "0x50 1x10")],
+    "WsguardFault": [UP, handshakes("guard-fault", "_x50 1x10")],
     "WsguardLate": [
         UP,
         series("wsguard_event_loop_lag_seconds_bucket", "0+100x60", le="0.25"),
@@ -118,7 +118,12 @@ FIRES = {
     "WsguardLeftDraining": [UP, series("wsguard_draining", "1x60")],
     "WsguardLogLost": [UP, series("wsguard_log_lines_dropped_total", "0x50 7x10")],
 }
-"""What each alert is for, as an hour of metrics."""
+"""What each alert is for, as an hour of metrics. A series with labels is not there before the first of its kind."""
+AGAIN = {
+    "WsguardSessionEventsLost": [UP, series("wsguard_session_events_total", "1x50 2x10", source="s", result="gap")],
+    "WsguardFault": [UP, handshakes("guard-fault", "1x50 2x10")],
+}
+"""The next of its kind."""
 
 HEALTHY = [
     UP,
@@ -130,6 +135,7 @@ HEALTHY = [
     handshakes("origin-denied", "0+6x60"),
     handshakes("credential-missing", "0+60x60"),
     handshakes("backend-timeout", "0+1x60"),
+    handshakes("guard-fault", "_x5 1x55"),
     series("wsguard_event_loop_lag_seconds_bucket", "0+100x60", le="0.005"),
     series("wsguard_event_loop_lag_seconds_bucket", "0+100x60", le="+Inf"),
     series("process_open_fds", "100x60"),
@@ -145,11 +151,21 @@ def test_every_alert_is_tried() -> None:
 
 @pytest.mark.parametrize("alert", [*FIRES, None], ids=lambda alert: alert or "healthy")
 def test_it_fires_and_no_other(alert: str | None, tmp_path: Path) -> None:
+    expect(alert, FIRES[alert] if alert else HEALTHY, tmp_path)
+
+
+@pytest.mark.parametrize("alert", AGAIN)
+def test_it_fires_again(alert: str, tmp_path: Path) -> None:
+    expect(alert, AGAIN[alert], tmp_path)
+
+
+def expect(alert: str | None, hour: list[dict[str, str]], tmp_path: Path) -> None:
+    """Of all alerts this one fires in that hour, or none."""
     firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
     fires = [{"labels": f'{{alertname="{alert}"}}', "value": 1}] if alert else []
     case = {
         "interval": "1m",
-        "input_series": FIRES[alert] if alert else HEALTHY,
+        "input_series": hour,
         "promql_expr_test": [{"expr": firing, "eval_time": "55m", "exp_samples": fires}],
     }
     (tmp_path / "case.json").write_text(json.dumps({"rule_files": [str(ALERTS)], "tests": [case]}))

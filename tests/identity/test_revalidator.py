@@ -51,6 +51,9 @@ class FakeLink:
         self.cuts.append((reason, detail))
         self.ward.revalidator.leave(self.id)
 
+    def leave(self, reason: CloseReason, goodbye: bytes = b"", crowd: int = 1) -> None:
+        raise AssertionError
+
     def interject(self, speak: Callable[[], bytes | None]) -> None:
         pass
 

@@ -34,6 +34,13 @@ class TestWhich:
         two = [workload(), workload(inject="true")]
         assert [("initContainers" in pod(one)) for one in guarded(*two)[:2]] == [False, True]
 
+    def test_pods_of_a_kind_that_others_have_made_up_are_not_passed_over(self) -> None:
+        rollout = workload() | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"}
+        assert problems(rollout) == [
+            "Rollout chat gets no guard: a guard goes into a Deployment, StatefulSet or DaemonSet"
+        ]
+        assert "Rollout chat gets no guard" in notes(workload(), rollout | {"metadata": {"name": "chat"}})
+
     @pytest.mark.parametrize("kind", ["Job", "CronJob"])
     def test_a_job_is_refused_with_the_reason(self, kind: str) -> None:
         job = {"apiVersion": "batch/v1", "kind": kind, "metadata": {"name": "migrate"}, "spec": {}}

@@ -17,10 +17,26 @@ def test_a_network_policy_where_nothing_is_said() -> None:
     assert "keeps other pods from its port 3000" in notes(workload())
 
 
+@pytest.mark.parametrize("selector", [{}, {"matchLabels": {}}, None])
+def test_none_that_would_close_the_whole_namespace(selector: Manifest | None) -> None:
+    manifest = workload()
+    manifest["spec"]["selector"] = selector
+    assert "has no selector" in problems(manifest)[0]
+    manifest = workload(bind_env="HOST")
+    manifest["spec"]["selector"] = selector
+    assert not problems(manifest)
+
+
 def test_none_where_the_input_has_its_own_which_now_means_the_guard() -> None:
     rule = {"from": [{"podSelector": {}}], "ports": [{"port": "http"}, {"port": 9102}]}
     _, policy = guarded(workload(), network_policy(rule))
     assert [port["port"] for port in policy["spec"]["ingress"][0]["ports"]] == [8080, 9102]
+
+
+def test_one_about_the_way_out_closes_nothing() -> None:
+    policy = network_policy()
+    policy["spec"]["policyTypes"] = ["Egress"]
+    assert [one["kind"] for one in guarded(workload(), policy)] == ["Deployment", "NetworkPolicy", "NetworkPolicy"]
 
 
 def test_one_that_lets_in_on_every_port_is_refused() -> None:
@@ -73,8 +89,9 @@ def test_bound_by_arguments(before: list[str] | None, bind: str, after: list[str
 @pytest.mark.parametrize(
     ("container", "annotations", "why"),
     [
-        ({}, {"bind_env": "HOST=0.0.0.0"}, "binds to no loopback address"),
-        ({}, {"bind_args": "--public"}, "binds to no loopback address"),
+        ({}, {"bind_env": "HOST=0.0.0.0"}, "does not bind to loopback alone"),
+        ({}, {"bind_env": "HOST=127.0.0.1,0.0.0.0"}, "does not bind to loopback alone"),
+        ({}, {"bind_args": "--public"}, "does not bind to loopback alone"),
         ({"args": ["-b", "0.0.0.0:3000"]}, {"bind_env": "HOST"}, "still listens on 0.0.0.0:3000"),
         ({"args": ["-b", "[::]:3000"]}, {"bind_args": "--bind=127.0.0.1:3000"}, "still listens on [::]:3000"),
         (
@@ -88,8 +105,35 @@ def test_what_is_not_bound_is_refused(container: Manifest, annotations: dict[str
     assert why in problems(workload(container, **annotations))[0]
 
 
-def test_another_port_may_be_everywhere() -> None:
-    assert guarded(workload({"args": ["--metrics=0.0.0.0:9102"]}, bind_env="HOST"))
+EVERYWHERE = [
+    "--on=:3000",
+    "-b *:3000",
+    "tcp://*:3000",
+    "http://+:3000",
+    "--host=::",
+    "--host=*",
+    "sh -c 'serve :3000'",
+]
+
+
+@pytest.mark.parametrize("argument", EVERYWHERE)
+def test_everywhere_has_many_names(argument: str) -> None:
+    assert "still listens on" in problems(workload({"args": [argument]}, bind_env="HOST"))[0]
+
+
+@pytest.mark.parametrize("value", ["0.0.0.0:3000", ":3000", "http://+:3000"])
+def test_a_variable_that_has_the_port_is_looked_at_as_well(value: str) -> None:
+    container = {"env": [{"name": "URLS", "value": value}]}
+    assert "still listens on" in problems(workload(container, bind_args="--host=127.0.0.1"))[0]
+    assert guarded(workload(container, bind_env="URLS=127.0.0.1:3000"))
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--metrics=0.0.0.0:9102", ":9102", "$(HOST):3000", "//localhost:3000", "[::1]:3000", "a::b", "ls *", "3000:3000"],
+)
+def test_another_port_may_be_everywhere(argument: str) -> None:
+    assert guarded(workload({"args": [argument], "env": [{"name": "A", "value": "0.0.0.0"}]}, bind_env="HOST"))
 
 
 def test_arguments_never_take_the_place_of_the_images_own() -> None:

@@ -1,4 +1,5 @@
-// Just enough of a Centrifugo or Pusher server for the real client libraries to feel connected.
+// Just enough of a Centrifugo, Pusher, SignalR or Phoenix server for the real client libraries to feel connected. It
+// speaks what each protocol's own documentation says; nothing here is theirs.
 import { WebSocketServer } from "ws";
 import { options, say } from "./say.mjs";
 
@@ -11,6 +12,25 @@ const greet = {
     socket.on("message", (data) => {
       const { id, connect } = JSON.parse(data);
       if (connect) socket.send(JSON.stringify({ id, connect: { client: "c1", version: "0", ping: 25, pong: true } }));
+    }),
+  // The hub protocol in JSON: records end with 0x1E, the first chooses the protocol. `Shout` answers in capitals.
+  signalr: (socket) => {
+    const send = (record) => socket.send(JSON.stringify(record) + "\x1e");
+    socket.on("message", (data) => {
+      for (const text of data.toString().split("\x1e").slice(0, -1)) {
+        const { protocol, type, invocationId, arguments: words } = JSON.parse(text);
+        if (protocol) send({});
+        else if (type === 1) send({ type: 3, invocationId, result: words[0].toUpperCase() });
+        else if (type === 6) send({ type });
+      }
+    });
+  },
+  // The second version of the serializer: [join_ref, ref, topic, event, payload]. `shout` answers in capitals.
+  phoenix: (socket) =>
+    socket.on("message", (data) => {
+      const [joinRef, ref, topic, event, payload] = JSON.parse(data);
+      const response = event === "shout" ? { text: payload.text.toUpperCase() } : {};
+      socket.send(JSON.stringify([joinRef, ref, topic, "phx_reply", { status: "ok", response }]));
     }),
 };
 const server = new WebSocketServer({ host: "127.0.0.1", port: 0 });

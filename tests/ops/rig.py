@@ -19,6 +19,7 @@ from wsguard.ops.metrics import Metrics
 from wsguard.ops.overview import Overview
 from wsguard.ops.scrape import Sources
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
+from wsguard.policy.model import Shutdown
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Connection
 from wsguard.sessions.denylist import DenyList
@@ -84,11 +85,12 @@ class Rig:
         self.health = Health()
         self.issuers = ["https://idp.test"]
         self.stores = True
+        self.shutdown = Shutdown()
         self.loaded = LoadedPolicies((LoadedPolicy("chat", "policies/chat.yaml", 3),), "0a1b2c", loaded_at=1_000.0)
         self.lines = LogFile()
         self.log = self.lines.log
         self.sent_away = 0
-        self.drainer = Drainer(self.registry, self.clock, Random(1), self.log, self.send_away)
+        self.drainer = Drainer(self.registry, self.clock, Random(1), self.log, self.send_away, lambda: self.shutdown)
         self.metrics = Metrics(
             Sources(self.registry, self.denylist, self.drainer, self.clock, lambda: self.log.dropped, lambda: 0)
         )

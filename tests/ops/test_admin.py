@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -212,7 +213,8 @@ async def test_without_a_token_file_there_is_no_control_api(rig: Rig, admin: Ser
 
 
 @pytest.mark.parametrize(
-    "authorization", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic c2VjcmV0", "secret", "Bearer sécret"]
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic c2VjcmV0", "Basic secret", "secret", "Bearer sécret"],
 )
 async def test_a_wrong_token_is_told_so(serving: Any, authorization: str | None) -> None:
     admin = await serving(token=lambda: b"secret\n")
@@ -261,7 +263,14 @@ async def test_the_page_is_whole_and_lets_nothing_else_in(admin: Served) -> None
     for path, (_, kind) in PATHS.items():
         status, text, headers = await admin.fetch(path)
         assert (status, headers["Content-Type"]) == (200, f"{kind}; charset=utf-8")
-        assert headers["Content-Security-Policy"].startswith("default-src 'none';")
+        policy = dict(each.split(" ", 1) for each in headers["Content-Security-Policy"].split("; "))
+        assert {name for name, sources in policy.items() if sources == "'self'"} == {
+            "script-src",
+            "style-src",
+            "connect-src",
+        }
+        rest = ("default-src", "base-uri", "form-action", "frame-ancestors")
+        assert {policy[name] for name in rest} == {"'none'"}
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "http://" not in text  # nothing from elsewhere
         assert "https://" not in text
@@ -277,4 +286,7 @@ async def test_the_overview_needs_no_token_and_names_nobody(rig: Rig, serving: A
     assert told["connections"] == [{"policy": "chat", "value": 1}]
     assert told["handshakes"] == [{"policy": "chat", "result": "refused", "reason": "origin-denied", "value": 1}]
     assert (told["revision"], told["policies"], told["drain"]["state"]) == ("0a1b2c", ["chat"], "serving")
+    assert not told["lastReloadFailed"]
+    rig.loaded = replace(rig.loaded, last_error="policies/chat.yaml:1:1: error: no")
+    assert json.loads((await admin.get("/v1/overview"))[1])["lastReloadFailed"]
     assert not {"alice", "s1", "c1", "192.0.2.7", "https://app.test"} & set(re.findall(r'"([^"]*)"', text))

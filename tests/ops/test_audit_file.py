@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.ops.rig import LogFile
+from tests.support.waiting import eventually
 from wsguard.ops.audit_file import AuditFile
 from wsguard.ops.log import Log
 
@@ -55,6 +59,52 @@ def test_a_full_disk_is_counted() -> None:
     file.write("lost too")
     file.close()
     assert file.dropped == 2
+
+
+async def test_a_line_that_a_full_disk_has_cut_takes_no_other_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "audit.log", os.write
+    room = [4, 2, 0, 3, 0, 0]  # bytes that each write finds room for, the last ones without an end
+
+    def limited(fd: int, data: bytes) -> int:
+        if not room:
+            return write(fd, data)
+        if not (some := room.pop(0)):
+            raise OSError(errno.ENOSPC, "full")
+        return write(fd, data[:some])
+
+    file = AuditFile(str(path))
+    monkeypatch.setattr(os, "write", limited)
+    file.write("one")
+    for line in ("two", "three", "four"):
+        lost = file.dropped
+        await eventually(lambda: not file._writer._size)
+        file.write(line)
+        await eventually(partial(lambda before: file.dropped > before, lost))
+    file.write("five")
+    file.close()
+    assert file.dropped == 3
+    assert lines(path) == ["one", "tw", "th", "five"]
+
+
+def test_half_a_line_of_an_earlier_guard_takes_none_along(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    path.write_text('{"half')
+    file = AuditFile(str(path))
+    file.write("whole")
+    file.close()
+    assert lines(path) == ['{"half', "whole"]
+
+
+def test_a_pipe_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    file = AuditFile(str(path))
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="No such device"):
+        file.reopen()
+    file.close()
 
 
 def test_audit_events_go_there_whatever_the_level_and_nothing_else_does(tmp_path: Path) -> None:

@@ -281,7 +281,8 @@ async def test_one_that_cannot_be_cut_does_not_save_the_others(rig: Rig, api: Ap
 
 async def test_a_drain_is_begun_watched_and_taken_back(rig: Rig, api: Api) -> None:
     rig.connect("c1")
-    serving = {"state": "serving", "window": None, "startedAt": None, "remaining": 1}
+    nothing = {"total": 0, "closed": 0, "hinted": 0, "rate": 0.0, "eta": None}
+    serving = {"state": "serving", "window": None, "startedAt": None, "remaining": 1, **nothing}
     assert await api.ask("GET", "/v1/drain") == serving
     begun = await api.ask("POST", "/v1/drain", {"window": "1h30m"})
     assert begun == {
@@ -289,6 +290,9 @@ async def test_a_drain_is_begun_watched_and_taken_back(rig: Rig, api: Api) -> No
         "window": "5400s",
         "startedAt": "1970-01-12T13:46:40.500Z",
         "remaining": 1,
+        **nothing,
+        "total": 1,
+        "eta": "5400s",
     }
     assert await api.ask("GET", "/v1/drain") == begun
     assert await api.ask("DELETE", "/v1/drain") == serving

@@ -126,3 +126,19 @@ def _read_all(fd: int, got: bytearray) -> None:
     while data := os.read(fd, 65_536):
         got += data
     os.close(fd)
+
+
+def test_a_pipe_that_somebody_made_non_blocking_loses_nothing() -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    writer = LineWriter(write)
+    line = "x" * 99
+    for _ in range(5000):  # more than a pipe holds
+        writer.write(line)
+    got = 0
+    while got < 5000 * 100:
+        got += len(os.read(read, 65536))
+    assert writer.close()
+    assert writer.dropped == 0
+    os.close(read)
+    os.close(write)

@@ -10,22 +10,12 @@ from typing import Any
 import pytest
 
 from tests.policy.minting import provider
+from wsguard.policy.case import Case, Passed
 from wsguard.policy.credentials import Credential, CredentialConflict, Kind
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.hosts import HostPattern
-from wsguard.policy.judge import (
-    AGAIN,
-    EARLY,
-    LATE,
-    Case,
-    Passed,
-    check_deny_list,
-    check_origin,
-    is_only_audited,
-    judge,
-    judge_early,
-)
+from wsguard.policy.judge import AGAIN, EARLY, LATE, check_deny_list, check_origin, is_only_audited, judge, judge_early
 from wsguard.policy.model import (
     Action,
     Authorization,
@@ -255,6 +245,15 @@ def test_a_session_cookie_that_was_logged_out_stays_out_whoever_vouches_for_it()
     deny_list.is_behind = True
     assert reason(other) is CloseReason.IDENTITY_UNAVAILABLE
     assert reason(case(speaks=watching, deny_list=deny_list)) is None
+
+
+def test_after_a_gap_a_cookie_of_nobody_is_as_old_as_its_handshake() -> None:
+    deny_list, watching = DenyList(), policy(jwt=None, session=WATCHING)
+    deny_list.deny_everyone(NOW, NOW - 1)
+    assert reason(case(speaks=watching, headers=JAR, deny_list=deny_list)) is None
+    deny_list.deny_everyone(NOW + 1, NOW)
+    assert reason(case(speaks=watching, headers=JAR, deny_list=deny_list)) is CloseReason.LOGGED_OUT
+    assert reason(case(speaks=watching, deny_list=deny_list)) is None, "who has no session has none to end"
 
 
 def test_a_full_deny_list_admits_no_session_cookie_either() -> None:

@@ -133,6 +133,10 @@ DANGEROUS = [
         f"jwt: {{providers: [{PROVIDER}}}]}}\n{ASKED}\nsession: {{revalidateEvery: 5m, renewal: Passive}}",
         "a.yaml:7:43: warning: renewed only by its own handshakes",
     ),
+    (
+        "migration: {hint: {dialect: mqtt5, grace: 5s}}",
+        "a.yaml:5:45: warning: without effect: MQTT 5 has no hint, only a goodbye",
+    ),
     ("enforcement: Audit", "a.yaml:5:16: warning: Audit"),
     (
         "match: {paths: [{type: PathPrefix, value: /.wsguard/x}]}",
@@ -188,6 +192,18 @@ GUARDS = [
 def test_warns_of_a_dangerous_guard_config(spec: str, warning: str) -> None:
     (found,) = warnings(guard(spec), policy(""))
     assert warning in found
+
+
+@pytest.mark.parametrize(
+    ("grace", "shutdown", "place"),
+    [("15s", "{drainWindow: 20s}", "a.yaml:4:27"), ("15s", "{closeCode: 1012}", "a.yaml:4:13"), ("10s", "{}", None)],
+)
+def test_warns_of_a_grace_that_the_window_has_no_room_for(grace: str, shutdown: str, place: str | None) -> None:
+    found = warnings(
+        guard(f"shutdown: {shutdown}"), policy(f"migration: {{hint: {{dialect: custom, grace: {grace}}}}}")
+    )
+    message = 'policy "p" gives its clients 15s after a hint: in a drain over 20s it is 10s'
+    assert found == ([f"{place}: warning: {message}"] if place else [])
 
 
 @pytest.mark.parametrize(

@@ -279,6 +279,18 @@ SPEC_ERRORS += [
     ),
     ("session: {logoutDetection: {cookies: [a], requests: [{method: POST, path: /a//b}]}}", "matches nothing"),
     ("session: {logoutDetection: {cookies: [a], requests: [{method: POST}]}}", '"path" is missing'),
+    ("migration: {}", 'a.yaml:5:14: error: "hint" is missing'),
+    ("migration: {hint: {}}", '"dialect" is missing'),
+    (
+        "migration: {hint: {dialect: stomp}}",
+        'a.yaml:5:31: error: expected custom or socket.io or signalr or graphql-ws or mqtt5 or phoenix, found "stomp"',
+    ),
+    ("migration: {hint: {dialect: custom, message: ''}}", "expected 1 to 4096 bytes of text, found 0"),
+    ("migration: {hint: {dialect: custom, grace: 0s}}", "expected a duration longer than 0s"),
+    (
+        "migration: {hint: {dialect: phoenix, message: go}}",
+        "a.yaml:5:49: error: phoenix has words of its own: a message goes with the dialect custom",
+    ),
     ("session: {revalidateGrace: 5m}", "bounds nothing: there is no revalidateEvery"),
 ]
 
@@ -343,7 +355,6 @@ NOT_YET = [
     ("limits", "slowConsumer: {maxPause: 30s}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),
-    ("", "migration: {}"),
     ("", "streams: [WebSocket]"),
 ]
 
@@ -356,6 +367,7 @@ def test_what_this_version_lacks_is_never_ignored(part: str, text: str) -> None:
 
 
 GUARD_ERRORS = [
+    ("shutdown: {maxClosesPerSecond: 0}", "a.yaml:4:34: error: expected a number of at least 1"),
     (
         "listener: {address: 8080}",
         "a.yaml:4:23: error: expected HOST:PORT such as 127.0.0.1:8080, or unix:/PATH, found the number 8080",

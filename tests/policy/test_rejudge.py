@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
+from wsguard.policy.case import Case
 from wsguard.policy.credentials import Credential, read_credentials
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.first_message import read_first_message
 from wsguard.policy.forward_auth import Approval, Question, question_for
-from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
+from wsguard.policy.judge import is_only_audited, judge, judge_early
 from wsguard.policy.load import load
 from wsguard.policy.policy_set import PolicySet
-from wsguard.policy.rejudge import kept, rejudge
+from wsguard.policy.rejudge import kept, rejudge, renewed
 from wsguard.policy.tokens import TokenFact, TokenProblem
 from wsguard.policy.yaml_source import SourceText
 from wsguard.protocol.authority import Authority
@@ -265,6 +266,15 @@ def test_of_a_question_nothing_is_kept() -> None:
 def test_the_yes_of_a_service_holds_where_the_same_is_asked(spec: str, reason: CloseReason | None) -> None:
     _, decision = rejudge(approved(), policies(spec) if spec else policies(), NOW)
     assert (decision.reason if isinstance(decision, Refuse) else None) is reason
+
+
+def test_whom_a_service_has_named_again_is_as_new_after_a_reload_as_before() -> None:
+    """Else a log-out of what was issued before the renewal would cut who was vouched for after it."""
+    case = approved()
+    again = Identity("forwardAuth", "http://127.0.0.1:3000", "ann", "forwardAuth", issued_at=NOW + 60)
+    _, decision = rejudge(renewed(case, [again]), policies(ASKED), NOW + 90)
+    assert isinstance(decision, Admit)
+    assert decision.identity == again
 
 
 def test_a_service_that_only_the_new_policy_asks_was_not_asked() -> None:

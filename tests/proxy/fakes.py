@@ -158,8 +158,8 @@ class FakeOwner:
     def __init__(self) -> None:
         self.ends: list[tuple[Cause, Delivery, Traffic]] = []
 
-    def close_for(self, reason: CloseReason) -> Close | None:
-        return Close(reason.code, reason.token)
+    def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
+        return Close(reason.code, reason.token if crowd is None else f"{reason.token} crowd={crowd}")
 
     def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
         self.ends.append((cause, delivery, traffic))

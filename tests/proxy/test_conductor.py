@@ -237,6 +237,7 @@ async def test_what_is_forwarded_of_a_handshake(backend: RecordingBackend) -> No
             ("X-Forwarded-For", "127.0.0.1"),
             ("X-Forwarded-Proto", "http"),
             ("X-Forwarded-Host", "localhost"),
+            ("X-Wsguard-Connection-ID", house.notebook.decisions[0].connection_id),
             ("X-User", "ann"),
             ("Connection", "Upgrade"),
             ("Upgrade", "websocket"),

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from tests.identity.parties import EFFECTIVE, approved, credential, handshake
+from wsguard.policy.case import Case
 from wsguard.policy.credentials import Credential
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.forward_auth import PROVIDER, Approval, Question
-from wsguard.policy.judge import Case, judge
+from wsguard.policy.judge import judge
 from wsguard.policy.model import SubjectFrom, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact, TokenProblem

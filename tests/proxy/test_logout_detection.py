@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
 
 from tests.events.fakes import Notebook
 from tests.policy.minting import provider
@@ -21,12 +23,16 @@ from tests.support.wire import Head
 from wsguard.events.bus import Bus
 from wsguard.events.detection import LogoutDetector
 from wsguard.policy.credentials import Credential
+from wsguard.policy.effective import Effective
 from wsguard.policy.logout_detection import Exchange
 from wsguard.policy.model import Enforcement, Jwt, MissingOrigin, OriginSpec, PolicySpec, Session, WebSocketPolicy
 from wsguard.policy.tokens import TokenFact
+from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy import leaving
+from wsguard.sessions.events import next_second
 from wsguard.sessions.identity import cookie_digest
-from wsguard.sessions.logout import Logout, log_out
+from wsguard.sessions.logout import Logout, log_out, log_out_everyone
 
 LOOPS = ["uvloop"]
 WATCHING = Session.model_validate(
@@ -190,6 +196,23 @@ async def test_a_logout_between_the_verdict_and_the_registry_is_seen(backend: Re
             assert await client.close_frame() == LOGGED_OUT
 
 
+async def test_a_gap_between_the_verdict_and_the_registry_closes_whom_nobody_named(backend: RecordingBackend) -> None:
+    async with watched(backend) as house:
+
+        async def accept(conversation: Conversation, request: Head) -> None:
+            now = house.clock.wall()
+            assert log_out_everyone(next_second(now), house.registry, house.deny_list, now) == 0
+            await answers.accept()(conversation, request)
+
+        backend.answer = accept
+        async with socket(house) as client:
+            assert await client.close_frame() == LOGGED_OUT
+        backend.answer = answers.accept()
+        house.clock.wall_offset += 1.0
+        async with socket(house):
+            await stays(lambda: len(house.registry) == 1, 0.2, "who comes later is another's affair")
+
+
 async def test_a_logout_while_a_handshake_is_judged_is_held_against_it(backend: RecordingBackend) -> None:
     """Nobody knows the cookie yet, and the word that it is good was given before."""
     jwt = Jwt(providers=(provider("HS256", extract_from={"cookies": ["session"]}),))
@@ -229,6 +252,9 @@ class Stuck:
         self.seen: list[Exchange] = []
         self.published: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
+    def concerns(self, request: RequestHead, effective: Effective) -> bool:
+        return False
+
     def notice(self, exchange: Exchange) -> asyncio.Future[object]:
         self.seen.append(exchange)
         return self.published
@@ -256,3 +282,88 @@ async def test_a_client_that_leaves_its_answer_does_not_take_the_logout_back(bac
             await client.head()
             client.reset()
         assert await mine.close_frame() == LOGGED_OUT
+
+
+def clearing_once(gate: asyncio.Event) -> Answer:
+    """Clear the cookie in an answer that is sent once `gate` is open; and notice meanwhile who hangs up."""
+
+    async def answer(conversation: Conversation, head: Head) -> None:
+        reading = asyncio.ensure_future(conversation.receive())
+        await gate.wait()
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await answers.reply(302, b"", [CLEARED])(conversation, head)
+
+    return answer
+
+
+MINE = ("Cookie", "session=old")
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "is_seen"),
+    [
+        ("POST", [MINE], True),
+        ("GET", [MINE, ("Sec-Fetch-Mode", "navigate")], True),
+        ("GET", [MINE, ("Sec-Fetch-Mode", "cors")], False),  # a long poll is not held open for nobody
+        ("POST", [("Cookie", "other=1")], False),
+    ],
+)
+async def test_who_leaves_before_the_answer_that_logs_him_out_is_logged_out(
+    backend: RecordingBackend, method: str, fields: list[tuple[str, str]], is_seen: bool
+) -> None:
+    gate = asyncio.Event()
+    async with watched(backend) as house, socket(house) as mine:
+        backend.respond = clearing_once(gate)
+        async with connect(house.port) as client:
+            await client.send(wire.request(method, "/logout", [("Host", "localhost"), *fields]))
+            await eventually(lambda: len(backend.requests) == 2, what="the backend has the request")
+            client.reset()
+        await eventually(lambda: not house.door.connections, what="the guard knows that the client has left")
+        if is_seen:
+            gate.set()
+            assert await mine.close_frame() == LOGGED_OUT
+            await eventually(lambda: not house.forwarder.seeing_out, what="nothing is left behind")
+        else:
+            await backend.conversations[1].until_ended()
+            assert len(house.registry) == 1
+
+
+async def test_an_answer_that_never_comes_is_waited_for_so_long(
+    backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaving, "PATIENCE", 0.2)
+    async with watched(backend) as house:
+        backend.respond = clearing_once(asyncio.Event())
+        async with connect(house.port) as client:
+            await client.send(wire.request("POST", "/logout", [("Host", "localhost"), MINE]))
+            await eventually(lambda: len(backend.requests) == 1, what="the backend has the request")
+        await eventually(lambda: house.forwarder.seeing_out, what="the request goes on")
+        await backend.conversations[0].until_ended()
+        await eventually(lambda: not house.forwarder.seeing_out, what="nothing is left behind")
+
+
+async def test_only_so_many_are_waited_for(backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaving, "MOST", 2)
+    async with watched(backend) as house, AsyncExitStack() as clients:
+        backend.respond = clearing_once(asyncio.Event())
+        for _ in range(3):
+            client = await clients.enter_async_context(connect(house.port))
+            await client.send(wire.request("POST", "/logout", [("Host", "localhost"), MINE]))
+        await eventually(lambda: len(backend.requests) == 3, what="the backend has the requests")
+        await clients.aclose()
+        await eventually(lambda: sum(c.ended is not None for c in backend.conversations) == 1, what="one was given up")
+        assert house.forwarder.seeing_out == 2
+
+
+async def test_a_body_that_never_came_whole_logs_nobody_out(backend: RecordingBackend) -> None:
+    async with watched(backend) as house, socket(house):
+        backend.respond = answers.reply(302, b"", [CLEARED])
+        async with connect(house.port) as client:
+            head = [("Host", "localhost"), MINE, ("Content-Length", "10")]
+            await client.send(wire.request("POST", "/logout", head) + b"half")
+            await eventually(lambda: len(backend.requests) == 2, what="the backend has the request")
+            client.reset()
+        await backend.conversations[1].until_ended()
+        await eventually(lambda: not house.forwarder.seeing_out, what="nothing is left behind")
+        assert len(house.registry) == 1

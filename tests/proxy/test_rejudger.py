@@ -208,6 +208,28 @@ async def test_a_policy_that_audits_spares(backend: RecordingBackend) -> None:
         assert (await house.end()).reason is CloseReason.ORIGIN_DENIED
 
 
+@pytest.mark.parametrize("issuer", ["https://other.test", "https://idp.test"])
+async def test_what_an_audit_found_wanting_is_not_held_against_whoever_is_admitted_again(
+    backend: RecordingBackend, issuer: str
+) -> None:
+    """A trial of stricter policies, taken back: whom the first ones admit lost nothing in between."""
+    corp = JWT.providers[0]
+    other = Jwt(providers=(corp.model_copy(update={"issuer": "https://other.test"}),))
+    async with House(backend, spec(PolicySpec(), jwt=JWT)) as house:
+        ends = house.clock.wall() + 600
+        claims = {"iss": "https://idp.test", "sub": "ann", "exp": ends}
+        house.facts.identity = Identity(
+            "corp", "https://idp.test", "ann", "cookie:session", expires_at=ends, claims=claims
+        )
+        async with opened(house, HERE, Cookie="session=t"):
+            house.reload(audited=spec(PolicySpec(), jwt=other, enforcement=Enforcement.AUDIT))
+            await eventually(lambda: house.notebook.spares)
+            back = Jwt(providers=(corp.model_copy(update={"issuer": issuer}),))
+            house.reload(enforced=spec(PolicySpec(), jwt=back))
+            await eventually(lambda: len(house.notebook.rejudgements) == 2)
+            assert house.notebook.rejudgements[1] == (1, int(issuer == "https://other.test"))
+
+
 async def test_a_handshake_that_was_judged_before_the_reload_is_judged_again_behind_it(
     backend: RecordingBackend,
 ) -> None:

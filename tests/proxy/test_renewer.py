@@ -17,7 +17,7 @@ from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import RawClient, connect
 from tests.support.waiting import eventually, stays
-from wsguard.policy.credentials import Credential
+from wsguard.policy.credentials import Credential, Kind
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.model import (
     Authorization,
@@ -38,7 +38,7 @@ from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy import renewer
 from wsguard.proxy.timekeeper import TICK
 from wsguard.sessions.connection import Connection, Link
-from wsguard.sessions.identity import Identity
+from wsguard.sessions.identity import Identity, cookie_digest
 from wsguard.sessions.logout import Logout, log_out
 
 LOOPS = ["uvloop"]
@@ -96,7 +96,7 @@ class Tokens(Facts):
             return TokenFact(credential, TokenProblem(CloseReason.CREDENTIAL_INVALID, "unknown"))
         who = Identity(
             "corp", ISSUER, claims["sub"], credential.source, claims.get("sid"), claims.get("jti"), claims.get("iat"),
-            claims.get("exp"), claims,
+            claims.get("exp"), claims, cookie_digest(credential.token) if credential.kind is Kind.COOKIE else None,
         )  # fmt: skip
         return TokenFact(credential, who)
 
@@ -228,6 +228,12 @@ async def test_the_very_token_that_a_connection_lives_by_renews_nothing(backend:
         assert here.house.notebook.renewals == []
 
 
+async def test_a_connection_that_is_being_closed_is_not_renewed(backend: RecordingBackend) -> None:
+    async with stage(backend) as here, here.open(cookie=f"session={here.token('t1', age=10)}") as (_, one):
+        one.link.cut(CloseReason.TERMINATED)
+        assert (await here.renew(cookie=f"session={here.token('t2')}"))[1]["connections"] == 0
+
+
 async def test_source_and_origin_must_be_the_same(backend: RecordingBackend) -> None:
     async with stage(backend) as here:
         old = here.token("t1", age=10)
@@ -274,6 +280,26 @@ async def test_a_log_out_of_its_first_or_its_newest_token_cuts(backend: Recordin
         logout = Logout("jti", jti, ISSUER, here.now)
         assert log_out(logout, here.house.registry, here.house.deny_list, here.now) == 1
         assert await client.close_frame() == (4441, "logged-out")
+
+
+@pytest.mark.parametrize("named", ["c2", "c3"])
+async def test_a_log_out_of_a_cookie_ends_what_lives_by_those_that_it_took_the_place_of(
+    backend: RecordingBackend, named: str
+) -> None:
+    """As where the application is seen to replace a cookie: it is one session, and its older tokens are still good."""
+    async with (
+        stage(backend) as here,
+        here.open(cookie=f"session={here.token('c1', age=20)}") as (client, _),
+        here.open(cookie="session=c1", origin=THERE) as (elsewhere, _),
+    ):
+        for cookie in (here.token("c2", age=10), here.token("c3")):
+            assert (await here.renew(cookie=f"session={cookie}"))[1]["connections"] == 1
+        house = here.house
+        log_out(Logout("cookie", cookie_digest(named), None, 0.0), house.registry, house.deny_list, here.now)
+        for each in (client, elsewhere):
+            assert await each.close_frame() == (4441, "logged-out")
+        for cookie in ("c1", "c2"):
+            assert house.deny_list.denies_cookie(cookie_digest(cookie), (), here.now)
 
 
 async def test_newer_claims_are_judged_by_the_rules_and_a_no_cuts(backend: RecordingBackend) -> None:

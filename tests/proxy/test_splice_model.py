@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.proxy.fakes import Bench, FakeTransport
 from tests.support import wire
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.rest import Stop
 
 
 def frame(opcode: int, payload: bytes, masked: bool) -> bytes:
@@ -37,7 +38,7 @@ def streams(masked: bool) -> st.SearchStrategy[bytes]:
 
 PEERS = st.sampled_from(["client", "backend"])
 BYTES = st.tuples(PEERS, st.just("bytes"), st.sampled_from([1, 7, 500, 66_000, 10**6]))
-OTHER = ["fin", "stall", "unstall", "cut", "cut", "timer", "rst", "tick"]
+OTHER = ["fin", "stall", "unstall", "cut", "cut", "leave", "leave", "timer", "rst", "tick"]
 ACTS = st.lists(BYTES | BYTES | st.tuples(PEERS, st.sampled_from(OTHER), st.just(0)), min_size=6, max_size=20)
 
 
@@ -76,6 +77,8 @@ def test_any_order_of_events(from_client: bytes, from_backend: bytes, acts: list
             transport.arrive(chunk)
         elif act == "cut":
             bench.splice.cut(CloseReason.SESSION_EXPIRED)
+        elif act == "leave":
+            bench.splice.leave(CloseReason.DRAINING)
         elif act == "timer":
             bench.loop.fire()
         else:
@@ -96,6 +99,10 @@ def _check_reading(bench: Bench) -> None:
     """A side is unread only for the sake of another that does not keep up; and while open, always then."""
     for transport, other in ((bench.client, bench.backend), (bench.backend, bench.client)):
         if transport.closing or transport.eof_seen:
+            continue
+        if isinstance(transport.half, Stop):
+            assert transport.reading or transport.half.has_stopped or other.over_high_water
+            assert bench.loop.armed is not None, "held back, but not for long"
             continue
         if not transport.reading:
             assert other.over_high_water

@@ -54,6 +54,9 @@ class FakeLink:
     def cut(self, reason: CloseReason, detail: str = "") -> None:
         self.cuts.append(reason)
 
+    def leave(self, reason: CloseReason, goodbye: bytes = b"", crowd: int = 1) -> None:
+        raise AssertionError
+
     def interject(self, speak: Callable[[], bytes | None]) -> None:
         pass
 

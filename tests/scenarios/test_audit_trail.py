@@ -63,6 +63,10 @@ async def test_what_an_operator_does_is_in_it_with_who_did_it(capsys: pytest.Cap
         line = await guard.log({"event": "control_request"})
         assert (line["method"], line["path"], line["status"]) == ("POST", "/v1/logout", 200)
         assert line["actor"].startswith("uid ")
+        await guard.ask("GET", "/v1/connections")
+        assert (await guard.ask("DELETE", "/v1/connections/none"))[0] == 404
+        await guard.log({"event": "control_request", "method": "DELETE", "status": 404})
+        assert not [line for line in guard.logs if line.get("method") == "GET"]
 
 
 async def test_a_signal_that_changes_nothing_is_answered() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import time
 from contextlib import AsyncExitStack
 
@@ -72,6 +73,35 @@ async def test_a_second_sigterm_or_no_clients_ends_at_once(backend: RecordingBac
         assert time.monotonic() - began < 3
 
 
+async def test_a_second_sigterm_hurries(backend: RecordingBackend) -> None:
+    """Whatever the window and the cap: everyone who is left is told at once."""
+    patient = CONFIG.replace("2s", "10m, maxClosesPerSecond: 1")
+    async with Guard(backend, {"guard.yaml": patient, "policy.yaml": policy()}) as guard, AsyncExitStack() as stack:
+        leaving = [asyncio.create_task(_leave(client)) for client in await _crowd(stack, guard, 20)]
+        guard.program.process.send_signal(signal.SIGTERM)
+        await guard.log({"event": "drain_started"})
+        began = time.monotonic()
+        assert await guard.terminate() == 0
+        assert time.monotonic() - began < 4
+        left = await asyncio.gather(*leaving)
+        assert {(code, reason.split()[0]) for _, code, reason in left} == {(1012, "draining")}
+
+
+async def test_handshakes_are_admitted_during_a_drain_by_choice(backend: RecordingBackend) -> None:
+    """Unready all the same; and who comes in has to leave within the window."""
+    hospitable = CONFIG.replace("2s", "2s, admitDuringDrain: true")
+    async with Guard(backend, {"guard.yaml": hospitable, "policy.yaml": policy()}) as guard, AsyncExitStack() as stack:
+        crowd = await _crowd(stack, guard, 5)
+        await guard.ask("POST", "/v1/drain", {"window": "3s"})
+        assert await _probe(guard, "/readyz") == 503
+        late = await stack.enter_async_context(connect(guard.port))
+        await late.open(wire.upgrade())
+        assert len(await guard.connections()) > 1
+        for client in (*crowd, late):
+            assert (await _leave(client))[1] == 1012
+        await eventually(lambda: _counts(guard, total=6, closed=6, remaining=0), what="the newcomer counts as well")
+
+
 async def test_an_operators_drain_keeps_the_process_up(backend: RecordingBackend) -> None:
     """`wsguard drain --wait` returns 0 when all have left; the guard stays, unready, until SIGTERM."""
     async with Guard(backend) as guard, AsyncExitStack() as stack:
@@ -101,6 +131,11 @@ async def test_a_drain_can_be_taken_back(backend: RecordingBackend) -> None:
         async with connect(guard.port) as another:
             await another.open(wire.upgrade())
             assert len(await guard.connections()) in (1, 2)
+
+
+async def _counts(guard: Guard, **counts: int) -> bool:
+    _, drain = await guard.ask("GET", "/v1/drain")
+    return all(drain[name] == count for name, count in counts.items())
 
 
 @pytest.mark.parametrize("how", ["silent", "not reading"])

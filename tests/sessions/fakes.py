@@ -26,6 +26,9 @@ class FakeLink:
             self.cuts.append((reason, detail))
             self.state = "closing"
 
+    def leave(self, reason: CloseReason, goodbye: bytes = b"", crowd: int = 1) -> None:
+        self.cut(reason)
+
     def interject(self, speak: Callable[[], bytes | None]) -> None:
         pass
 

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from tests.sessions.fakes import connection, identity
 from wsguard.sessions.connection import Connection
+from wsguard.sessions.identity import Identity
 from wsguard.sessions.registry import Filters, Registry
+from wsguard.sessions.renewal import live_by
 
 FEW = st.sampled_from(["a", "b", "c"])
 MAYBE = st.none() | FEW
-FILTERS = st.builds(Filters, issuer=MAYBE, subject=MAYBE, sid=MAYBE, jti=MAYBE, policy=MAYBE)
+FILTERS = st.builds(Filters, issuer=MAYBE, subject=MAYBE, sid=MAYBE, jti=MAYBE, policy=MAYBE, cookie=MAYBE)
+PEOPLE = st.lists(st.tuples(FEW, FEW, MAYBE, MAYBE, MAYBE, FEW), max_size=3)
+Words = tuple[str, str, str | None, str | None, str | None, str]
+
+
+def people(words: list[Words]) -> list[Identity]:
+    return [
+        replace(identity(subject, issuer, sid=sid, jti=jti), cookie=cookie, source=source)
+        for subject, issuer, sid, jti, cookie, source in words
+    ]
 
 
 def is_wanted(connection: Connection, filters: Filters) -> bool:
     if filters.policy is not None and connection.policy != filters.policy:
         return False
+    known_by = (*connection.identities, *connection.opened_with)
+    if filters.cookie is not None and filters.cookie not in {*connection.watched, *(who.cookie for who in known_by)}:
+        return False
     named = {name: getattr(filters, name) for name in ("issuer", "subject", "sid", "jti")}
     wanted = {name: word for name, word in named.items() if word is not None}
-    return not wanted or any(
-        all(getattr(who, name) == word for name, word in wanted.items()) for who in connection.identities
-    )
+    return not wanted or any(all(getattr(who, name) == word for name, word in wanted.items()) for who in known_by)
 
 
 class RegistryMachine(RuleBasedStateMachine):
@@ -37,11 +51,18 @@ class RegistryMachine(RuleBasedStateMachine):
         target=ids,
         number=st.integers(0, 999),
         policy=FEW,
-        words=st.lists(st.tuples(FEW, FEW, MAYBE, MAYBE), max_size=3),
+        words=PEOPLE,
+        watched=st.lists(FEW, max_size=2, unique=True),
     )
-    def add(self, number: int, policy: str, words: list[tuple[str, str, str | None, str | None]]) -> str:
-        people = [identity(subject, issuer, sid=sid, jti=jti) for subject, issuer, sid, jti in words]
-        new = connection(f"{number:03}", people[0] if people else None, policy=policy, others=tuple(people[1:]))
+    def add(self, number: int, policy: str, words: list[Words], watched: list[str]) -> str:
+        who = people(words)
+        new = connection(
+            f"{number:03}",
+            who[0] if who else None,
+            policy=policy,
+            others=tuple(who[1:]),
+            watched=tuple(watched),
+        )
         if new.id in self.model:
             with pytest.raises(ValueError, match=new.id):
                 self.registry.add(new)
@@ -54,6 +75,27 @@ class RegistryMachine(RuleBasedStateMachine):
     def remove(self, connection_id: str) -> None:
         assert self.registry.remove(connection_id) is self.model.pop(connection_id, None)
 
+    @rule(connection_id=ids, words=PEOPLE)
+    def renew(self, connection_id: str, words: list[Words]) -> None:
+        """As an admission does: others in the place of as many, while the registry knows nothing of it."""
+        one = self.registry.remove(connection_id)
+        if one is not None:
+            after = [*people(words), *one.identities][: len(one.identities)]
+            if after:
+                live_by(one, after)
+            self.registry.add(one)
+
+    @rule(connection_id=ids, policy=FEW, words=PEOPLE)
+    def move(self, connection_id: str, policy: str, words: list[Words]) -> None:
+        """As a rejudgement does."""
+        one = self.registry.remove(connection_id)
+        if one is not None:
+            one.policy = policy
+            if words:
+                one.identity, *others = people(words)
+                one.others = tuple(others)
+            self.registry.add(one)
+
     @rule(filters=FILTERS)
     def find(self, filters: Filters) -> None:
         found = self.registry.find(
@@ -62,6 +104,7 @@ class RegistryMachine(RuleBasedStateMachine):
             sid=filters.sid,
             jti=filters.jti,
             policy=filters.policy,
+            cookie=filters.cookie,
         )
         wanted = {c.id for c in self.model.values() if is_wanted(c, filters)}
         assert len(found) == len(wanted)
@@ -88,6 +131,12 @@ class RegistryMachine(RuleBasedStateMachine):
         assert self.registry.count_by_policy() == {name: policies.count(name) for name in set(policies)}
         for connection_id in self.model:
             assert self.registry.get(connection_id) is self.model[connection_id]
+
+    def teardown(self) -> None:
+        """Nothing is left of whoever is gone."""
+        for connection_id in self.model:
+            self.registry.remove(connection_id)
+        assert [index._buckets for index in self.registry._indexes] == [{}] * len(self.registry._indexes)
 
 
 TestRegistry = RegistryMachine.TestCase

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from typing import Any, NamedTuple, TextIO
 
 _LONGEST = 1 << 16  # characters: no line of a guard's is so long
 
@@ -23,6 +25,13 @@ class Entry(NamedTuple):
         return value if isinstance(value, str) else None
 
 
+def standard_input() -> TextIO:
+    """Standard input, whatever bytes are in it: a collector may have cut a line within a character."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    return sys.stdin
+
+
 def read(lines: Iterable[str]) -> Iterator[Entry | None]:
     """Each line as an entry; None for one that is no line of a guard."""
     return map(read_line, lines)
@@ -35,7 +44,7 @@ def read_line(line: str) -> Entry | None:
         return None
     try:
         fields = json.loads(line[start:])
-        at = datetime.fromisoformat(fields["time"]).timestamp()
+        at = datetime.fromisoformat(fields["time"]).astimezone(UTC).timestamp()
         event = fields["event"]
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None

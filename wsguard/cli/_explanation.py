@@ -11,13 +11,14 @@ from http import HTTPStatus
 from random import SystemRandom
 from typing import Literal, Protocol
 
+from wsguard.policy.case import Case, Check
 from wsguard.policy.credentials import CredentialConflict, Kind, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
 from wsguard.policy.first_message import awaited, read_first_message
 from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
-from wsguard.policy.judge import EARLY, LATE, Case, Check, is_only_audited, judge
+from wsguard.policy.judge import EARLY, LATE, is_only_audited, judge
 from wsguard.policy.logout_detection import session_cookies
 from wsguard.policy.model import FirstMessage, Rejection, RejectionMode, Renewal, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import jwt
@@ -74,7 +74,7 @@ def _claims(token: Token, provider: JwtProvider, now: float) -> dict[str, Any]:
     return {name: value for name, value in (usual | dict(token.claims)).items() if name not in token.without}
 
 
-@lru_cache(maxsize=256)
+@cache
 def _key(owner: str, algorithm: str) -> Any:
     """The private key of `owner`; made once, for an RSA key takes a while."""
     if algorithm.startswith("HS"):
@@ -86,7 +86,7 @@ def _key(owner: str, algorithm: str) -> Any:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-@lru_cache(maxsize=256)
+@cache
 def _key_set(owner: str, algorithm: str) -> KeySet:
     key = _key(owner, algorithm)
     if algorithm.startswith("HS"):

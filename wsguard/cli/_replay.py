@@ -11,9 +11,10 @@ from urllib.parse import quote
 from wsguard.cli._audit_trail import Entry
 from wsguard.cli._explanation import Step
 from wsguard.cli._request import Url, handshake_to
+from wsguard.policy.case import Case
 from wsguard.policy.decision import Refuse
 from wsguard.policy.effective import Effective, parse_ip
-from wsguard.policy.judge import PLACE, Case, is_only_audited
+from wsguard.policy.judge import PLACE, is_only_audited
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.authority import parse_authority
 from wsguard.protocol.handshake import HttpRefusal, read_handshake
@@ -72,7 +73,8 @@ def _recorded(entry: Entry) -> Step:
 
 def _case(entry: Entry, policies: PolicySet, now: float) -> Case:
     host, path, client_ip = entry.text("host"), entry.text("path"), entry.text("client_ip")
-    if entry.event != "handshake" or host is None or path is None or client_ip is None:
+    is_whole = entry.event == "handshake" and entry.text("result") is not None
+    if not is_whole or host is None or path is None or client_ip is None:
         raise NoHandshake("a line of the event handshake is needed, with result, host, path and client_ip")
     origin = entry.text("origin")
     fields = [] if origin is None else [("Origin", origin)]

@@ -7,7 +7,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from wsguard.cli._explanation import Explanation, Moment, Walk
 from wsguard.cli._issuer import Issuer
@@ -21,14 +21,18 @@ from wsguard.policy.effective import parse_ip
 from wsguard.policy.forward_auth import Answer
 from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.load_tests import REFERENCE
-from wsguard.policy.model_policy_test import Expectation, PolicyTest, Trial, Verdict
+from wsguard.policy.model_policy_test import Expectation, PolicyTest, ServiceAnswer, Token, Trial, Verdict
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol import base64url
 from wsguard.protocol.http import Headers
 
 
 class UnusableTrial(Exception):
-    """A test that cannot be run: a sentence that says why."""
+    """A test that cannot be run: a sentence that says why, and the token's name where one is to blame."""
+
+    def __init__(self, why: str, token: str | None = None) -> None:
+        super().__init__(why)
+        self.token = token
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,7 @@ class Trials:
         self._issuer = Issuer(policies)
         # Keys that have sealed no token: whatever a test writes in its place is none.
         self._token_keys: Mapping[str, TokenKeys] = defaultdict(lambda: TokenKeys(secrets.token_bytes(32)))
-        try:
-            self._tokens = {name: self._issuer.sign(each, self._moment.now) for name, each in test.spec.tokens.items()}
-        except (LookupError, TypeError) as error:  # the other: claims that no JWT has
-            raise UnusableTrial(str(error.args[0])) from None
+        self._tokens = {name: self._signed(name, token) for name, token in test.spec.tokens.items()}
 
     async def run(self, trial: Trial) -> Outcome:
         """Try one. Raises UnusableTrial."""
@@ -80,6 +81,12 @@ class Trials:
         explanation = await walk.explain(head, peer, tls=url.tls, first_message=said)
         return Outcome(trial, explanation, tuple(_differences(trial.expect, explanation)))
 
+    def _signed(self, name: str, token: Token) -> str:
+        try:
+            return self._issuer.sign(token, self._moment.now)
+        except (LookupError, TypeError) as error:  # the other: claims that no JWT has
+            raise UnusableTrial(str(error.args[0]), name) from None
+
     def _fields(self, trial: Trial) -> Iterator[tuple[str, str]]:
         request = trial.request
         for name, value in request.headers.items():
@@ -97,8 +104,11 @@ class Trials:
         return REFERENCE.sub(lambda found: token(found["name"], encoded=found["encoding"] is not None), text)
 
     def _inquiry(self, trial: Trial) -> Inquiry:
+        answers = trial.introspection
+        told = None if answers is None else {self._with_tokens(token): answer for token, answer in answers.items()}
+
         def lines(_url: str, _certificates: bytes | None) -> Exchange:
-            return _AsWritten(trial)
+            return _AsWritten(trial.forward_auth, told)
 
         files: Mapping[str, bytes] = defaultdict(bytes)  # secrets and certificates: nobody is really asked
         under = (self._policies, files, lines, self._moment, lambda: 0, lambda *_: None)
@@ -108,9 +118,10 @@ class Trials:
 
 @dataclass(frozen=True, slots=True)
 class _AsWritten:
-    """The way to services that answer as `trial` says: a form is a question of introspection."""
+    """The way to services that answer so, or not at all: a form is a question of introspection."""
 
-    trial: Trial
+    forward_auth: ServiceAnswer | None
+    introspection: Mapping[str, Mapping[str, Any]] | None
 
     async def exchange(
         self,
@@ -121,17 +132,16 @@ class _AsWritten:
     ) -> Answer:
         if form is not None:
             return self._introspected(form["token"])
-        answer = self.trial.forward_auth
+        answer = self.forward_auth
         if answer is None:
             raise Unanswered("this test does not say what the service answers (forwardAuth)")
         raw = tuple((name.encode(), value.encode()) for name, value in answer.headers.items())
         return Answer(answer.status, Headers(raw), _body(answer.body))
 
     def _introspected(self, token: str) -> Answer:
-        answers = self.trial.introspection
-        if answers is None:
+        if self.introspection is None:
             raise Unanswered("this test does not say what the server answers (introspection)")
-        return Answer(200, Headers(()), _body(answers.get(token, {"active": False})))
+        return Answer(200, Headers(()), _body(self.introspection.get(token, {"active": False})))
 
 
 def _body(value: object) -> bytes:

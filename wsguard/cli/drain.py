@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 HELP = "send the connections of a running guard away, spread over a window"
 
 _LOOK = 0.25  # seconds between two looks
+_WIDTH = 30  # of the bar
+_BACK = "\r\x1b[K"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="begin so much later: until then load balancers go on sending connections to a pod that ends",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--wait", action="store_true", help="return only once no connection is left")
+    what.add_argument(
+        "--wait", action="store_true", help="return only once no connection is left; in a terminal with a progress bar"
+    )
     what.add_argument("--cancel", action="store_true", help="take connections again")
     add_control_argument(parser)
 
@@ -66,18 +70,59 @@ def _wait(guard: Guard) -> None:
 
     from wsguard.cli._control import NoGuardError
 
-    while True:
-        try:
-            drain = guard.get("/v1/drain")
-        except NoGuardError:
-            print("the guard has ended")
-            return
-        if drain["state"] == "serving":
-            raise UsageError("the drain was cancelled")
-        if drain["state"] == "drained":
-            _tell(drain)
-            return
-        time.sleep(_LOOK)
+    with _Bar() as bar:
+        while True:
+            try:
+                drain = guard.get("/v1/drain")
+            except NoGuardError:
+                bar.clear()
+                print("the guard has ended")
+                return
+            if drain["state"] == "serving":
+                raise UsageError("the drain was cancelled")
+            if drain["state"] == "drained":
+                bar.clear()
+                _tell(drain)
+                return
+            bar.draw(drain)
+            time.sleep(_LOOK)
+
+
+class _Bar:
+    """The progress, in place on stderr; nowhere but in a terminal."""
+
+    def __init__(self) -> None:
+        self._shown = False
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def draw(self, drain: dict[str, Any]) -> None:
+        import sys
+
+        if sys.stderr.isatty():
+            sys.stderr.write(f"{_BACK}{progress(drain)}")
+            sys.stderr.flush()
+            self._shown = True
+
+    def clear(self) -> None:
+        import sys
+
+        if self._shown:
+            sys.stderr.write(_BACK)
+            sys.stderr.flush()
+            self._shown = False
+
+
+def progress(drain: dict[str, Any]) -> str:
+    """One line that tells how far a drain is."""
+    total, closed = drain["total"], drain["closed"]
+    done = _WIDTH * closed // total if total else _WIDTH
+    bar = "#" * done + "." * (_WIDTH - done)
+    return f"[{bar}] {closed} of {total} closed, {drain['rate']:g}/s, {drain['eta'] or '0s'} to go"
 
 
 def _tell(drain: dict[str, Any]) -> None:

@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     import asyncio
 
     from wsguard.config.store import ConfigError
+    from wsguard.ops.redact import printable
 
     told: Explanation | Replay
     try:
@@ -59,16 +60,19 @@ def run(args: argparse.Namespace) -> int:
             verdict = _verdict(explanation)
     except ConfigError as error:
         raise UsageError(str(error)) from None
-    print("\n".join(_as_json(told) if args.json else (*_steps(told.steps), "", *verdict)))
+    if args.json:
+        print(_as_json(told))
+    else:  # a subject, an Origin and a line of the trail are a stranger's words
+        print("\n".join(map(printable, (*_steps(told.steps), "", *verdict))))
     return 0
 
 
 def _replay(args: argparse.Namespace) -> Replay:
-    from wsguard.cli._audit_trail import read_line
+    from wsguard.cli._audit_trail import read_line, standard_input
     from wsguard.cli._replay import NoHandshake, replay
     from wsguard.config.store import read
 
-    entry = read_line(sys.stdin.readline() if args.replay == "-" else args.replay)
+    entry = read_line(standard_input().readline() if args.replay == "-" else args.replay)
     if entry is None:
         raise UsageError("--replay: this is no line of a guard's audit trail")
     try:
@@ -155,11 +159,11 @@ def _first_message(word: str | None) -> bytes | None:
     return None if word is None else word.encode("utf-8", "surrogateescape")
 
 
-def _as_json(explanation: Explanation | Replay) -> Iterator[str]:
+def _as_json(explanation: Explanation | Replay) -> str:
     import dataclasses
     import json
 
-    yield json.dumps(dataclasses.asdict(explanation), indent=2, ensure_ascii=False)
+    return json.dumps(dataclasses.asdict(explanation), indent=2)
 
 
 def _steps(steps: Sequence[Step]) -> Iterator[str]:

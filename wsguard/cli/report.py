@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from wsguard.cli import UsageError
-    from wsguard.cli._audit_trail import read
+    from wsguard.cli._audit_trail import read, standard_input
     from wsguard.cli._tally import Tally, as_json
     from wsguard.policy.fields import parse_duration
 
@@ -36,13 +36,13 @@ def run(args: argparse.Namespace) -> int:
     for name in args.files or ["-"]:
         try:
             if name == "-":
-                tally.add(read(sys.stdin), since)
+                tally.add(read(standard_input()), since)
                 continue
             with Path(name).open(encoding="utf-8", errors="replace") as lines:
                 tally.add(read(lines), since)
         except OSError as error:
             raise UsageError(f"{name} cannot be read: {error.strerror}") from None
-    print(json.dumps(as_json(tally), indent=2, ensure_ascii=False) if args.json else "\n".join(tally.lines()))
+    print(json.dumps(as_json(tally), indent=2) if args.json else "\n".join(tally.lines()))
     if tally.foreign:
         print(f"{tally.foreign} lines are no guard's, and were left out", file=sys.stderr)
     return 0

@@ -84,6 +84,8 @@ def _results(written: WrittenTest) -> Iterator[Result]:
             outcome = asyncio.run(trials.run(trial))
             yield Result(str(place), trial.name, written.test.metadata.name, _failure(outcome))
     except UnusableTrial as error:
+        if error.token is not None:
+            place = written.node.at(("spec", "tokens", error.token))
         raise UsageError(f"\n{place}: error: {error}") from None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsguard.cli._arguments import add_control_argument
 from wsguard.cli._table import table
+from wsguard.cli.drain import progress
 
 if TYPE_CHECKING:
     from wsguard.cli._control import Guard
@@ -69,7 +70,7 @@ def draw(before: Look, now: Look) -> Iterator[str]:
         f"{rate('messages'):.1f} messages/s  {rate('bytes') / 1024:.1f} KiB/s"
     )
     if now["drain"]["state"] != "serving":
-        yield f"drain: {now['drain']['remaining']} left, over {now['drain']['window']}"
+        yield f"drain: {progress(now['drain'])}"
     yield ""
     refused = _by_reason(row for row in now["handshakes"] if row["result"] != "admitted")
     yield from table([("REFUSED", "", "ENDED", ""), *_side_by_side(refused, _by_reason(iter(now["closed"])))])
@@ -96,9 +97,13 @@ def _side_by_side(left: Sequence[tuple[str, str]], right: Sequence[tuple[str, st
 
 
 def _busiest(before: Look, now: Look, seconds: float) -> list[tuple[str, ...]]:
-    """The connections with the most messages since the last look."""
+    """The connections with the most messages since the last look, as far as both looks had them on their page."""
     seen = {one["id"]: sum(one["messages"].values()) for one in before["listed"]}
-    rates = [((sum(one["messages"].values()) - seen.get(one["id"], 0)) / seconds, one) for one in now["listed"]]
+    rates = [
+        ((sum(one["messages"].values()) - seen.get(one["id"], 0)) / seconds, one)
+        for one in now["listed"]
+        if one["id"] in seen or one["openedAt"] >= before["now"]
+    ]
     rates.sort(key=lambda pair: pair[0], reverse=True)
     return [
         (one["id"], one["policy"], one["subject"] or "-", one["clientIP"], one["path"], f"{rate:.1f}")

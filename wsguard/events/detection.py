@@ -17,9 +17,11 @@ from wsguard.events.observer import Observer
 from wsguard.events.outbox import OutboxFull
 from wsguard.events.rate import Allowance, Rate
 from wsguard.policy.credentials import Credential
-from wsguard.policy.logout_detection import Exchange, LoggedOut, Replaced, Sign, signs
+from wsguard.policy.effective import Effective
+from wsguard.policy.logout_detection import Exchange, LoggedOut, Replaced, Sign, carries_session, signs
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
+from wsguard.protocol.http import RequestHead
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
@@ -58,6 +60,14 @@ class LogoutDetector:
         self._vouch = vouch
         self._rate = Rate(_PER_CLIENT, _IN_ALL)
         self._publishing: set[asyncio.Task[None]] = set()
+
+    def concerns(self, request: RequestHead, effective: Effective) -> bool:
+        """Whether `request` carries a session cookie: its answer may say something of it. Raises nothing."""
+        try:
+            return carries_session(request, effective, self._policies().watching)
+        except Exception as error:
+            self._observer.fault("looking for a session in a request", error)
+            return False
 
     def notice(self, exchange: Exchange) -> asyncio.Future[Any] | None:
         """Act on `exchange`: at the next turn of the loop here, and on the other replicas once the future is done.

@@ -15,7 +15,11 @@ from wsguard.kubernetes.tree import Node, Scalar, find, items_at, text_at
 from wsguard.kubernetes.workload import Application
 
 _LOOPBACK = re.compile(r"(?<![\w.])(127\.0\.0\.1|localhost)(?![\w.-])")
-_EVERYWHERE = re.compile(r"(?<![\d.])(?:0\.0\.0\.0|\[::\])(?!\.?\d)(?::(?P<port>\d+))?")
+_EVERYWHERE = re.compile(
+    r"(?<![\w.\]:})])(?:0\.0\.0\.0|\[::\]|[*+])?:(?P<port>\d+)(?![\w.:])"  # before a port, no host is every one too
+    r"|(?<![\d.])(?:0\.0\.0\.0|\[::\])(?!\.?\d|:\d)"
+    r"|(?:(?<=[=\s])|^)::(?!\S)|(?<==)\*(?!\S)"
+)
 
 
 def bind(app: Application, settings: Settings, revision: Revision, report: Report) -> bool:
@@ -30,25 +34,30 @@ def bind(app: Application, settings: Settings, revision: Revision, report: Repor
     for item in (*items_at(app.container.node, "command"), *items_at(app.container.node, "args")):
         if item not in rewritten and isinstance(item, Scalar):
             _refuse_everywhere(item, app, report)
+    for entry in items_at(app.container.node, "env"):
+        value = find(entry, "value")
+        if isinstance(value, Scalar) and (variable is None or text_at(entry, "name") != variable[0]):
+            _refuse_everywhere(value, app, report, with_port=True)
     return True
 
 
 def _is_loopback(name: str, text: str, settings: Settings, report: Report) -> bool:
-    if _LOOPBACK.search(text):
+    if _LOOPBACK.search(text) and not _EVERYWHERE.search(text):
         return True
     report.problem(
-        settings.given[name], f"{PREFIX}{name} binds to no loopback address: it needs 127.0.0.1 or localhost"
+        settings.given[name], f"{PREFIX}{name} does not bind to loopback alone: it needs 127.0.0.1 or localhost"
     )
     return False
 
 
-def _refuse_everywhere(item: Scalar, app: Application, report: Report) -> None:
+def _refuse_everywhere(item: Scalar, app: Application, report: Report, *, with_port: bool = False) -> None:
+    """A variable may be about anything, unless it has the port."""
     for found in _EVERYWHERE.finditer(item.text):
-        if found["port"] in (None, str(app.port)):
+        if found["port"] == str(app.port) or (found["port"] is None and not with_port):
             report.problem(
                 item,
                 f"the container {app.container.name} still listens on {found[0]}: name the same flag in "
-                f"{PREFIX}bind-args, or change it here",
+                f"{PREFIX}bind-args, the same variable in {PREFIX}bind-env, or change it here",
             )
             return
 

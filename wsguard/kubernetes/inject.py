@@ -29,6 +29,7 @@ _REFUSED = {
     "ReplicaSet": "a ReplicaSet is what a Deployment makes: inject the Deployment",
     "ReplicationController": "a ReplicationController is what Deployments have replaced: make it one",
 }
+_FOREIGN = "a guard goes into a Deployment, StatefulSet or DaemonSet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +164,17 @@ class _Injection:
         read = [
             (manifest, Workload.read(manifest.root), self._settings(manifest.root))
             for manifest in self.manifests
-            if manifest.kind in (*KINDS, *_REFUSED)
+            if manifest.kind in (*KINDS, *_REFUSED) or Workload.read(manifest.root).containers()
         ]
         asked = [one for one in read if one[2]["inject"]]
         candidates = asked or [one for one in read if one[2]["inject"] is None]
         chosen = [one for one in candidates if one[0].kind in KINDS]
         for manifest, workload, _ in candidates:
-            if manifest.kind in _REFUSED:
+            if manifest.kind not in KINDS:
                 say = self.report.problem if asked or not chosen else self.report.note
-                say(manifest.root, f"{workload} gets no guard: {_REFUSED[manifest.kind]}")
+                say(manifest.root, f"{workload} gets no guard: {_REFUSED.get(manifest.kind, _FOREIGN)}")
+        if self.manifests and not candidates:
+            self.report.note(self.manifests[0].root, "nothing here gets a guard")
         left = {id(manifest) for manifest, _, _ in chosen}
         return chosen, [workload for manifest, workload, _ in read if id(manifest) not in left]
 
@@ -201,10 +204,13 @@ class _Injection:
 
     def _shield(self, one: Guarded) -> None:
         (manifest,) = [manifest for manifest in self.manifests if manifest.root is one.workload.root]
-        document = manifest.document
+        document, policy = manifest.document, shield(one)
+        if not policy["spec"]["podSelector"]:  # it would hold for every pod of the namespace
+            self.report.problem(manifest.root, f"{one.workload} has no selector, so no NetworkPolicy can be about it")
+            return
         items = _items(document)
         if items is not None:
-            self.edits.append(items, shield(one))
+            self.edits.append(items, policy)
         elif (
             isinstance(document.root, Mapping)
             and document.root.is_flow
@@ -218,7 +224,7 @@ class _Injection:
             )
             return
         else:
-            self.edits.add_document(shield(one))
+            self.edits.add_document(policy)
         say_shield(one, self.report)
 
 

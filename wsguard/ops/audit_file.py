@@ -38,8 +38,26 @@ class AuditFile:
         _finish(self._writer, self._fd)
 
     def _open(self) -> None:
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
-        self._writer = LineWriter(self._fd)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        fd = os.open(self.path, flags | os.O_NONBLOCK, _MODE)  # else opening a pipe waits for its reader
+        os.set_blocking(fd, True)
+        self._fd = fd
+        self._writer = LineWriter(fd, is_torn=_ends_within_a_line(self.path, fd))
+
+
+def _ends_within_a_line(path: str, fd: int) -> bool:
+    """Whether a guard before this one ran out of disk in a line. False where nobody may read that."""
+    size = os.fstat(fd).st_size
+    try:
+        reading = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK) if size else None
+    except OSError:
+        return False
+    if reading is None:
+        return False
+    try:
+        return os.pread(reading, 1, size - 1) not in (b"", b"\n")
+    finally:
+        os.close(reading)
 
 
 def _finish(writer: LineWriter, fd: int) -> None:

@@ -6,23 +6,20 @@ Law: a draining guard is unready and stays up; only the process's own end is fin
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
-from wsguard.ops.log import Log, describe
+from wsguard.ops.departures import Departures
+from wsguard.ops.log import Log
+from wsguard.policy.model import Shutdown
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
-from wsguard.sessions.drain import schedule
 from wsguard.sessions.registry import Registry
 
 STRAGGLERS = 5.0
 """Seconds after the window in which the last connections may end; a pod's grace period has to cover both."""
-
-_STEP = 0.1  # seconds between two looks at whether everybody has left early
-_AT_ONCE = 100  # cuts without letting the event loop do anything else
 
 
 class DrainState(Enum):
@@ -39,58 +36,98 @@ class DrainIsFinalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DrainStatus:
-    """A drain at one moment; `window` (seconds) and `started_at` (since the epoch) are None before any."""
+    """A drain at one moment. Before any, `window` (seconds), `started_at` (since the epoch) and `eta` are None.
+
+    `total` is how many connections it has found, `closed` how many of them have ended, `hinted` how many were asked to
+    reconnect first. `rate` is closes in a second on average, `eta` the seconds until the last close is due.
+    """
 
     state: DrainState
     window: float | None
     started_at: float | None
     remaining: int
+    total: int = 0
+    closed: int = 0
+    hinted: int = 0
+    rate: float = 0.0
+    eta: float | None = None
 
 
 class Drainer:
-    """Cuts every registered connection with `draining`, spread over a window.
+    """Sends every registered connection away with `draining`, spread over a window.
 
-    `send_away` is called when a drain begins: those who wait at the door wait in vain.
+    `send_away` is called when nobody is let in any more: those who wait at the door wait in vain. `shutdown` gives the
+    settings that are in force now.
     """
 
-    def __init__(self, registry: Registry, clock: Clock, rng: Random, log: Log, send_away: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Clock,
+        rng: Random,
+        log: Log,
+        send_away: Callable[[], None],
+        shutdown: Callable[[], Shutdown],
+    ) -> None:
         self._registry = registry
         self._clock = clock
         self._rng = rng
         self._log = log
         self._send_away = send_away
+        self._shutdown = shutdown
         self._state = DrainState.SERVING
         self._window: float | None = None
         self._started_at: float | None = None
-        self._ends_at = 0.0  # of the window, on the monotonic clock
+        self._began = self._ends_at = 0.0  # on the monotonic clock: the trigger, and the end of the window
+        self._ran = 0.0  # seconds that a finished drain took
         self._final = False
+        self._departures = self._nobody()
         self._drained = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def is_draining(self) -> bool:
-        """True from the trigger on: no handshake is admitted, and the guard is not ready."""
+        """True from the trigger on: the guard is not ready."""
         return self._state is not DrainState.SERVING
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a handshake is refused: from the trigger on, or from when a newcomer has no time left."""
+        if self._state is DrainState.DRAINING and self._shutdown().admit_during_drain:
+            return not self._departures.has_room
+        return self.is_draining
 
     @property
     def status(self) -> DrainStatus:
         """The drain as it stands."""
-        return DrainStatus(self._state, self._window, self._started_at, len(self._registry))
+        remaining, now = len(self._registry), self._clock.monotonic()
+        if not self.is_draining:
+            return DrainStatus(self._state, self._window, self._started_at, remaining)
+        total = self._departures.total
+        is_over = self._state is DrainState.DRAINED
+        seconds = self._ran if is_over else now - self._began
+        return DrainStatus(
+            self._state,
+            self._window,
+            self._started_at,
+            remaining,
+            total,
+            closed=total - remaining,
+            hinted=self._departures.hinted,
+            rate=(total - remaining) / max(seconds, 1.0),
+            eta=0.0 if is_over or not remaining else max(self._departures.ends_at - now, 0.0),
+        )
 
     def start(self, window: float) -> None:
         """Begin to drain over `window` seconds.
 
         While one is under way, the remaining closes are spread anew; a finished one stays finished.
         """
-        if self._state is DrainState.DRAINED:
-            return
-        self._stop()
-        self._state = DrainState.DRAINING
-        self._window, self._started_at = window, self._clock.wall()
-        self._ends_at = self._clock.monotonic() + window
-        self._log.audit("drain_started", window=window, connections=len(self._registry))
-        self._send_away()
-        self._task = asyncio.create_task(self._run(window), name="wsguard-drain")
+        self._start(window, self._shutdown().max_closes_per_second)
+
+    def hurry(self) -> None:
+        """Send away everyone who is left at once, whatever the rate."""
+        self._start(0.0, None)
 
     async def finish(self, window: float) -> None:
         """Drain for good, as the process ends, and wait. A drain that runs is hurried to `window`."""
@@ -100,7 +137,7 @@ class Drainer:
         await self.wait()
 
     def cancel(self) -> None:
-        """Take connections again; those cut stay cut. Raises DrainIsFinalError once the process is ending."""
+        """Take connections again; those sent away stay so. Raises DrainIsFinalError once the process is ending."""
         if self._final:
             raise DrainIsFinalError
         if self._state is DrainState.SERVING:
@@ -115,37 +152,35 @@ class Drainer:
         """Return once a drain has finished; may be called before it begins."""
         await self._drained.wait()
 
+    def _start(self, window: float, most_per_second: int | None) -> None:
+        if self._state is DrainState.DRAINED:
+            return
+        self._stop()
+        now = self._clock.monotonic()
+        if self._state is DrainState.SERVING:
+            self._departures, self._began = self._nobody(), now
+        self._state = DrainState.DRAINING
+        self._window, self._started_at, self._ends_at = window, self._clock.wall(), now + window
+        self._departures.spread(window, most_per_second)
+        self._log.audit("drain_started", window=window, connections=len(self._registry))
+        if self.refuses:
+            self._send_away()
+        self._task = asyncio.create_task(self._run(), name="wsguard-drain")
+
+    def _nobody(self) -> Departures:
+        return Departures(self._registry, self._clock, self._rng, self._log, CloseReason.DRAINING)
+
     def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
-    async def _run(self, window: float) -> None:
-        began = self._ends_at - window
-        ids = [connection.id for connection in self._registry]
-        for number, (offset, connection_id) in enumerate(schedule(ids, window, self._rng), 1):
-            await self._until(began + offset)
-            self._cut(connection_id)
-            if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)
-        for connection in self._registry:  # whose handshake was under way when the drain began
-            self._cut(connection.id)
-        await self._until(self._clock.monotonic() + STRAGGLERS)
+    async def _run(self) -> None:
+        await self._departures.run()
+        self._send_away()
+        await self._departures.until(self._clock.monotonic() + STRAGGLERS)
+        self._ran = self._clock.monotonic() - self._began
         self._state = DrainState.DRAINED
         self._drained.set()
-        self._log.audit("drain_finished", connections=len(self._registry))
-
-    def _cut(self, connection_id: str) -> None:
-        connection = self._registry.get(connection_id)
-        if connection is None:
-            return
-        try:
-            connection.link.cut(CloseReason.DRAINING)
-        except Exception as error:  # one that cannot be cut must not keep the others, and the process, for ever
-            self._log.event("fault", logging.ERROR, where="drain", connection_id=connection_id, **describe(error))
-
-    async def _until(self, moment: float) -> None:
-        """Return at `moment` on the monotonic clock, or as soon as no connection is left."""
-        # Polled, because the registry tells nobody, and is to stay that simple for what it is asked all day.
-        while len(self._registry) and (left := moment - self._clock.monotonic()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(min(left, _STEP))
+        status = self.status
+        self._log.audit("drain_finished", connections=status.remaining, closed=status.closed, hinted=status.hinted)

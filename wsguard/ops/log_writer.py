@@ -7,16 +7,21 @@ bounded queue is dropped and counted.
 from __future__ import annotations
 
 import os
+import select
 import threading
 
 
 class LineWriter:
-    """Writes lines to `fd` from a thread of its own; at most `limit` bytes wait. `dropped`: lines lost."""
+    """Writes lines to `fd` from a thread of its own; at most `limit` bytes wait. `dropped`: lines lost.
 
-    def __init__(self, fd: int, limit: int = 4 * 1024 * 1024) -> None:
+    `is_torn`: what is there ends within a line, as after a full disk. The next line then begins on one of its own.
+    """
+
+    def __init__(self, fd: int, limit: int = 4 * 1024 * 1024, *, is_torn: bool = False) -> None:
         self.dropped = 0
         self._fd = fd
         self._limit = limit
+        self._is_torn = is_torn
         self._pending: list[bytes] = []
         self._size = 0  # of the pending lines and of those being written
         self._closed = False
@@ -52,16 +57,28 @@ class LineWriter:
             if not lines:
                 return
             batch = b"".join(lines)
-            is_written = self._write(batch)
+            lost = self._write(batch)
             with self._changed:
                 self._size -= len(batch)
-                self.dropped += 0 if is_written else len(lines)
+                self.dropped += lost
 
-    def _write(self, data: bytes) -> bool:
-        view = memoryview(data)
+    def _write(self, data: bytes) -> int:
+        """Write the lines of `data`; returns how many did not get through whole."""
+        whole = b"\n" + data if self._is_torn else data
+        rest = memoryview(whole)
         try:
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except OSError:  # the reader has gone: there is nobody left to tell
-            return False
-        return True
+            while rest:
+                rest = rest[self._write_some(rest) :]
+        except OSError:  # the reader has gone, or the disk is full
+            pass
+        written = len(whole) - len(rest)
+        if written:
+            self._is_torn = whole[written - 1 : written] != b"\n"
+        return min(whole[written:].count(b"\n"), data.count(b"\n"))
+
+    def _write_some(self, data: memoryview) -> int:
+        while True:
+            try:
+                return os.write(self._fd, data)
+            except BlockingIOError:  # another process with this descriptor has made it non-blocking
+                select.select([], [self._fd], [])

@@ -77,8 +77,12 @@ class Scrape(Collector):
     def _drain(self) -> Iterator[Metric]:
         drainer = self._sources.drainer
         yield _gauge("draining", "1 from a drain's trigger on.", drainer.is_draining)
-        remaining = drainer.status.remaining if drainer.is_draining else 0
+        status = drainer.status
+        remaining = status.remaining if drainer.is_draining else 0
         yield _gauge("drain_connections_remaining", "Connections that a drain has yet to end.", remaining)
+        yield _gauge("drain_connections_closed", "Connections of the drain that have ended.", status.closed)
+        yield _gauge("drain_connections_hinted", "Connections that were asked to reconnect first.", status.hinted)
+        yield _gauge("drain_eta_seconds", "Seconds until the drain's last close is due.", status.eta or 0)
 
     def _deny_list(self) -> Iterator[Metric]:
         denylist, now = self._sources.denylist, self._sources.clock.wall()

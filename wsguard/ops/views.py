@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,12 +62,17 @@ def connection_view(connection: Connection) -> View:
 
 
 def drain_view(status: DrainStatus) -> View:
-    """A drain; `window` is spelt as it is asked for."""
+    """A drain; `window` and `eta` are spelt as durations are asked for, `rate` is closes in a second."""
     return {
         "state": status.state.value,
         "window": None if status.window is None else _duration(status.window),
         "startedAt": _moment(status.started_at),
+        "total": status.total,
+        "closed": status.closed,
+        "hinted": status.hinted,
         "remaining": status.remaining,
+        "rate": round(status.rate, 1),
+        "eta": None if status.eta is None else _duration(math.ceil(status.eta)),
     }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from wsguard.policy.case import Case
 from wsguard.policy.forward_auth import Approval, Question
-from wsguard.policy.judge import Case
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.tokens import TokenFact
 from wsguard.sessions.identity import Identity

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from wsguard.policy.case import Case
 from wsguard.policy.credentials import Credential, Kind, first_message_places
 from wsguard.policy.decision import Refuse
-from wsguard.policy.judge import Case
 from wsguard.policy.model import Enforcement, FirstMessage, WebSocketPolicy
 from wsguard.policy.subprotocols import plain_offers, promised
 from wsguard.protocol.reasons import CloseReason

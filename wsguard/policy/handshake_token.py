@@ -26,7 +26,7 @@ from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.reasons import CloseReason
 
 if TYPE_CHECKING:
-    from wsguard.policy.judge import Case
+    from wsguard.policy.case import Case
     from wsguard.policy.model import WebSocketPolicy
 
 PARAM, PREFIX = "wsguard_token", "wsguard.token."

@@ -6,85 +6,26 @@ prints the same tables. The order is part of the contract: a foreign page learns
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from wsguard.policy.authorization import Caller, authorize
-from wsguard.policy.credentials import Credential, CredentialConflict
+from wsguard.policy.case import Case, Check, Passed
+from wsguard.policy.credentials import CredentialConflict
 from wsguard.policy.decision import Admit, Decision, Refuse
-from wsguard.policy.effective import Effective
-from wsguard.policy.forward_auth import PROVIDER, Approval, Question
+from wsguard.policy.forward_auth import PROVIDER, Approval
 from wsguard.policy.handshake_token import TokenContent, binding_problem, token_problem
 from wsguard.policy.hosts import HostPattern, host_allowed
 from wsguard.policy.identity_headers import identity_headers
-from wsguard.policy.logout_detection import session_cookies
 from wsguard.policy.model import Enforcement, OriginSpec, WebSocketPolicy
 from wsguard.policy.origin import Origin, allows, is_missing_denied
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.subprotocols import plain_offers
-from wsguard.policy.tokens import TokenFact, TokenProblem, still_valid
+from wsguard.policy.tokens import TokenProblem, still_valid
 from wsguard.protocol.authority import Authority
-from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.reasons import CloseReason
-from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity, earliest_end
 
 _WITHOUT_POLICY = OriginSpec()
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """A check that has nothing against the handshake. `detail` is a sentence for `explain`.
-
-    `warning` is what the log of an admission should say all the same; empty: nothing.
-    """
-
-    detail: str
-    warning: str = ""
-
-
-@dataclass(slots=True)
-class Case:
-    """All that the checks may look at, and must not change.
-
-    `policy` is None where none matches; `now` is seconds since the epoch. The others are filled in
-    by whoever gathers them: `handshake_token`, opened, before the early checks; the rest once they have
-    passed. `question` is what `forwardAuth` is asked, `approval` what it says (None: it was not asked).
-    """
-
-    handshake: Handshake
-    effective: Effective
-    policy: WebSocketPolicy | None
-    policies: PolicySet
-    now: float
-    deny_list: DenyList
-    handshake_token: TokenContent | Refuse | None = None
-    credentials: tuple[Credential, ...] | CredentialConflict = ()
-    facts: Sequence[TokenFact] = ()
-    question: Question | None = None
-    approval: Approval | Refuse | None = None
-
-    @property
-    def identities(self) -> list[Identity]:
-        """Everyone whom a good credential speaks for; last whom `forwardAuth` names."""
-        known = [fact.outcome for fact in self.facts if isinstance(fact.outcome, Identity)]
-        if isinstance(self.approval, Approval) and self.approval.identity is not None:
-            known.append(self.approval.identity)
-        return known
-
-    @property
-    def watched(self) -> tuple[str, ...]:
-        """The digests of the session cookies that `logoutDetection` names, whoever vouches for them."""
-        names = self.policy.spec.session.watched_cookies if self.policy else ()
-        return session_cookies(self.handshake.head.headers, names)
-
-    @property
-    def clock_skew(self) -> float:
-        """Seconds of tolerance of the policy that matched."""
-        return self.policy.spec.session.clock_skew if self.policy else 0.0
-
-
-Check = Callable[[Case], Passed | Refuse]
 
 
 def judge_early(case: Case, checks: Sequence[tuple[str, Check]] | None = None) -> Refuse | None:
@@ -263,8 +204,10 @@ def check_deny_list(case: Case) -> Passed | Refuse:
     if has_session and case.deny_list.overflowed(case.now):
         return Refuse(CloseReason.IDENTITY_UNAVAILABLE, "the deny-list is full: a logout may have been forgotten")
     issuers = [identity.issuer for identity in identities]
-    if any(case.deny_list.denies(identity, case.now) for identity in identities) or any(
-        case.deny_list.denies_cookie(digest, issuers, case.now) for digest in watched
+    if (
+        any(case.deny_list.denies(identity, case.now) for identity in identities)
+        or any(case.deny_list.denies_cookie(digest, issuers, case.now) for digest in watched)
+        or (watched and not identities and case.deny_list.denies_unnamed(case.now, case.now))
     ):
         return Refuse(CloseReason.LOGGED_OUT, "the session was logged out")
     if has_session and case.deny_list.is_behind:

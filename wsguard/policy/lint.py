@@ -23,6 +23,7 @@ from wsguard.policy.model import (
     WebSocketPolicy,
 )
 from wsguard.policy.problems import Finding, Severity
+from wsguard.protocol.dialects import Dialect
 from wsguard.protocol.target import is_reserved
 
 _LONG_SKEW = 300.0  # seconds; clocks that are set at all do not differ more
@@ -136,6 +137,19 @@ def check_session(policy: WebSocketPolicy) -> Iterator[Finding]:
         yield Finding(("spec", "session", "renewal"), message)
 
 
+def check_migration(policy: WebSocketPolicy) -> Iterator[Finding]:
+    """A hint that is not as it was written."""
+    migration, path = policy.spec.migration, ("spec", "migration", "hint")
+    if migration is None:
+        return
+    hint = migration.hint
+    if hint.dialect is not Dialect.CUSTOM and "message" in hint.model_fields_set:
+        message = f"{hint.dialect.value} has words of its own: a message goes with the dialect custom"
+        yield Finding((*path, "message"), message, Severity.ERROR)
+    if hint.dialect is Dialect.MQTT5 and "grace" in hint.model_fields_set:
+        yield Finding((*path, "grace"), "without effect: MQTT 5 has no hint, only a goodbye")
+
+
 def check_enforcement(policy: WebSocketPolicy) -> Iterator[Finding]:
     """A policy that refuses nobody."""
     if policy.spec.enforcement is Enforcement.AUDIT:
@@ -154,6 +168,7 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_authorization,
     check_session,
     check_logout_detection,
+    check_migration,
     check_enforcement,
 )
 

@@ -25,6 +25,7 @@ from wsguard.policy.model_events import is_encrypted
 from wsguard.policy.origin import PatternKind
 from wsguard.policy.problems import Finding, Severity
 from wsguard.policy.socket_path import SocketPath
+from wsguard.sessions.drain import grace_in
 
 # A regular expression that matches all of these is taken for one that matches everything.
 _PROBES = ("/", "/a", "/a/b.c", "/~0/-1_Z/ é")
@@ -70,6 +71,17 @@ def lint_events(guard: GuardSpec, policies: Iterable[WebSocketPolicy]) -> Iterat
             f'"{longest.name}", {lives:g}s: a session that ended meanwhile would be unknown after a restart'
         )
         yield Finding(where, message, Severity.ERROR)
+
+
+def lint_drain(guard: GuardSpec, policies: Iterable[WebSocketPolicy]) -> Iterator[Finding]:
+    """A grace that the guard's own drain has no room for."""
+    window, path = guard.shutdown.drain_window, ("spec", "shutdown")
+    where = (*path, "drainWindow") if "drain_window" in guard.shutdown.model_fields_set else path
+    for policy in policies:
+        migration = policy.spec.migration
+        if migration is not None and (left := grace_in(window, migration.hint.grace)) < migration.hint.grace:
+            message = f'policy "{policy.name}" gives its clients {migration.hint.grace:g}s after a hint'
+            yield Finding(where, f"{message}: in a drain over {window:g}s it is {left:g}s")
 
 
 def _lint_issuers(events: SessionEvents, policies: tuple[WebSocketPolicy, ...]) -> Iterator[Finding]:

@@ -16,7 +16,14 @@ from wsguard.policy.documents import read_document
 from wsguard.policy.key_files import KeyFile, key_files
 from wsguard.policy.lint import lint_policy
 from wsguard.policy.lint_logout import lint_watching
-from wsguard.policy.lint_set import lint_client_certificates, lint_events, lint_guard, lint_hosts, lint_shadows
+from wsguard.policy.lint_set import (
+    lint_client_certificates,
+    lint_drain,
+    lint_events,
+    lint_guard,
+    lint_hosts,
+    lint_shadows,
+)
 from wsguard.policy.matching import conflicts
 from wsguard.policy.model import (
     DEFAULT_POLICY,
@@ -175,7 +182,8 @@ def _lint(documents: _Documents, guard: GuardSpec) -> Iterator[Problem]:
     for config, node in documents.guards:
         if config is not None:
             policies = [policy for policy, _ in documents.policies]
-            for finding in (*lint_guard(config.spec), *lint_events(config.spec, policies)):
+            spec = config.spec
+            for finding in (*lint_guard(spec), *lint_events(spec, policies), *lint_drain(spec, policies)):
                 yield _at(node, finding)
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from wsguard.policy.documents import read_document
 from wsguard.policy.model_base import Reading
-from wsguard.policy.model_policy_test import PolicyTest, Request, Trial
+from wsguard.policy.model_policy_test import PolicyTest, Trial
 from wsguard.policy.problems import Problem, nearest
 from wsguard.policy.yaml_source import Node, Place, SourceText, read_documents
 
 REFERENCE = re.compile(r"\$\{(?P<encoding>base64url:)?(?P<name>[^}]*)\}")
-"""How a request mentions a token."""
+"""How a request, or an answer of introspection, mentions a token."""
 
 _KINDS = {"PolicyTest": PolicyTest}
 
@@ -46,21 +46,23 @@ def load_tests(source: SourceText) -> tuple[tuple[WrittenTest, ...], tuple[Probl
     return tuple(written), tuple(problems)
 
 
-def values(request: Request) -> Iterator[str]:
-    """Every value of `request` that may mention a token."""
-    yield request.url
-    yield from request.headers.values()
-    yield from request.cookies.values()
-    if request.first_message is not None:
-        yield request.first_message
+def _may_mention_tokens(trial: Trial) -> Iterator[tuple[str, str]]:
+    """Each such value, and the key of the test under which it stands."""
+    request = trial.request
+    for value in (request.url, *request.headers.values(), *request.cookies.values(), request.first_message or ""):
+        yield "request", value
+    for token in trial.introspection or ():
+        yield "introspection", token
 
 
 def _unknown_tokens(written: WrittenTest) -> Iterator[Problem]:
     tokens = written.test.spec.tokens
     for number, trial in enumerate(written.test.spec.tests):
-        mentioned = {found["name"] for value in values(trial.request) for found in REFERENCE.finditer(value)}
-        for name in sorted(mentioned - tokens.keys()):
-            near = nearest(name, tuple(tokens))
-            hint = f"; did you mean {near}?" if near else ""
-            place = written.node.at(("spec", "tests", number, "request"))
-            yield Problem.at(place, f'no token has the name "{name}"{hint}')
+        values = _may_mention_tokens(trial)
+        mentioned = {(key, found["name"]) for key, value in values for found in REFERENCE.finditer(value)}
+        for key, name in sorted(mentioned):
+            if name not in tokens:
+                near = nearest(name, tuple(tokens))
+                hint = f"; did you mean {near}?" if near else ""
+                place = written.node.at(("spec", "tests", number, key))
+                yield Problem.at(place, f'no token has the name "{name}"{hint}')

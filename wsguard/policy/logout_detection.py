@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """What a link, an image or a prefetch can send (RFC 9110 §9.2.1): such a request logs nobody out by itself."""
 
-_MOST_VALUES = 8  # of one cookie in one request; honest jars hold one, or one for each of a few paths
+_MOST_VALUES = 256  # of one cookie in one request: more than a browser keeps for one site, whoever has filled its jar
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +78,31 @@ def signs(exchange: Exchange, policies: Iterable[WebSocketPolicy], now: float) -
 
     A policy has a say where it is for the request's host, whatever the path: who logs out does so beside the socket's.
     """
-    host = exchange.effective.authority.host
     over: dict[str, LoggedOut] = {}
     replaced: list[Replaced] = []
-    for policy in policies:
-        hostnames, detection = policy.spec.match.hostnames, policy.spec.session.logout_detection
-        if detection is None or not (not hostnames or any(pattern.matches(host) for pattern in hostnames)):
-            continue
+    for policy, detection in _concerned(exchange.effective, policies):
         for sign in _signs(exchange, policy, detection, now):
             if isinstance(sign, Replaced):
                 replaced.append(sign)
             elif sign.cookie not in over or (over[sign.cookie].credential is None and sign.credential is not None):
                 over[sign.cookie] = sign
     return [*over.values(), *(sign for sign in replaced if sign.cookie not in over)]
+
+
+def carries_session(request: RequestHead, effective: Effective, policies: Iterable[WebSocketPolicy]) -> bool:
+    """Whether `request` carries a cookie that the detection of any of `policies` watches there."""
+    names = {name for _, detection in _concerned(effective, policies) for name in detection.cookies}
+    return any(_values(request.headers, name) for name in names)
+
+
+def _concerned(
+    effective: Effective, policies: Iterable[WebSocketPolicy]
+) -> Iterator[tuple[WebSocketPolicy, LogoutDetection]]:
+    host = effective.authority.host
+    for policy in policies:
+        hostnames, detection = policy.spec.match.hostnames, policy.spec.session.logout_detection
+        if detection is not None and (not hostnames or any(pattern.matches(host) for pattern in hostnames)):
+            yield policy, detection
 
 
 def _signs(exchange: Exchange, policy: WebSocketPolicy, detection: LogoutDetection, now: float) -> Iterator[Sign]:

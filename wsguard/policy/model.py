@@ -64,6 +64,7 @@ from wsguard.policy.model_jwt import (
 )
 from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
+from wsguard.policy.model_migration import Migration, MigrationHint
 from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
 from wsguard.policy.model_session import (
     Detail,
@@ -84,7 +85,8 @@ __all__ = [
     "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom",
     "FirstMessage", "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort",
     "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks",
-    "LogFormat", "LogLevel", "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "MissingOrigin",
+    "LogFormat", "LogLevel", "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "Migration",
+    "MigrationHint", "MissingOrigin",
     "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource",
     "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode",
     "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls",
@@ -172,7 +174,7 @@ class OriginSpec(Model):
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive", "backendLoss", "migration", "streams"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive", "backendLoss", "streams"})
 
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
@@ -194,6 +196,8 @@ class PolicySpec(Model):
     """Strict: a frame header that breaks RFC 6455 cuts. Transparent: only an unmasked client frame does."""
     rejection: Rejection = Rejection()
     """How a client is told no."""
+    migration: Migration | None = None
+    """What clients are told before a drain closes their connections; absent: nothing."""
     enforcement: Enforcement = Enforcement.ENFORCE
     """Audit decides and records, and lets through."""
 

@@ -163,6 +163,10 @@ class Shutdown(Model):
     """Over how long a drain spreads the closes."""
     close_code: Annotated[Count, AfterValidator(sendable)] = CloseReason.DRAINING.code
     """The close code of a drain, unless the policy's profile or codes say otherwise."""
+    max_closes_per_second: Annotated[Count | None, Field(ge=1, validate_default=True)] = None
+    """How many connections a drain sends away in a second, for which it takes longer than its window; absent: any."""
+    admit_during_drain: Flag = False
+    """true: handshakes are admitted until the last are told to leave, for balancers that do not hear of `/readyz`."""
 
 
 class Admin(Model):

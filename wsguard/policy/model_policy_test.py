@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from wsguard.policy.fields import Duration, Flag, Name, duration
+from wsguard.policy.fields import Count, Duration, Flag, Name, duration, token
 from wsguard.policy.model import Metadata
 from wsguard.policy.model_base import Model, found, read_as, unique
 from wsguard.policy.problems import nearest
@@ -41,6 +41,7 @@ def _reason(text: str) -> CloseReason:
 
 
 Instant = Annotated[float, *read_as(float, _instant, "a time such as 2026-01-31T12:00:00Z", format="date-time")]
+FieldName = Annotated[str, *token("the name of a header field")]
 Reason = Annotated[CloseReason, *read_as(CloseReason, _reason, "a close reason such as origin-denied")]
 
 
@@ -57,7 +58,7 @@ class Token(Model):
     """How long ago it was issued."""
     lifetime: Duration = duration("1h")
     """How long after that it expires."""
-    forged: bool = False
+    forged: Flag = False
     """Whether somebody else signed it, with a key of their own."""
 
 
@@ -68,7 +69,7 @@ class Request(Model):
     """What the client dials, such as wss://app.example.com/ws."""
     origin: str | None = None
     """The page that dials; absent, as from a program."""
-    headers: Mapping[str, str] = Field(default_factory=dict)
+    headers: Mapping[FieldName, str] = Field(default_factory=dict)
     """More header fields; one of the usual names replaces it."""
     cookies: Mapping[str, str] = Field(default_factory=dict)
     """The cookies that go along."""
@@ -85,7 +86,7 @@ class ServiceAnswer(Model):
 
     status: Annotated[int, Field(ge=200, le=599)] = 200
     """The HTTP status."""
-    headers: Mapping[str, str] = Field(default_factory=dict)
+    headers: Mapping[FieldName, str] = Field(default_factory=dict)
     """Its header fields."""
     body: Any = None
     """Its body: text, or what is to be JSON."""
@@ -110,9 +111,9 @@ class Expectation(Model):
     """The policy that matched."""
     reason: Reason | None = None
     """Why it was refused."""
-    code: int | None = None
+    code: Count | None = None
     """The close code that the client reads."""
-    status: int | None = None
+    status: Count | None = None
     """The HTTP status, where the answer is plain HTTP."""
     subject: str | None = None
     """Whom the connection is for."""
@@ -131,6 +132,8 @@ class Expectation(Model):
         of_admissions = self.subject is not None or self.added or self.erased is not None
         if self.result in (Verdict.REFUSED, Verdict.AWAITED) and of_admissions:
             raise ValueError("subject, added and erased are of admissions")
+        if self.result is Verdict.HTTP and self.model_fields_set - {"result", "status"}:
+            raise ValueError("a plain HTTP answer has a status and nothing else")
         return self
 
 
@@ -142,7 +145,7 @@ class Trial(Model):
     request: Request
     """The handshake."""
     introspection: Mapping[str, Mapping[str, Any]] | None = None
-    """Answers (RFC 7662) by token; any other token is inactive. Absent: nobody answers."""
+    """Answers (RFC 7662) by token, or `${name}`; any other token is inactive. Absent: nobody answers."""
     forward_auth: ServiceAnswer | None = None
     """What the service answers. Absent: it does not."""
     expect: Expectation

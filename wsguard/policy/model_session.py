@@ -86,7 +86,8 @@ def sendable(value: int) -> int:
     return value
 
 
-def _message(text: str) -> str:
+def own_message(text: str) -> str:
+    """A message of the guard's own; raises ValueError for one that is empty or long."""
     size = len(text.encode("utf-8", "surrogatepass"))
     if not 0 < size <= MAX_HINT:
         raise ValueError(f"expected 1 to {MAX_HINT} bytes of text, found {size}")
@@ -96,7 +97,7 @@ def _message(text: str) -> str:
 class ExpiryHint(Model):
     """A text message of the guard's own that tells a client to renew."""
 
-    message: Annotated[str, AfterValidator(_message)]
+    message: Annotated[str, AfterValidator(own_message)]
     """What the client is sent, as it stands."""
     before: PositiveDuration = duration("30s")
     """How long before the connection would be cut, and at the earliest when half of its time has passed."""

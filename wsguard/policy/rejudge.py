@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from wsguard.policy import introspection
+from wsguard.policy.case import Case
 from wsguard.policy.credentials import Credential, CredentialConflict, readers
 from wsguard.policy.decision import Decision, Refuse
 from wsguard.policy.forward_auth import Approval
-from wsguard.policy.judge import AGAIN, PLACE, Case, check_policy, judge, judge_early
+from wsguard.policy.judge import AGAIN, PLACE, check_policy, judge, judge_early
 from wsguard.policy.model import IntrospectionProvider, JwtProvider, MissingOrigin, WebSocketPolicy
 from wsguard.policy.origin import is_missing_denied
 from wsguard.policy.policy_set import PolicySet
@@ -60,10 +61,16 @@ def kept(case: Case) -> Case:
 
 
 def renewed(case: Case, identities: Iterable[Identity]) -> Case:
-    """A `case` that was kept, once newer credentials have come for `identities`, those of the same sources."""
+    """A `case` that was kept, once newer credentials have come for `identities`, those of the same sources.
+
+    Whom a `forwardAuth` service names is among them: when he was vouched for last is what a log-out asks.
+    """
     found = {who.source: who for who in identities}
     facts = tuple(replace(fact, outcome=found.get(fact.credential.source, fact.outcome)) for fact in case.facts)
-    return replace(case, facts=facts)
+    approval = case.approval
+    if isinstance(approval, Approval) and approval.identity is not None:
+        approval = replace(approval, identity=found.get(approval.identity.source, approval.identity))
+    return replace(case, facts=facts, approval=approval)
 
 
 def rejudge(case: Case, policies: PolicySet, now: float) -> tuple[Case, Decision]:

@@ -34,14 +34,18 @@ def control_frame(opcode: Opcode, payload: bytes = b"", mask: bytes | None = Non
 
 
 def message_frame(text: str) -> bytes:
-    """A whole, uncompressed text message in one frame towards a client, whose frames are not masked.
+    """A whole text message, as `data_frame` has it."""
+    return data_frame(Opcode.TEXT, text.encode())
+
+
+def data_frame(opcode: Opcode, payload: bytes) -> bytes:
+    """A whole, uncompressed message in one frame towards a client, whose frames are not masked.
 
     Raises ValueError where it has 64 KiB or more.
     """
-    payload = text.encode()
     if len(payload) >= 1 << 16:
         raise ValueError("a message of the guard's own has less than 64 KiB")
-    first = 0x80 | Opcode.TEXT
+    first = 0x80 | opcode
     if len(payload) <= MAX_CONTROL_PAYLOAD:
         return bytes((first, len(payload))) + payload
     return bytes((first, 126)) + len(payload).to_bytes(2, "big") + payload

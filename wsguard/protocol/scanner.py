@@ -135,6 +135,16 @@ class FrameScanner:
         """Whether frames may mean what only an extension knows that we do not: none may be added to them."""
         return self._starting is _TABLES[self._strict, RSV][0]
 
+    @property
+    def takes_a_message(self) -> bool:
+        """Whether a message of somebody else's may stand behind what has been passed on (RFC 6455 §5.4)."""
+        return not (self.left or self.in_message or self.has_unknown_extension)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the sender is between two messages: not a byte of the next has come."""
+        return not (self.left or self.in_message or self._held)
+
     def feed(self, data: bytes) -> bytes:
         """Scan the next bytes; returns those that may go on."""
         if self.halted:

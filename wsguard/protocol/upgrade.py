@@ -126,6 +126,11 @@ def chosen_subprotocol(headers: Headers) -> RawHeaders:
     return tuple(field for field in headers.raw if field[0].lower() == b"sec-websocket-protocol")
 
 
+def subprotocol_of(headers: Headers) -> str:
+    """The subprotocol that an answer chooses; "" where it chooses none."""
+    return (headers.first(b"sec-websocket-protocol") or b"").decode("latin-1")
+
+
 def protocol_field(subprotocol: str | None) -> Headers:
     """The Sec-WebSocket-Protocol field that names `subprotocol`; no field where that is None."""
     return Headers(() if subprotocol is None else ((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")),))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wsguard.policy.case import Case
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.evidence import Evidence
-from wsguard.policy.judge import Case
 from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
+from wsguard.proxy.farewell import farewell
 from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
 from wsguard.sessions.connection import Connection, Traffic
@@ -37,13 +38,15 @@ _POLICY_CUTS = frozenset(
 class Admission:
     """Owns one splice: gives it words for its cuts, and takes its end to everyone who must know."""
 
-    __slots__ = ("_env", "_opened", "connection", "policy")
+    __slots__ = ("_env", "_opened", "_subprotocol", "connection", "policy")
 
     connection: Connection
     policy: WebSocketPolicy
 
-    def __init__(self, env: Environment, policy: WebSocketPolicy) -> None:
+    def __init__(self, env: Environment, policy: WebSocketPolicy, subprotocol: str) -> None:
+        """`subprotocol` is the one that the backend has chosen, or ""."""
         self._env = env
+        self._subprotocol = subprotocol
         self.policy = policy
         self._opened = env.clock.monotonic()
 
@@ -52,13 +55,14 @@ class Admission:
         env, link = self._env, connection.link
         self.connection = connection
         connection.host, connection.certificate = case.effective.authority.host, case.effective.certificate
+        connection.farewell = farewell(self.policy.spec.migration, self._subprotocol)
         env.registry.add(connection)
         bounds = self._watch()
         env.renewer.enter(self)
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
         now = env.clock.wall()
-        if self._is_logged_out(now, env.clock.monotonic()):
+        if self._is_logged_out(case.now, now, env.clock.monotonic()):
             link.cut(CloseReason.LOGGED_OUT)
         if (connection.identities or connection.watched) and env.deny_list.overflowed(now):
             link.cut(CloseReason.IDENTITY_UNAVAILABLE)
@@ -76,6 +80,7 @@ class Admission:
         connection = self.connection
         self._env.registry.remove(connection.id)  # it is found there by policy and identity
         self.policy, connection.policy = policy, policy.name
+        connection.farewell = farewell(policy.spec.migration, self._subprotocol)
         if admit.identity is not None:
             connection.identity, connection.others = admit.identity, admit.others
         self._live_until(admit.expires_at)
@@ -84,8 +89,10 @@ class Admission:
         """Live on by `identities`, some of which `case` has shown; no bound moves but that of the credentials."""
         env, connection = self._env, self.connection
         env.registry.remove(connection.id)
-        live_by(connection, identities)
+        replaced = live_by(connection, identities)
         self._live_until(earliest_end(identities))
+        for old, new in replaced:
+            env.registry.successions.follow(old, new)
         env.rejudger.renewed(connection.id, identities)
         if env.revalidator is not None:
             env.revalidator.renew(connection.id, connection.link, Evidence.renewing(case, self.policy, identities))
@@ -103,18 +110,20 @@ class Admission:
         self.policy = policy or self.policy
         self.connection.link.cut(reason, detail)
 
-    def close_for(self, reason: CloseReason) -> Close | None:
+    def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
         """The words of a cut; None where the policy only audits such cuts."""
         env, spec = self._env, self.policy.spec
         if spec.enforcement is Enforcement.AUDIT and reason in _POLICY_CUTS:
             env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
             return None
         guard = env.policies().guard
-        return word(reason, spec.rejection, guard, env.rng, population=len(env.registry))
+        return word(reason, spec.rejection, guard, env.rng, population=crowd or len(env.registry))
 
-    def _is_logged_out(self, now: float, monotonic: float) -> bool:
+    def _is_logged_out(self, judged_at: float, now: float, monotonic: float) -> bool:
         connection, deny_list = self.connection, self._env.deny_list
         if any(deny_list.denies(who, now) for who in connection.identities):
+            return True
+        if connection.watched and not connection.identities and deny_list.denies_unnamed(judged_at, now):
             return True
         issuers = tuple(who.issuer for who in connection.identities)
         successions = self._env.registry.successions

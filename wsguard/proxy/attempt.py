@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from wsguard.policy.case import Case
 from wsguard.policy.credentials import Credential, CredentialConflict
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress
-from wsguard.policy.judge import Case
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.trace_context import request_id, trace_id

@@ -13,12 +13,13 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from wsguard.policy.case import Case
 from wsguard.policy.credentials import read_credentials
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective, parse_ip
 from wsguard.policy.first_message import awaited, is_forwarded, read_first_message
 from wsguard.policy.handshake_token import read_token
-from wsguard.policy.judge import Case, is_only_audited, judge, judge_early
+from wsguard.policy.judge import is_only_audited, judge, judge_early
 from wsguard.policy.model import FirstMessage, WebSocketPolicy
 from wsguard.policy.subprotocols import answered_early, plain_offers, promised
 from wsguard.protocol.first_message import Closed, Failure, Message

@@ -33,8 +33,11 @@ class Close:
 class Owner(Protocol):
     """What a splice asks of whoever made it."""
 
-    def close_for(self, reason: CloseReason) -> Close | None:
-        """The words of a cut; None: this policy only audits, and the cut is not to happen."""
+    def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
+        """The words of a cut; None: this policy only audits, and the cut is not to happen.
+
+        `crowd` is how many are asked back together; None: everyone who is connected.
+        """
         ...
 
     def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
+from wsguard.policy.effective import Effective
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.logout_detection import Exchange
 from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
-from wsguard.protocol.http import Headers
+from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.gathering import Approver, Verifier
 from wsguard.proxy.lobby import Lobby
@@ -49,6 +50,10 @@ class Revalidator(Protocol):
 
 class SessionWatch(Protocol):
     """Who looks for the application's own log-outs (wsguard.events)."""
+
+    def concerns(self, request: RequestHead, effective: Effective) -> bool:
+        """Whether the answer to `request` may say something of a session. Raises nothing."""
+        ...
 
     def notice(self, exchange: Exchange) -> asyncio.Future[Any] | None:
         """Act on what an exchange with the backend says; the future, if any, is done once all replicas can know."""
@@ -129,7 +134,7 @@ class Tracer(Protocol):
 class Environment:
     """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload. So do
     `token_keys`, the keys of handshake tokens by the name of their file, and `backend_tls`, what is trusted of a
-    backend that speaks TLS.
+    backend that speaks TLS. While `is_draining` nobody is let in.
 
     Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again, without a
     `tracer` nothing is traced, without a `session_watch` no log-out is detected.

@@ -39,6 +39,7 @@ from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import reset
+from wsguard.proxy.leaving import SeeingOut
 from wsguard.proxy.refusal import plain
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -96,6 +97,7 @@ class Forwarder:
         connector: BaseConnector = TCPConnector(limit=0, force_close=False)
         if isinstance(address, SocketPath):
             self._base, connector = "http://localhost", UnixConnector(address.path, limit=0)
+        self._seeing_out = SeeingOut(env)
         self._session = ClientSession(
             connector=connector,
             cookie_jar=DummyCookieJar(),
@@ -108,8 +110,14 @@ class Forwarder:
             max_field_size=65_536,
         )
 
+    @property
+    def seeing_out(self) -> int:
+        """How many requests go on though their client has left."""
+        return len(self._seeing_out)
+
     async def close(self) -> None:
         """Close the connections to the backend."""
+        await self._seeing_out.close()
         await self._session.close()
 
     async def forward(
@@ -119,17 +127,18 @@ class Forwarder:
         headers = self._outgoing(request, head, effective, tls)
         expects = head.headers.tokens(b"expect") == [b"100-continue"]
         tls_context = self._env.backend_tls()
+        asking = self._session.request(
+            head.method,
+            URL(self._base + head.target, encoded=True),
+            headers=headers,
+            data=_body(request, expects) if request.can_read_body else None,
+            expect100=expects and request.can_read_body,
+            allow_redirects=False,
+            ssl=True if tls_context is None else tls_context,
+            server_hostname=self._env.backend.server_name,
+        )
         try:
-            async with self._session.request(
-                head.method,
-                URL(self._base + head.target, encoded=True),
-                headers=headers,
-                data=_body(request, expects) if request.can_read_body else None,
-                expect100=expects and request.can_read_body,
-                allow_redirects=False,
-                ssl=True if tls_context is None else tls_context,
-                server_hostname=self._env.backend.server_name,
-            ) as answer:
+            async with await self._seeing_out.answer(asking, head, effective) as answer:
                 return await self._relay(request, answer, head, effective)
         except TimeoutError:
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from cachetools import LRUCache
 
+from wsguard.policy.case import Case
 from wsguard.policy.credentials import Credential, read_credentials
 from wsguard.policy.decision import Admit
 from wsguard.policy.effective import Effective
-from wsguard.policy.judge import RENEWAL, Case, judge
+from wsguard.policy.judge import RENEWAL, judge
 from wsguard.policy.model import Renewal, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import UnverifiedToken, peek

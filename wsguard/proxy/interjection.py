@@ -22,7 +22,7 @@ Speak = Callable[[], bytes | None]
 def interject(backend: Half, speak: Speak) -> None:
     """Let `speak` have its say on the way from `backend` to the client, at the next place between two messages."""
     transport = backend.transport
-    if backend.scanner.has_unknown_extension or _is_over(backend):
+    if backend.scanner.has_unknown_extension or is_over(backend):
         return
     if _is_between_messages(backend):
         _say(backend, speak)
@@ -30,31 +30,11 @@ def interject(backend: Half, speak: Speak) -> None:
         transport.set_protocol(Interjector(backend, speak))
 
 
-class Interjector(asyncio.Protocol):
-    """Stands before the backend's half until the place has come."""
+class Stand(asyncio.Protocol):
+    """Takes the place of a half as its transport's protocol; but for the bytes, all goes to the half."""
 
-    def __init__(self, half: Half, speak: Speak) -> None:
+    def __init__(self, half: Half) -> None:
         self._half = half
-        self._speak = speak
-
-    def data_received(self, data: bytes) -> None:
-        """Pass on what comes in pieces that end where frames do, until the message under way is over."""
-        half, scanner = self._half, self._half.scanner
-        for _ in range(MOST_STEPS):
-            if _is_over(half) or _is_between_messages(half):
-                break
-            step = scanner.left or 1  # a header is fed byte by byte: only the scanner knows how long it is
-            piece, data = data[:step], data[step:]
-            half.data_received(piece)
-            if not data:
-                break
-        if _is_over(half):
-            half.transport.set_protocol(half)
-        elif _is_between_messages(half):
-            half.transport.set_protocol(half)
-            _say(half, self._speak)
-        if data:
-            half.data_received(data)
 
     def eof_received(self) -> bool:
         """As the half has it."""
@@ -73,13 +53,46 @@ class Interjector(asyncio.Protocol):
         self._half.resume_writing()
 
 
+class Interjector(Stand):
+    """Stands before the backend's half until the place has come."""
+
+    def __init__(self, half: Half, speak: Speak) -> None:
+        super().__init__(half)
+        self._speak = speak
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what comes in pieces that end where frames do, until the message under way is over."""
+        half = self._half
+        data = pass_on(half, data, _is_between_messages)
+        if is_over(half):
+            half.transport.set_protocol(half)
+        elif _is_between_messages(half):
+            half.transport.set_protocol(half)
+            _say(half, self._speak)
+        if data:
+            half.data_received(data)
+
+
+def pass_on(half: Half, data: bytes, is_there: Callable[[Half], bool]) -> bytes:
+    """Give `half` what comes in pieces that end where frames do, until `is_there` or it is over; returns the rest."""
+    for _ in range(MOST_STEPS):
+        if not data or is_over(half) or is_there(half):
+            return data
+        step = half.scanner.left or 1  # a header is fed byte by byte: only the scanner knows how long it is
+        piece, data = data[:step], data[step:]
+        half.data_received(piece)
+    if data:
+        half.data_received(data)
+    return b""
+
+
 def _is_between_messages(half: Half) -> bool:
     """True where whatever the client has been sent ends with a message, and the client takes in more."""
     scanner, client = half.scanner, half.sink
     return not (scanner.left or scanner.in_message or client is None or client.paused)
 
 
-def _is_over(half: Half) -> bool:
+def is_over(half: Half) -> bool:
     """True where the connection is about to end: nothing is to stand before its Close."""
     return half.sink is None or half.closing is not None or half.scanner.halted
 

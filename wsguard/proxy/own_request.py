@@ -17,11 +17,12 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from wsguard.policy.case import Case, Check
 from wsguard.policy.credentials import read_credentials
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.forward_auth import Approval
-from wsguard.policy.judge import PLACE, Case, Check, judge, judge_early
+from wsguard.policy.judge import PLACE, judge, judge_early
 from wsguard.policy.model import Rejection, WebSocketPolicy
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import HttpRefusal

@@ -76,7 +76,7 @@ class Refuser:
             answer = switching_protocols(attempt.handshake.key, protocol_field(echo(attempt.handshake, attempt.policy)))
         splice.refuse(client, answer, reason, close, early)
 
-    def close_for(self, reason: CloseReason) -> Close | None:
+    def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
         """A refused client already has its Close."""
         return None
 

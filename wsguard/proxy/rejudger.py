@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from wsguard.policy.case import Case
 from wsguard.policy.decision import Admit
-from wsguard.policy.judge import Case, is_only_audited
+from wsguard.policy.judge import is_only_audited
 from wsguard.policy.model import OnReload
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.rejudge import kept, rejudge, renewed
@@ -111,6 +112,7 @@ class Rejudger:
             admission.move(policy, decision)
         elif not isinstance(decision, Admit) and policy is not None and is_only_audited(again):
             admission.spare(policy, decision)
+            again = case  # what this policy held against it is not to be held against it by the next
         elif not isinstance(decision, Admit):
             admission.cut(policy, decision.reason, decision.detail)
             return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wsguard.policy.judge import Case
+from wsguard.policy.case import Case
 from wsguard.policy.model import Renewal
 from wsguard.policy.renewal import approved_again, is_same_page, rule_on
 from wsguard.protocol.reasons import CloseReason

@@ -15,6 +15,7 @@ from wsguard.protocol.reasons import GOING_AWAY, CloseReason
 from wsguard.proxy.endings import Cause, Close, Owner
 from wsguard.proxy.half import Half
 from wsguard.proxy.interjection import Speak, interject
+from wsguard.proxy.rest import Rest
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.lifecycle import Command, Event, Phase, step
 from wsguard.sessions.records import Delivery, Initiator
@@ -43,6 +44,7 @@ class Splice:
         "_loop",
         "_owner",
         "_phase",
+        "_rest",
         "_timer",
         "last_message_at",
     )
@@ -63,6 +65,7 @@ class Splice:
         self._client: Half | None = None
         self._backend: Half | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._rest: Rest | None = None
         self._cause: Cause | None = None
         self._close: Close | None = None
         self._close_written = False
@@ -86,16 +89,26 @@ class Splice:
             backend.bytes_in if backend else 0,
         )
 
-    def cut(self, reason: CloseReason, detail: str = "") -> None:
-        """End the connection for `reason`; the first cause wins."""
+    def cut(self, reason: CloseReason, detail: str = "", crowd: int | None = None) -> None:
+        """End the connection for `reason`; the first cause wins. `crowd`: as in `leave`, None: whoever is here."""
         if self._phase is Phase.ENDED or self._close is not None:
             return
-        close = self._owner.close_for(reason)
+        close = self._owner.close_for(reason, crowd)
         if close is None:
             return
         self._close = close
         self._blame("guard", reason, close.code, detail)
         self._on(Event.CUT)
+
+    def leave(self, reason: CloseReason, goodbye: bytes = b"", crowd: int = 1) -> None:
+        """End the connection between two messages of either side, or as soon as that has taken too long."""
+        client, backend = self._client, self._backend
+        if self._phase is not Phase.OPEN or client is None or backend is None:
+            self.cut(reason, crowd=crowd)
+        elif client.scanner.is_at_rest and backend.scanner.is_at_rest:
+            self._depart(reason, goodbye, crowd)
+        elif self._rest is None:
+            self._rest = Rest((client, backend), self._loop, lambda: self._depart(reason, goodbye, crowd))
 
     def interject(self, speak: Speak) -> None:
         """Send the client a message of the guard's own, as soon as none of the backend's is under way."""
@@ -189,8 +202,28 @@ class Splice:
                     half.discard()
         for command in commands:
             _COMMANDS[command](self)
+        if self._phase is not Phase.OPEN:
+            self._end_rest()
         if self._phase is Phase.ENDED:
             self._let_go()
+
+    def _depart(self, reason: CloseReason, goodbye: bytes, crowd: int) -> None:
+        client, backend = self._client, self._backend
+        if (
+            client is not None
+            and backend is not None
+            and goodbye
+            and backend.scanner.takes_a_message
+            and not client.eof_sent
+        ):
+            client.transport.write(goodbye)
+        self.cut(reason, crowd=crowd)
+        self._end_rest()  # where the owner does not want it cut, it goes on
+
+    def _end_rest(self) -> None:
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.release()
 
     def _blame(self, initiator: Initiator, reason: CloseReason, code: int, detail: str = "") -> None:
         if self._cause is None:

@@ -17,7 +17,7 @@ from wsguard.policy.model import Framing, WebSocketPolicy
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.scanner import FrameScanner, Sender, reserved_bits
-from wsguard.protocol.upgrade import Answer, BadAnswer, switching_protocols, upgrade_request
+from wsguard.protocol.upgrade import Answer, BadAnswer, subprotocol_of, switching_protocols, upgrade_request
 from wsguard.proxy.admission import Admission
 from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.dial import DialError, dial
@@ -115,7 +115,7 @@ class Usher:
     ) -> web.StreamResponse:
         """Take the client over and let the two halves speak. No await in here."""
         env, spec = self._env, policy.spec
-        admission = Admission(env, policy)
+        admission = Admission(env, policy, subprotocol_of(answer.headers))
         splice = Splice(admission, env.loop, env.clock.monotonic, spec.rejection.close_timeout)
         strict = spec.framing is Framing.STRICT
         reserved = reserved_bits(b",".join(answer.headers.all(b"sec-websocket-extensions")))

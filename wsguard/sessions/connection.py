@@ -26,6 +26,14 @@ class Link(Protocol):
         """End the connection for `reason`. The first cause wins; later calls change nothing."""
         ...
 
+    def leave(self, reason: CloseReason, goodbye: bytes = b"", crowd: int = 1) -> None:
+        """End the connection as `cut` does, but between two messages of either side, if that comes soon.
+
+        `goodbye` is whole frames for the client to stand before its Close. `crowd` is how many are asked back
+        together with it.
+        """
+        ...
+
     def interject(self, speak: Callable[[], bytes | None]) -> None:
         """Send the client a whole frame of the guard's own at the next place between two messages, if one comes.
 
@@ -48,6 +56,19 @@ class Link(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """How a client is sent away: `hint` and `goodbye` are whole frames, or empty, `grace` the seconds between them."""
+
+    hint: bytes = b""
+    goodbye: bytes = b""
+    grace: float = 0.0
+
+
+NO_WORDS = Farewell()
+"""A Close, and nothing before it."""
+
+
 @dataclass(slots=True, eq=False)
 class Connection:
     """What is known of one admitted connection. `opened_at` and `expires_at` are seconds since the epoch.
@@ -58,6 +79,7 @@ class Connection:
     credentials speak for: the same subject in another session, or as another issuer names it. `opened_with` are those
     of the handshake whose place newer ones have taken (`sessions.renewal`). `watched` are the digests of the cookies
     that the handshake carried and the policy's `logoutDetection` names.
+    `farewell` is what it is told when it has to leave for another guard.
     """
 
     id: str
@@ -75,6 +97,7 @@ class Connection:
     others: tuple[Identity, ...] = ()
     opened_with: tuple[Identity, ...] = ()
     watched: tuple[str, ...] = ()
+    farewell: Farewell = NO_WORDS
 
     @property
     def known_by(self) -> tuple[Identity, ...]:

@@ -88,6 +88,10 @@ class DenyList:
         """True where the session cookie with this digest was logged out, outright or for one of `issuers`."""
         return any(self._holds(("cookie", issuer, digest), now) for issuer in (None, *issuers))
 
+    def denies_unnamed(self, vouched_at: float, now: float) -> bool:
+        """True where whoever was vouched for at `vouched_at`, by somebody who did not say who it is, was logged out."""
+        return self._holds(_EVERYONE, now) and vouched_at < self._entries[_EVERYONE][0]
+
     def observe(self, identity: Identity, now: float) -> None:
         """Learn how long tokens live: every entry then holds at least as long as this one could."""
         if identity.expires_at is None:

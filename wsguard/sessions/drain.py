@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from random import Random
 
 from wsguard.protocol.reasons import Advice
+from wsguard.sessions.connection import Connection
 
 FIRST_RETURN = 5.0
 """Seconds within which a client first comes back (RFC 6455 §7.2.3: a random delay of 0 to 5 s)."""
@@ -17,16 +18,34 @@ RETURNS_PER_SECOND = 200
 """How many clients are asked back in a second when all of them end at the same moment."""
 
 
-def schedule(ids: Iterable[str], window: float, rng: Random) -> tuple[tuple[float, str], ...]:
-    """When to close each connection: `(seconds from now, id)`, in the order of time.
+def schedule(connections: Iterable[Connection], window: float, rng: Random) -> tuple[tuple[float, Connection], ...]:
+    """When to send each connection away: `(seconds from now, connection)`, in the order of time.
 
-    The window (seconds) is cut into as many equal slots as there are connections; each gets a slot at random
-    and a random moment in it, so that the closes arrive flat. A window of 0 closes all at once.
+    The window (seconds) is cut into as many equal slots as there are connections; each gets a slot, whoever has been
+    idle longest the first, and a random moment in it, so that the closes arrive flat. A window of 0 is all at once.
     """
-    order = list(ids)
+    order = list(connections)
     rng.shuffle(order)
+    order.sort(key=lambda connection: connection.link.last_message_at)
     slot = window / len(order) if order else 0.0
-    return tuple(((place + rng.random()) * slot, connection_id) for place, connection_id in enumerate(order))
+    return tuple(((place + rng.random()) * slot, connection) for place, connection in enumerate(order))
+
+
+def grace_in(window: float, grace: float) -> float:
+    """How long a hinted connection goes on in a drain over `window`, all in seconds: at most half of the window.
+
+    Else the hints, which bring the clients back, would have no time left to be spread over.
+    """
+    return min(grace, window / 2)
+
+
+def crowd(total: int, window: float) -> int:
+    """How many of `total` that leave over `window` seconds are to be spread further by `retry_after`.
+
+    None but oneself where the window does that already. The number is the same for the whole of a drain: were it who
+    is left, the last would be asked back first, on top of those before them.
+    """
+    return 1 if total <= window * RETURNS_PER_SECOND else total
 
 
 def retry_after(rng: Random, advice: Advice, population: int = 1) -> float | None:

@@ -35,9 +35,10 @@ def renewed(identities: Sequence[Identity], fresh: Sequence[Identity]) -> tuple[
     return None if all(new is old for new, old in zip(after, identities, strict=True)) else after
 
 
-def live_by(connection: Connection, identities: Sequence[Identity]) -> None:
+def live_by(connection: Connection, identities: Sequence[Identity]) -> list[tuple[str, str]]:
     """Make `connection` one of `identities`; it must not be in a registry meanwhile.
 
+    Returns the digests of the cookies that others have taken the place of, each with the other's.
     Whom it was opened with stays known, though not by claims: whoever was let in with a token goes when that very token
     is logged out. A token that came between its first and its present one is forgotten.
     """
@@ -46,3 +47,5 @@ def live_by(connection: Connection, identities: Sequence[Identity]) -> None:
     replaced = [old for old in before if old not in identities and old.source not in known]
     connection.opened_with = (*connection.opened_with, *(replace(old, claims={}) for old in replaced))
     connection.identity, connection.others = identities[0], tuple(identities[1:])
+    cookies = ((old.cookie, new.cookie) for old, new in zip(before, identities, strict=True))
+    return [(old, new) for old, new in cookies if old is not None and new is not None and old != new]

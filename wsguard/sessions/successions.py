@@ -71,6 +71,11 @@ class Successions:
         elif line:
             self._remember(new, self._shortened(tuple(line)))
 
+    def follow(self, old: str, new: str) -> None:
+        """The session of `old`, which was admitted, goes on as `new`, which would be."""
+        self.admit(old, new)
+        self.replace(old, new)
+
     def session_of(self, digest: str) -> tuple[str, ...]:
         """The admitted ones among this digest and those that it replaced, directly or over others; the latest first."""
         before = tuple(reversed(self._before(digest)))

@@ -5,15 +5,24 @@ Numeric ports in probes and hooks: a name resolves only inside its own container
 */}}
 {{- define "wsguard.container" -}}
 {{- $guard := .Values.wsguard -}}
+{{- $beside := regexFind "^http://(127\\.0\\.0\\.1|localhost):[0-9]+$" $guard.backend | splitList ":" | last -}}
+{{- if eq (toString $guard.ports.public) (toString $guard.ports.admin) }}
+{{- fail (printf "wsguard.ports: public and admin are both %v" $guard.ports.public) }}
+{{- end -}}
+{{- range $name, $port := $guard.ports }}
+{{- if eq (toString $port) $beside }}
+{{- fail (printf "wsguard.ports.%s: %v is the application's own port, and a pod has only one: give the guard another" $name $port) }}
+{{- end -}}
+{{- end -}}
 name: wsguard
-image: {{ include "wsguard.image" . }}
+image: {{ include "wsguard.image" . | quote }}
 imagePullPolicy: {{ $guard.image.pullPolicy }}
 args:
 - run
 {{- if include "wsguard.policies" . }}
 - --policy=/etc/wsguard/policies
 {{- end }}
-- --backend={{ required "wsguard.backend is required: http://127.0.0.1:PORT beside an application, http://SERVICE:PORT as a gateway" $guard.backend }}
+- {{ required "wsguard.backend is required: http://127.0.0.1:PORT beside an application, http://SERVICE:PORT as a gateway" $guard.backend | printf "--backend=%s" | quote }}
 - --listen=0.0.0.0:{{ $guard.ports.public }}
 - --admin=0.0.0.0:{{ $guard.ports.admin }}
 ports:
@@ -67,14 +76,14 @@ restartPolicy: Always
 {{- $guard := .Values.wsguard -}}
 {{- with include "wsguard.policies" . }}
 - name: wsguard-policies
-  configMap: {name: {{ . }}}
+  configMap: {name: {{ . | quote }}}
 {{- end }}
 {{- with $guard.secrets }}
 - name: wsguard-secrets
   projected:
     sources:
     {{- range . }}
-    - secret: {name: {{ . }}}
+    - secret: {name: {{ . | quote }}}
     {{- end }}
 {{- end }}
 - name: wsguard-tmp

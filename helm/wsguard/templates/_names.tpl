@@ -1,6 +1,10 @@
-{{/* What everything of this release is called, short enough for what some names end in. Takes the root. */}}
+{{/*
+What everything of this release is called, short enough for what some names end in. A release may have dots in its name,
+and begin with a digit; a Service may not (RFC 1035). Takes the root.
+*/}}
 {{- define "wsguard.name" -}}
-{{- $name := .Release.Name -}}
+{{- $name := .Release.Name | replace "." "-" -}}
+{{- if regexMatch "^[0-9]" $name }}{{ $name = printf "wsguard-%s" $name }}{{ end -}}
 {{- if not (contains "wsguard" $name) }}{{ $name = printf "%s-wsguard" ($name | trunc 45 | trimSuffix "-") }}{{ end -}}
 {{- $name | trunc 53 | trimSuffix "-" -}}
 {{- end }}
@@ -8,14 +12,14 @@
 {{/* Labels of everything the library makes. Takes the root. */}}
 {{- define "wsguard.labels" -}}
 app.kubernetes.io/name: wsguard
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Subcharts.wsguard.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{/* The label of every pod with a guard of this release. Takes the root. */}}
 {{- define "wsguard.podLabels" -}}
-wsguard.dev/guard: {{ .Release.Name }}
+wsguard.dev/guard: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The image. Takes the root. */}}

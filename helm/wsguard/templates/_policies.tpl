@@ -17,7 +17,7 @@ metadata:
   labels: {{- include "wsguard.labels" $ | nindent 4 }}
 data:
   {{- range $name, $text := . }}
-  {{ $name }}.yaml: | {{- $text | nindent 4 }}
+  {{ $name }}.yaml: |2 {{- $text | nindent 4 }}
   {{- end }}
 {{- end }}
 {{- end }}

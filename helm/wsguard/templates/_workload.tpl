@@ -13,6 +13,7 @@ A workload with the guard in it. Takes a list: the root, and the name of the tem
 {{- $pod := $template.spec -}}
 {{- range $pod.containers }}
 {{- include "wsguard._hook" (list $root .) }}
+{{- include "wsguard._hostPort" (list $root .) }}
 {{- end -}}
 {{- /* After the other init containers: what prepares the application needs no guard yet. */ -}}
 {{- $_ := set $pod "initContainers" (append ($pod.initContainers | default list) (include "wsguard.sidecar" $root | fromYaml)) -}}
@@ -36,6 +37,16 @@ A workload with the guard in it. Takes a list: the root, and the name of the tem
 {{- $_ := set $container "lifecycle" $lifecycle -}}
 {{- else if not (has $container.name $root.Values.wsguard.ownPreStop) }}
 {{- fail (printf "the container %s has a preStop hook of its own, and there can be only one: let it outlast the drain (GET http://127.0.0.1:%v/drain/wait answers at its end) and name the container in wsguard.ownPreStop" $container.name $root.Values.wsguard.ports.admin) }}
+{{- end -}}
+{{- end }}
+
+{{/* Refuse a way around the guard that no NetworkPolicy closes. Takes a list: the root, the container. */}}
+{{- define "wsguard._hostPort" -}}
+{{- $backend := regexFind "[0-9]+$" (index . 0).Values.wsguard.backend -}}
+{{- range (index . 1).ports }}
+{{- if and .hostPort (eq (toString .containerPort) $backend) }}
+{{- fail (printf "hostPort %v opens the application's own port %s on every node, around the guard: take it out" .hostPort $backend) }}
+{{- end -}}
 {{- end -}}
 {{- end }}
 

@@ -65,12 +65,9 @@ function policies(look) {
   }));
 }
 
-let most = 0; // connections when the drain that is shown began, as far as this page has seen
-
-function drain({ state, window, remaining }) {
+function drain({ state, window, remaining, total, closed }) {
   at("drain").hidden = state === "serving";
-  most = state === "serving" ? 0 : Math.max(most, remaining);
-  at("drain-progress").value = most ? 1 - remaining / most : 1;
+  at("drain-progress").value = total ? closed / total : 1;
   say("drain-words", state === "drained" ? "drained" : `${remaining} connections left, over ${window}`);
 }
 

@@ -1,0 +1,44 @@
+"""A crowd that leaves arrives flat, at the door out and at the door in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from benchmarks.pages import open_pages
+from tests.support.backend import RecordingBackend
+from tests.support.guard import Guard, policy
+
+CROWD = 2_000
+WINDOW = 5.0
+
+
+async def test_two_thousand_idle_connections_leave_flat(backend: RecordingBackend) -> None:
+    """In no second more than twice the mean; and the guard is gone two seconds after the window."""
+    quiet = """
+    apiVersion: wsguard.dev/v1
+    kind: GuardConfig
+    spec: {shutdown: {drainWindow: 5s}, logging: {level: warning}}
+    """
+    async with Guard(backend, {"policy.yaml": policy(), "guard.yaml": quiet}) as guard:
+        pages = await open_pages(guard.port, ["c"] * CROWD)
+        began = time.monotonic()
+        assert await guard.terminate() == 0
+        took = time.monotonic() - began
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(page.ended for page in pages))
+    closes = [page.closed_at - began for page in pages if page.closed_at is not None]
+    assert len(closes) == CROWD
+    assert peak(closes) <= 2 * CROWD / WINDOW
+    assert max(closes) - min(closes) > 0.8 * WINDOW
+    assert took < WINDOW + 2.0
+    returns = [page.closed_at + page.retry_after for page in pages if page.closed_at is not None]
+    assert peak(returns) <= 2 * CROWD / (max(returns) - min(returns))
+
+
+def peak(moments: Sequence[float]) -> int:
+    """The most in one second, wherever it begins on a tenth of one."""
+    tenths = Counter(int(moment * 10) for moment in moments)
+    return max(sum(tenths[first + tenth] for tenth in range(10)) for first in tenths)
