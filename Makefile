@@ -23,7 +23,7 @@ demo: $(VENV)/.runtime
 test:
 	$(PYTHON) tests/support/provision.py test
 	$(MAKE) check
-	$(RUN) -m pytest -n 2 --dist worksteal
+	$(RUN) -m pytest -n 4 --dist worksteal  # on two cores: most of them wait
 
 test-extended: $(VENV)/.dev
 	$(PYTHON) tests/support/provision.py extended

@@ -75,7 +75,10 @@ class LockedNats(Nats):
         return [*super().command()[:1], "-c", str(config)]
 
     async def is_there(self) -> bool:
-        await self.stream(**login(self)).read()
+        try:
+            await self.stream(**login(self)).read()
+        except StreamAway:  # not yet: a port that refuses is said at once
+            return False
         return True
 
 

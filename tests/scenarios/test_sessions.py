@@ -78,7 +78,9 @@ async def test_expiry_cuts_through_a_flood(backend: RecordingBackend) -> None:
                 pass
 
     backend.answer = answer
-    async with Guard(backend, policy(NO_SKEW)) as guard:
+    async with Guard(
+        backend, policy(NO_SKEW + "rejection: {closeTimeout: 30s}\n")
+    ) as guard:  # megabytes stand before it
         async with admitted(guard, guard.issuer.token(lives=2.5)) as client:
             sending = asyncio.create_task(_flood(client))
             frame = await client.frame()
