@@ -75,10 +75,13 @@ class LockedNats(Nats):
         return [*super().command()[:1], "-c", str(config)]
 
     async def is_there(self) -> bool:
+        stream = self.stream(**login(self))
         try:
-            await self.stream(**login(self)).read()
+            await stream.read()
         except StreamAway:  # not yet: a port that refuses is said at once
             return False
+        finally:
+            await stream.close()
         return True
 
 
