@@ -159,7 +159,7 @@ async def test_the_script_in_the_documents_works(browser: Browser, guard: Guard,
     """
     script = example.replace('"/ws"', '"/login"')  # where nobody gets in without having logged in
     await page.add_script_tag(content=frame + script, type="module")
-    await page.wait_for_function("() => shown.length > 1")
+    await page.wait_for_function("() => window.shown?.length > 1")
     away, echo = await page.evaluate("() => shown")
     assert away.startswith('"credential-missing: again in')
     assert echo == '{"subscribe":"news"}'
