@@ -47,17 +47,13 @@ class Log:
         """How many lines were lost because the reader stalled or left."""
         return self._writer.dropped + (self._audit_file.dropped if self._audit_file is not None else 0)
 
-    def tells(self, level: int) -> bool:
-        """Whether an event of `level` is logged: asked first where its fields cost something to make."""
-        return level >= self._level
-
     def event(self, name: str, level: int = logging.INFO, /, **fields: object) -> None:
         """Log one event. `fields` are JSON values; one that is None says nothing and is left out."""
         if level >= self._level:
             self._say(time.time(), level, name, fields)
 
     def tells_audit(self, level: int) -> bool:
-        """Whether an audit event of `level` is written."""
+        """Whether an audit event of `level` is written: asked first where its fields cost something to make."""
         return self._audit_file is not None or level >= self._level
 
     def audit(self, name: str, level: int = logging.INFO, /, **fields: object) -> None:
