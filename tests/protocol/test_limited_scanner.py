@@ -186,7 +186,9 @@ def test_any_stream_gets_the_same_verdict_whole_and_cut_anywhere(
     scanners = [limited(frames=frames_left, octets=octets, most=most, types=types) for _ in range(3)]
     whole, cut, single = (
         fed(scanner, way)
-        for scanner, way in zip(scanners, ([stream], pieces, singly(stream) if len(stream) < 3000 else pieces), strict=True)
+        for scanner, way in zip(
+            scanners, ([stream], pieces, singly(stream) if len(stream) < 3000 else pieces), strict=True
+        )
     )
     assert whole == cut == single
     states = [(each.left, each.in_message, each.messages, each.violation, each.close_code) for each in scanners]

@@ -1,4 +1,4 @@
-"""A scanner that also counts: frames, bytes, the size of a message across its fragments, and which messages come at all.
+"""A scanner that also counts: frames, bytes, the size of a message across its fragments; and that knows types.
 
 The law is that of `protocol.scanner`: what a limit forbids is known from a header, before a byte of that frame goes on.
 How much may come at a time its owner says, by `frames` and `octets`; no clock is read in here. Whether the bytes come

@@ -55,7 +55,7 @@ class Pair:
                 half.data_received(early)
         for half in (self.backend, self.client):
             if half is not None and half.sink is not None and half.sink.paused:
-                half.pause(Pause.SINK)
+                half.sink.pause_writing()  # when that began, it had no half yet
             elif half is not None:
                 half.unpause(Pause.SINK)
 
