@@ -193,13 +193,18 @@ class Bench:
     """An open splice between two fake transports. `now` is what its clock reads."""
 
     def __init__(
-        self, spec: PolicySpec | None = None, *, begin: bool = True, early: tuple[bytes, bytes] = (b"", b"")
+        self,
+        spec: PolicySpec | None = None,
+        *,
+        begin: bool = True,
+        early: tuple[bytes, bytes] = (b"", b""),
+        reserved: int = 0,
     ) -> None:
         self.loop, self.owner, self.now = FakeLoop(), FakeOwner(), 0.0
         loop = cast("asyncio.AbstractEventLoop", self.loop)
         self.splice = Splice(self.owner, loop, lambda: self.now, close_timeout=2.0)
         self.client, self.backend = FakeTransport(), FakeTransport()
-        halves = make_halves(self.splice, spec or PolicySpec(), 0, Clockwork(loop, lambda: self.now))
+        halves = make_halves(self.splice, spec or PolicySpec(), reserved, Clockwork(loop, lambda: self.now))
         for half, transport in zip(halves, (self.client, self.backend), strict=True):
             transport.half = half
             half.transport = cast("asyncio.Transport", transport)

@@ -65,9 +65,7 @@ def _check_slow_consumer(policy: WebSocketPolicy) -> Iterator[Finding]:
         message = f"expected at least {LEAST_BUFFER >> 10}Ki: below, nobody is waited for"
         yield Finding((*path, "bufferLimit"), message, Severity.ERROR)
     if slow.buffer_limit is not None and slow.buffer_limit >= MOST_BUFFER:
-        message = (
-            f"never reached: by itself the guard keeps less than {MOST_BUFFER >> 10}Ki for a side that does not read"
-        )
+        message = f"never reached: the guard keeps less than {MOST_BUFFER >> 10}Ki for a side that does not read"
         yield Finding((*path, "bufferLimit"), message)
 
 
