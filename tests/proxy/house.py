@@ -53,6 +53,7 @@ class Notebook:
         self.decisions: list[Decided] = []
         self.ends: list[Ended] = []
         self.spares: list[tuple[str, CloseReason]] = []
+        self.throttles: list[tuple[str, CloseReason]] = []
         self.rejudgements: list[tuple[int, int]] = []
         self.renewals: list[Renewed] = []
         self.turned: list[tuple[int, str]] = []
@@ -70,6 +71,9 @@ class Notebook:
 
     def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
         self.spares.append((connection_id, reason))
+
+    def throttled(self, connection_id: str, policy: str, reason: CloseReason) -> None:
+        self.throttles.append((connection_id, reason))
 
     def rejudged(self, judged: int, cut: int) -> None:
         self.rejudgements.append((judged, cut))

@@ -41,6 +41,13 @@ from wsguard.policy.model_extraction import (
     ParamSource,
     SubprotocolSource,
 )
+from wsguard.policy.model_flow import (
+    Bandwidth,
+    Messages,
+    MessageType,
+    OnExceed,
+    SlowConsumer,
+)
 from wsguard.policy.model_guard import (
     Admin,
     Backend,
@@ -66,6 +73,7 @@ from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
 from wsguard.policy.model_migration import Migration, MigrationHint
 from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
+from wsguard.policy.model_rate import ByteRate, Rate, Unit
 from wsguard.policy.model_session import (
     Detail,
     Enforcement,
@@ -81,16 +89,16 @@ from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
 from wsguard.protocol.profiles import Profile
 
 __all__ = [
-    "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
-    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom",
-    "FirstMessage", "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort",
-    "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks",
-    "LogFormat", "LogLevel", "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "Migration",
-    "MigrationHint", "MissingOrigin",
-    "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource",
-    "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode",
-    "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls",
-    "SubjectFrom", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+    "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "Bandwidth", "ByteRate",
+    "ClaimMatch", "ClaimToHeader", "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement",
+    "ExpiryHint", "ExtractFrom", "FirstMessage", "ForwardAuth", "Framing", "GuardConfig", "GuardSpec",
+    "HandshakeToken", "HeaderSource", "HostPort", "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal",
+    "JwtProvider", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging", "LogoutDetection",
+    "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration", "MigrationHint", "MissingOrigin",
+    "NATSJetStream", "NonWebSocket", "OnExceed", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec",
+    "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "Rate", "RedisStream", "Rejection",
+    "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown",
+    "SlowConsumer", "StreamTls", "SubjectFrom", "SubprotocolSource", "Unit", "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 
@@ -193,7 +201,7 @@ class PolicySpec(Model):
     limits: Limits = Limits()
     """How much of anything a client may have."""
     framing: Framing = Framing.STRICT
-    """Strict: a frame header that breaks RFC 6455 cuts. Transparent: only an unmasked client frame does."""
+    """Strict: a frame that breaks RFC 6455 cuts. Transparent: only wrong masking and an impossible length do."""
     rejection: Rejection = Rejection()
     """How a client is told no."""
     migration: Migration | None = None

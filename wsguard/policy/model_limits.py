@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from wsguard.policy.fields import token
+from wsguard.policy.fields import PositiveSize, token
 from wsguard.policy.model_base import Model, unique
+from wsguard.policy.model_flow import Bandwidth, Messages, MessageTypes, SlowConsumer
 
 
 def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -18,11 +19,19 @@ def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
 class Limits(Model):
     """Bounds; what is absent is not bounded."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset(
-        {"connections", "handshakes", "messages", "maxMessageSize", "compression", "slowConsumer"}
-    )
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"connections", "handshakes", "compression"})
 
     subprotocols: Annotated[
         tuple[Annotated[str, *token("the name of a subprotocol")], ...], AfterValidator(_distinct)
     ] = Field(default=(), min_length=1)
     """The subprotocols that clients may speak; the backend is offered no other. Absent: any."""
+    messages: Messages | None = None
+    """How often a client may send."""
+    bandwidth: Bandwidth | None = None
+    """How many bytes a client may send."""
+    max_message_size: PositiveSize | None = None
+    """How long a client's message may be across its fragments: bytes of payload as sent, be they compressed or not."""
+    message_types: MessageTypes = Field(default=(), min_length=1)
+    """Whether clients may send Text, Binary or both. Absent: both."""
+    slow_consumer: SlowConsumer | None = None
+    """When a client or a backend that does not read is cut. Absent: it is waited for."""

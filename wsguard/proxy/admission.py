@@ -9,6 +9,7 @@ from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
+from wsguard.protocol.limited_scanner import LIMITS
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
@@ -30,6 +31,8 @@ _POLICY_CUTS = frozenset(
         CloseReason.NOT_AUTHORIZED,
         CloseReason.MAX_DURATION,
         CloseReason.IDLE_TIMEOUT,
+        CloseReason.SLOW_CONSUMER,
+        *LIMITS,
     )
 )
 """What a policy under Audit does not do. What an operator asks for, or a peer forces, still happens."""
@@ -112,12 +115,23 @@ class Admission:
 
     def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
         """The words of a cut; None where the policy only audits such cuts."""
-        env, spec = self._env, self.policy.spec
-        if spec.enforcement is Enforcement.AUDIT and reason in _POLICY_CUTS:
-            env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
+        if self._spares(reason):
             return None
-        guard = env.policies().guard
-        return word(reason, spec.rejection, guard, env.rng, population=crowd or len(env.registry))
+        env, guard = self._env, self._env.policies().guard
+        return word(reason, self.policy.spec.rejection, guard, env.rng, population=crowd or len(env.registry))
+
+    def throttles(self, reason: CloseReason) -> bool:
+        """Whether the client is to be held back; not where the policy only audits."""
+        if self._spares(reason):
+            return False
+        self._env.observer.throttled(self.connection.id, self.policy.name, reason)
+        return True
+
+    def _spares(self, reason: CloseReason) -> bool:
+        if self.policy.spec.enforcement is not Enforcement.AUDIT or reason not in _POLICY_CUTS:
+            return False
+        self._env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
+        return True
 
     def _is_logged_out(self, judged_at: float, now: float, monotonic: float) -> bool:
         connection, deny_list = self.connection, self._env.deny_list

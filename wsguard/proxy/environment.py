@@ -75,6 +75,10 @@ class Observer(Protocol):
         """A policy that only audits would have cut this connection."""
         ...
 
+    def throttled(self, connection_id: str, policy: str, reason: CloseReason) -> None:
+        """A client sends faster than its policy allows, and is held back from now on; told once a limit."""
+        ...
+
     def rejudged(self, judged: int, cut: int) -> None:
         """The policies have changed, and live connections were judged again."""
         ...

@@ -80,6 +80,10 @@ class Refuser:
         """A refused client already has its Close."""
         return None
 
+    def throttles(self, reason: CloseReason) -> bool:
+        """Nobody passes anything on."""
+        return False
+
     def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
         """It lingers no more."""
         self._count(-1)

@@ -13,20 +13,21 @@ from aiohttp import web
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.judge import is_only_audited
 from wsguard.policy.logout_detection import Exchange
-from wsguard.policy.model import Framing, WebSocketPolicy
+from wsguard.policy.model import WebSocketPolicy
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
-from wsguard.protocol.scanner import FrameScanner, Sender, reserved_bits
+from wsguard.protocol.scanner import reserved_bits
 from wsguard.protocol.upgrade import Answer, BadAnswer, subprotocol_of, switching_protocols, upgrade_request
 from wsguard.proxy.admission import Admission
 from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
-from wsguard.proxy.half import Half
+from wsguard.proxy.halves import make_halves
 from wsguard.proxy.outgoing import BrokenPromise, check_answer, outgoing, with_subprotocol
 from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
 from wsguard.proxy.takeover import HANDED_OVER
+from wsguard.proxy.watched import Clockwork
 from wsguard.sessions.records import Result
 
 _NEVER_AUDITED = frozenset((CloseReason.DRAINING, CloseReason.GUARD_FAULT))
@@ -117,10 +118,8 @@ class Usher:
         env, spec = self._env, policy.spec
         admission = Admission(env, policy, subprotocol_of(answer.headers))
         splice = Splice(admission, env.loop, env.clock.monotonic, spec.rejection.close_timeout)
-        strict = spec.framing is Framing.STRICT
         reserved = reserved_bits(b",".join(answer.headers.all(b"sec-websocket-extensions")))
-        client = Half(splice, FrameScanner(Sender.CLIENT, strict=strict, reserved=reserved), is_client=True)
-        backend = Half(splice, FrameScanner(Sender.BACKEND, strict=strict, reserved=reserved), is_client=False)
+        client, backend = make_halves(splice, spec, reserved, Clockwork(env.loop, env.clock.monotonic))
         client.transport, early = attempt.hand_over(client)
         backend.transport = backend_transport
         backend_transport.set_protocol(backend)
