@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wsguard.policy.effective import Effective
 from wsguard.policy.evidence import Evidence
@@ -30,6 +30,9 @@ from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 from wsguard.sessions.registry import Registry
+
+if TYPE_CHECKING:
+    from wsguard.proxy.turnstile import Turnstile
 
 
 class Revalidator(Protocol):
@@ -152,6 +155,7 @@ class Environment:
     timekeeper: Timekeeper
     rejudger: Rejudger
     renewer: Renewer
+    turnstile: Turnstile
     lobby: Lobby
     verifier: Verifier
     observer: Observer

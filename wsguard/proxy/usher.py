@@ -46,12 +46,13 @@ class Usher:
 
         Raises ConnectionResetError where the client left.
         """
-        audited: Refuse | None = None
+        audited = attempt.spared
         if isinstance(decision, Refuse):
             if decision.reason in _NEVER_AUDITED or not is_only_audited(attempt.case):
                 return self._refuse(attempt, decision)
-            audited, decision = decision, Admit()
+            audited, decision = attempt.spared or decision, Admit()
         else:
+            attempt.is_good = True
             self._env.registry.successions.admit(*attempt.case.watched)  # it is good, whatever the backend says next
         assert attempt.policy is not None  # a handshake that no policy matches is refused, under Audit too
         head = outgoing(attempt, decision)
@@ -128,13 +129,15 @@ class Usher:
         if not attempt.is_answered:
             switching = switching_protocols(attempt.handshake.key, with_subprotocol(answer.headers, attempt, head))
         splice.open(client, backend, switching)
-        watched = () if audited else attempt.case.watched  # whom the policy would refuse vouches for no cookie
+        if audited:
+            env.registry.census.excuse(attempt.id)
+        watched = attempt.case.watched if attempt.is_good else ()  # whom the policy would refuse vouches for no cookie
         connection = attempt.connection(policy, admit, env.backend.name, env.clock.wall(), splice, watched)
         admission.enter(connection, attempt.case)
         splice.begin(answer.tail, early)
         return HANDED_OVER
 
     def _refuse(self, attempt: Attempt, refusal: Refuse, status: int | None = None) -> web.StreamResponse:
-        response, code = self._refuser.refuse(attempt, refusal.reason, status)
+        response, code = self._refuser.refuse(attempt, refusal.reason, status, refusal.wait)
         self.record(attempt, "refused", refusal, code)
         return response
