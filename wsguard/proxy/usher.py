@@ -6,11 +6,13 @@ Nothing is awaited between taking the client's transport over and the registry.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from http import HTTPStatus
 
 from aiohttp import web
 
 from wsguard.policy.decision import Admit, Decision, Refuse
+from wsguard.policy.extensions import spared
 from wsguard.policy.judge import is_only_audited
 from wsguard.policy.logout_detection import Exchange
 from wsguard.policy.model import WebSocketPolicy
@@ -23,7 +25,7 @@ from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.halves import make_halves
-from wsguard.proxy.outgoing import BrokenPromise, check_answer, outgoing, with_subprotocol
+from wsguard.proxy.outgoing import BrokenPromise, check_answer, for_client, outgoing
 from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
 from wsguard.proxy.takeover import HANDED_OVER
@@ -55,6 +57,10 @@ class Usher:
             attempt.is_good = True
             self._env.registry.successions.admit(*attempt.case.watched)  # it is good, whatever the backend says next
         assert attempt.policy is not None  # a handshake that no policy matches is refused, under Audit too
+        if what := spared(attempt.handshake, attempt.policy):
+            decision = replace(decision, warning=f"{decision.warning}; {what}".removeprefix("; "))
+        ):
+            decision = replace(decision, warning="; ".join(filter(None, (decision.warning, f"not enforced: {what}"))))
         head = outgoing(attempt, decision)
         try:
             transport, answer = await self._dial(attempt, head)
@@ -127,7 +133,7 @@ class Usher:
         self.record(attempt, "audited" if audited else "admitted", audited, admit=admit)
         switching = b""  # where the client has its own 101 already
         if not attempt.is_answered:
-            switching = switching_protocols(attempt.handshake.key, with_subprotocol(answer.headers, attempt, head))
+            switching = switching_protocols(attempt.handshake.key, for_client(answer.headers, attempt, head))
         splice.open(client, backend, switching)
         if audited:
             env.registry.census.excuse(attempt.id)
