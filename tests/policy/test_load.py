@@ -348,10 +348,7 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 
 NOT_YET = [
     ("limits", "maxMessageSize: 1Mi"),
-    ("limits", "connections: {total: 2000}"),
-    ("limits", "handshakes: {perClientIP: {requests: 20, unit: Second}}"),
     ("limits", "messages: {perConnection: {requests: 50, unit: Second}}"),
-    ("limits", "compression: Deny"),
     ("limits", "slowConsumer: {maxPause: 30s}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),

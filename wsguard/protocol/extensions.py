@@ -113,6 +113,8 @@ def agreed(answer: bytes, offer: bytes) -> bytes:
 def _bounded(item: Extension, offer: Extension | None) -> Extension:
     if item.name != _DEFLATE or offer is None:
         return item
+    if len({key for key, _ in item.parameters}) < len(item.parameters):
+        raise ValueError("a parameter of permessage-deflate twice")
     told = item if item.value(_CLIENT) is not None else item.having(_CLIENT, offer.value(_CLIENT) or b"")
     for name in (_CLIENT, _SERVER):
         value, most = told.value(name) or b"", offer.value(name) or b""

@@ -59,8 +59,6 @@ class Usher:
         assert attempt.policy is not None  # a handshake that no policy matches is refused, under Audit too
         if what := spared(attempt.handshake, attempt.policy):
             decision = replace(decision, warning=f"{decision.warning}; {what}".removeprefix("; "))
-        ):
-            decision = replace(decision, warning="; ".join(filter(None, (decision.warning, f"not enforced: {what}"))))
         head = outgoing(attempt, decision)
         try:
             transport, answer = await self._dial(attempt, head)
