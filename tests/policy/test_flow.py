@@ -86,6 +86,10 @@ def test_a_first_message_must_fit() -> None:
 RATE = "perConnection: {requests: 1, unit: Second}"
 WARNINGS = [
     (f"limits: {{messages: {{{RATE}}}}}", "a.yaml:5:38: warning: burst is 1: a client whose frames arrive two at a"),
+    (
+        "limits: {messages: {perConnection: {requests: 60, unit: Hour}, onExceed: Throttle}}",
+        "a.yaml:5:38: warning: a client may be held back for 60 s",
+    ),
     ("limits: {messageTypes: [Text, Binary]}", "a.yaml:5:26: warning: without effect"),
     ("limits: {slowConsumer: {maxPause: 500ms}}", "a.yaml:5:37: warning: very short"),
     ("limits: {slowConsumer: {bufferLimit: 1Mi}}", "a.yaml:5:40: warning: never reached"),

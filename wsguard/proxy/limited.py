@@ -61,6 +61,7 @@ class LimitedHalf(WatchedHalf):
             now = self._clockwork.now()
             self._settle(now)
             super().data_received(data)
+            self._settle(now)
             exceeded = scanner.exceeded
             if exceeded is None:
                 return
@@ -129,7 +130,6 @@ class LimitedHalf(WatchedHalf):
     # What waits.
 
     def _keep(self, data: bytes, limit: CloseReason, now: float) -> None:
-        self._settle(now)
         self._kept = data
         self.pause(Pause.THROTTLE)
         bucket = self._frames if limit is CloseReason.MESSAGE_RATE else self._octets
