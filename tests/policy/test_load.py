@@ -49,7 +49,7 @@ authorization:
   rules:
   - {name: ops, action: Allow, principal: {jwt: {claims: [{name: g, values: [o]}]}, clientCIDRs: [10.0.0.0/8]}}
 session: {maxConnectionDuration: 8h, idleTimeout: 10m, clockSkew: 5s, onReload: Keep}
-framing: Transparent
+framing: Strict
 rejection: {mode: HTTPStatus, codes: {session-expired: 4999}, profile: graphql-ws}
 """
     result = loaded(policy(text, "chat"))
@@ -354,9 +354,6 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 
 
 NOT_YET = [
-    ("limits", "maxMessageSize: 1Mi"),
-    ("limits", "messages: {perConnection: {requests: 50, unit: Second}}"),
-    ("limits", "slowConsumer: {maxPause: 30s}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),
     ("", "streams: [WebSocket]"),

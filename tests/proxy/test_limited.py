@@ -83,8 +83,8 @@ def test_what_is_too_much_is_cut_before_it_goes_on(reason: str, way: str) -> Non
     limits, good, excess, code = EXCESS[reason]
     stream = good + excess + TEXT
     at = bench(limits, early=stream if way == "early" else b"")
-    size = {"whole": len(stream), "byte by byte": 1}.get(way)
-    for start in range(0, len(stream), size) if size else ():
+    size = 1 if way == "byte by byte" else len(stream)
+    for start in range(0, 0 if way == "early" else len(stream), size):
         at.client.arrive(stream[start : start + size])
     assert told(at, good) == ((code, reason), (1001, reason))
     at.client.arrive(CLOSE)
@@ -345,3 +345,26 @@ def test_any_order_of_events(
     assert at.splice.state == "ended"
     assert all(timer.call is None for timer in at.loop.timers)
     assert len(at.owner.ends) == 1
+
+
+def test_bytes_that_come_amid_a_call_of_their_own_are_in_order_and_charged_once() -> None:
+    """Whoever takes a frame out of the stream gives the half what stood behind it, from within its own call."""
+    at = bench(bandwidth(KIBI, 60, OnExceed.THROTTLE))
+    half = at.client.half
+    assert isinstance(half, LimitedHalf)
+    write = at.backend.write
+    frames = [wire.frame(wire.TEXT, bytes([n])) for n in range(9)]
+
+    def amid(data: bytes) -> None:
+        at.backend.write = write  # type: ignore[method-assign]
+        write(data)
+        half.data_received(frames[1])
+
+    at.backend.write = amid  # type: ignore[method-assign]
+    at.client.arrive(frames[0])
+    for frame in frames[2:]:
+        at.client.arrive(frame)
+    assert at.to_backend == b"".join(frames)[:60]
+    at.now += 1.0
+    at.loop.wake("_wake")
+    assert at.to_backend == b"".join(frames)

@@ -74,17 +74,31 @@ def test_a_backend_that_does_not_read_is_one_too() -> None:
     assert wire.take_frame(bytearray(at.to_client)).close == (1013, "slow-consumer")  # type: ignore[union-attr]
 
 
-def test_too_much_is_cut_at_once() -> None:
-    at = bench(Limits(slow_consumer=SlowConsumer(buffer_limit=65_536)))
+@pytest.mark.parametrize("pause", [None, 0.5, 30])
+@pytest.mark.parametrize("size", [60_000, 100_000])
+def test_too_much_is_kept_for_no_longer_than_a_moment(pause: float | None, size: int) -> None:
+    at = bench(Limits(slow_consumer=SlowConsumer(buffer_limit=65_536, max_pause=pause)))
+    frame = wire.frame(wire.BINARY, bytes(size), masked=False)
     at.client.stalled = True
-    at.backend.arrive(wire.frame(wire.BINARY, bytes(60_000), masked=False))
+    at.backend.arrive(frame)
+    for seconds in (0.5, 0.5, 1.0):
+        at.now += seconds
+        at.loop.wake("_look")
+    is_cut = size > 65_536 or pause == 0.5
+    assert (at.splice.state == "closing") is is_cut
+    assert at.to_client.startswith(frame)
+    assert at.to_client.endswith(b"slow-consumer") is is_cut
+
+
+def test_a_burst_for_somebody_who_reads_is_nothing() -> None:
+    at = bench(Limits(slow_consumer=SlowConsumer(buffer_limit=65_536)))
+    for _ in range(10):
+        at.client.stalled = True
+        at.backend.arrive(LONG)
+        at.now += 0.9
+        at.loop.wake("_look")
+        at.client.unstall()
     assert at.splice.state == "open"
-    other = bench(Limits(slow_consumer=SlowConsumer(buffer_limit=65_536)))
-    other.client.stalled = True
-    other.backend.arrive(LONG)
-    assert other.splice.state == "closing"
-    assert other.to_client.startswith(LONG)
-    assert other.to_client.endswith(b"slow-consumer")
 
 
 def test_a_connection_that_is_closing_has_a_bound_of_its_own() -> None:
@@ -184,3 +198,18 @@ async def test_an_audited_slow_consumer_is_waited_for(backend: RecordingBackend)
         await eventually(lambda: spares, what="a cut that was spared")
         await opened.returns(frame * 20)
         assert [reason for _, reason in spares] == [CloseReason.SLOW_CONSUMER]
+
+
+async def test_a_bound_on_bytes_over_sockets(backend: RecordingBackend) -> None:
+    """Who never reads is over it at once, who reads never for long."""
+    spec = PolicySpec(rejection=QUICK, limits=Limits(slow_consumer=SlowConsumer(buffer_limit=65_536)))
+    frame = text(b"x" * 20_000)
+    async with tunnel(backend, spec, receive_buffer=4096) as opened:
+        sending = asyncio.create_task(opened.far.send(frame * 200))
+        await opened.returns(frame * 200)
+        await sending
+        assert opened.splice.state == "open"
+        await stall(opened, frame)
+        assert (await opened.far.frame()).close == (1001, "slow-consumer")
+        ended = await opened.house.end()
+        assert ended.detail.endswith("bytes wait for the client, which does not read them")

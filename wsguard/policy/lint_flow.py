@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from wsguard.policy.model import Framing, IntrospectionProvider, JwtProvider, MessageType, OnExceed, WebSocketPolicy
 from wsguard.policy.problems import Finding, Severity
 
+_LONG_WAIT = 10.0  # seconds that a client is not read, for one more of what it may send
 _SHORT_PAUSE = 1.0  # seconds; a phone that changes networks reads nothing for longer
 LEAST_BUFFER, MOST_BUFFER = 64 << 10, 384 << 10
 """Bytes that the guard keeps for a side before it stops reading the other, and that it keeps at most."""
@@ -44,6 +45,11 @@ def _check_rates(policy: WebSocketPolicy) -> Iterator[Finding]:
         rate = part.per_connection
         if rate.at_once == 1 and part.on_exceed is OnExceed.CLOSE:
             message = "burst is 1: a client whose frames arrive two at a time is cut, however seldom it sends"
+            yield Finding((*path, "perConnection"), message)
+        if part.on_exceed is OnExceed.THROTTLE and rate.per_second * _LONG_WAIT < 1:
+            message = (
+                f"a client may be held back for {1 / rate.per_second:.0f} s, and nobody sees if it leaves meanwhile"
+            )
             yield Finding((*path, "perConnection"), message)
     size, bandwidth = limits.max_message_size, limits.bandwidth
     if size is None or bandwidth is None or bandwidth.on_exceed is not OnExceed.CLOSE:

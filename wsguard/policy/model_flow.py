@@ -57,7 +57,7 @@ class SlowConsumer(Model):
     max_pause: PositiveDuration | None = None
     """How long it may keep the other side waiting before the connection is cut (`slow-consumer`); absent: any time."""
     buffer_limit: PositiveSize | None = None
-    """How many bytes may be kept for it before the connection is cut at once; absent: as many as the guard keeps."""
+    """How many bytes may be kept for it for more than a second before the same happens; absent: as many as are kept."""
 
 
 def _distinct(value: tuple[MessageType, ...]) -> tuple[MessageType, ...]:

@@ -72,7 +72,7 @@ class LimitedScanner(FrameScanner):
         late = data[octets:]
         passed = super().feed(data[:octets] if late else data)
         self.octets = octets - (len(data) - len(late) - len(self._rest))
-        if late and not self.halted:
+        if late and self.close_code is None and self.violation is None:  # else nobody asks what comes behind
             self.exceeded = self.exceeded or CloseReason.BANDWIDTH
             self._rest += late
         return passed

@@ -24,7 +24,17 @@ SHORTEST = 0.1
 class LimitedHalf(WatchedHalf):
     """The client's half, before which a `LimitedScanner` looks."""
 
-    __slots__ = ("_frames", "_has_ended", "_kept", "_limits", "_octets", "_throttled", "_timer")
+    __slots__ = (
+        "_frames",
+        "_granted_frames",
+        "_granted_octets",
+        "_has_ended",
+        "_kept",
+        "_limits",
+        "_octets",
+        "_throttled",
+        "_timer",
+    )
 
     scanner: LimitedScanner
 
@@ -33,6 +43,7 @@ class LimitedHalf(WatchedHalf):
         self._limits = limits
         self._frames = _bucket(limits.messages)
         self._octets = _bucket(limits.bandwidth)
+        self._granted_frames = self._granted_octets = 0  # by which the scanner began
         self._kept = b""  # came too fast, and has not been looked at
         self._has_ended = False  # behind what is kept comes a FIN
         self._throttled: set[CloseReason] = set()
@@ -44,14 +55,13 @@ class LimitedHalf(WatchedHalf):
             self._kept += data
             return
         scanner = self.scanner
+        if scanner.exceeded is not None:  # called amid a call of its own: this comes before what that has yet to do
+            data += scanner.take_rest()
         while self.sink is not None and self.closing is None:
             now = self._clockwork.now()
-            frames, octets = self._fill(now)
+            self._settle(now)
             super().data_received(data)
-            if self._frames is not None and frames is not None and scanner.frames is not None:
-                self._frames.take(now, frames - scanner.frames)
-            if self._octets is not None and octets is not None and scanner.octets is not None:
-                self._octets.take(now, octets - scanner.octets)
+            self._settle(now)
             exceeded = scanner.exceeded
             if exceeded is None:
                 return
@@ -83,14 +93,15 @@ class LimitedHalf(WatchedHalf):
 
     # What passes without more ado, and what does not.
 
-    def _fill(self, now: float) -> tuple[int | None, int | None]:
-        """Tell the scanner how many frames and bytes may come now; returns both."""
-        scanner = self.scanner
-        if self._frames is not None and scanner.frames is not None:
-            scanner.frames = self._frames.whole(now)
-        if self._octets is not None and scanner.octets is not None:
-            scanner.octets = self._octets.whole(now)
-        return scanner.frames, scanner.octets
+    def _settle(self, now: float) -> None:
+        """Take what has come from the buckets, and tell the scanner how much may come now."""
+        scanner, frames, octets = self.scanner, self._frames, self._octets
+        if frames is not None and scanner.frames is not None:
+            frames.take(now, self._granted_frames - scanner.frames)
+            self._granted_frames = scanner.frames = frames.whole(now)
+        if octets is not None and scanner.octets is not None:
+            octets.take(now, self._granted_octets - scanner.octets)
+            self._granted_octets = scanner.octets = octets.whole(now)
 
     def _is_held_back(self, limit: CloseReason) -> bool:
         """Whether the client is to wait, now that it has reached `limit`; else its connection is cut, or spared."""

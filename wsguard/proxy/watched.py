@@ -17,6 +17,9 @@ from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.scanner import FrameScanner
 from wsguard.proxy.half import Half, HalfOwner
 
+MOMENT = 1.0
+"""Seconds that more than `bufferLimit` may wait: a burst for somebody who reads is gone sooner."""
+
 
 class FlowOwner(HalfOwner, Protocol):
     """Whom a half asks that keeps to limits (the splice)."""
@@ -62,16 +65,11 @@ class WatchedHalf(Half):
     def pause_writing(self) -> None:
         """This side does not keep up: the other waits, and the clock runs."""
         super().pause_writing()
-        slow = self._slow
-        if slow is None or self._is_spared or not self._is_awaited():
+        if self._slow is None or self._is_spared or not self._is_awaited():
             return
-        kept = self.transport.get_write_buffer_size()
-        if slow.buffer_limit is not None and kept > slow.buffer_limit:
-            self._cut(f"{kept} bytes wait for the {self._name}, which does not read")
-        elif slow.max_pause is not None:
-            self._since = self._clockwork.now()
-            if self._watch is None:  # else it looks again when it has run out: pauses may come and go by the thousand
-                self._watch = self._clockwork.loop.call_later(slow.max_pause, self._look)
+        self._since = self._clockwork.now()
+        if self._watch is None:  # else it looks again when it has run out: pauses may come and go by the thousand
+            self._look_in(self._slow, 0.0)
 
     def resume_writing(self) -> None:
         """It keeps up again."""
@@ -94,16 +92,25 @@ class WatchedHalf(Half):
         source = self.splice.other(self)
         return source is not None and source.sink is self and source.closing is None
 
+    def _look_in(self, slow: SlowConsumer, waited: float) -> None:
+        """Look again at the next moment that means something, `waited` seconds into the pause."""
+        limited = MOMENT if slow.buffer_limit is not None and waited < MOMENT else None
+        moments = [when for when in (limited, slow.max_pause) if when is not None]
+        if moments:
+            self._watch = self._clockwork.loop.call_later(min(moments) - waited, self._look)
+
     def _look(self) -> None:
         self._watch = None
         slow = self._slow
-        if self._since is None or slow is None or slow.max_pause is None or not self._is_awaited():
+        if self._since is None or slow is None or not self._is_awaited():
             return
-        missing = self._since + slow.max_pause - self._clockwork.now()
-        if missing > 0:
-            self._watch = self._clockwork.loop.call_later(missing, self._look)
-        else:
+        waited, kept = self._clockwork.now() - self._since, self.transport.get_write_buffer_size()
+        if slow.max_pause is not None and waited >= slow.max_pause:
             self._cut(f"the {self._name} has not read for {slow.max_pause:g} s")
+        elif slow.buffer_limit is not None and kept > slow.buffer_limit and waited >= MOMENT:
+            self._cut(f"{kept} bytes wait for the {self._name}, which does not read them")
+        else:
+            self._look_in(slow, waited)
 
     def _cut(self, detail: str) -> None:
         self._is_spared = not self._owner.exceeded(CloseReason.SLOW_CONSUMER, detail)
