@@ -64,7 +64,7 @@ def test_the_client_is_told_of_its_bound(answer: bytes, told: bytes) -> None:
     ],
 )
 def test_a_backend_that_does_not_keep_to_it(answer: bytes) -> None:
-    with pytest.raises(ValueError, match="twice|larger|cannot be read"):
+    with pytest.raises(ValueError, match=r"twice|larger|cannot be read"):
         agreed(answer, TEN)
 
 

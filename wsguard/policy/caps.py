@@ -7,6 +7,7 @@ gives out, or by what a credential proves. An Origin is a browser's word; a prog
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from wsguard.policy.effective import IPAddress, parse_ip
@@ -29,11 +30,26 @@ def client_word(address: IPAddress | None, guard: GuardSpec) -> str | None:
     is_told = guard.client_ip_detection is not None or guard.listener.proxy_protocol
     if address is None:
         return _NOBODY_VOUCHES if is_told else None
-    if not is_told and (address.is_private or address.is_loopback or address.is_link_local):
-        return None
+    return None if not is_told and _is_private(address) else _network(address)
+
+
+@lru_cache(maxsize=4096)  # the library walks a list of networks for it
+def _is_private(address: IPAddress) -> bool:
+    return address.is_private or address.is_loopback or address.is_link_local
+
+
+@lru_cache(maxsize=4096)
+def _network(address: IPAddress) -> str:
     if isinstance(address, IPv6Address):
         return f"{IPv6Address(int(address) >> _HOST_BITS << _HOST_BITS)}/{_HOST_BITS}"
     return str(address)
+
+
+@lru_cache(maxsize=4096)
+def _page(origin: bytes) -> str:
+    """An Origin as it is compared, not as it is spelt."""
+    read = Origin.parse(origin)
+    return f"{read.scheme}://{read.host}:{read.port}"
 
 
 def door_claims(policy: str, caps: Connections, client: str | None, origin: bytes | None) -> list[Claim]:
@@ -44,8 +60,7 @@ def door_claims(policy: str, caps: Connections, client: str | None, origin: byte
     if caps.per_client_ip is not None and client is not None:
         claims.append(Claim((policy, "perClientIP", client), caps.per_client_ip))
     if caps.per_origin is not None and origin is not None:
-        read = Origin.parse(origin)  # as it is compared, not as it is spelt
-        claims.append(Claim((policy, "perOrigin", f"{read.scheme}://{read.host}:{read.port}"), caps.per_origin))
+        claims.append(Claim((policy, "perOrigin", _page(origin)), caps.per_origin))
     return claims
 
 

@@ -7,8 +7,8 @@ out, and of permessage-deflate only a window is made smaller that the client has
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PARAM = re.compile(rb"(%s)(?:[ \t]*=[ \t]*(?:(%s)|\"(%s)\"))?" % (_TOKEN, _TOKEN, _TOKEN))
@@ -44,7 +44,7 @@ class Extension:
 class Terms:
     """What may be negotiated: only the extensions `names` (None: any), with a window of at most 2 ** `bits` bytes."""
 
-    names: Collection[bytes] | None = None
+    names: frozenset[bytes] | None = None
     no_deflate: bool = False
     bits: int | None = None
 
@@ -67,6 +67,7 @@ def _read(item: bytes) -> Extension:
     return Extension(name.lower(), tuple(parameters))
 
 
+@lru_cache(maxsize=256)  # there are as many offers as there are kinds of browsers
 def restricted(offer: bytes | None, terms: Terms) -> bytes | None:
     """What is left of an offer; None: nothing. An offer that cannot be read is none."""
     if offer is None:
