@@ -46,7 +46,7 @@ OFTEN = (4429, "handshake-rate")
 
 
 def capped(on_exceed: OnFull = OnFull.REFUSE_NEW, **caps: int) -> PolicySpec:
-    connections = Connections(on_exceed=on_exceed, **caps)  # type: ignore[arg-type]
+    connections = Connections(on_exceed=on_exceed, **caps)
     return PolicySpec(limits=Limits(connections=connections), rejection=Rejection(close_timeout=0.3))
 
 
@@ -262,7 +262,7 @@ async def test_new_caps_count_those_who_are_here(backend: RecordingBackend) -> N
 
 def often(requests: int, unit: Unit, burst: int | None = None, **more: object) -> PolicySpec:
     rate = Rate(requests=requests, unit=unit, burst=burst)
-    return PolicySpec(limits=Limits(handshakes=Handshakes(per_client_ip=rate)), **more)  # type: ignore[arg-type]
+    return PolicySpec(limits=Limits(handshakes=Handshakes(per_client_ip=rate)), **more)
 
 
 async def test_handshakes_come_no_faster_than_they_may(backend: RecordingBackend) -> None:

@@ -45,7 +45,7 @@ def _network(address: IPAddress) -> str:
     return str(address)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # only of Origins that the policy allows, but each may be long
 def _page(origin: bytes) -> str:
     """An Origin as it is compared, not as it is spelt."""
     read = Origin.parse(origin)
