@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -36,17 +36,15 @@ class Scale:
     """How large a deploy is. Times are in seconds.
 
     Each client speaks and is spoken to once in `every`. From when a replica is marked as ending `notice` passes until
-    it is told to; it hints `grace` before it closes. After the last end all goes on for `rest`. `client` are options
-    of client.js.
+    it is told to; it hints `grace` before it closes. After the last end all goes on for `rest`.
     """
 
     clients: int
     window: float
     every: float = 1.0
     notice: float = 1.0
-    grace: float = 10.0
+    grace: float = 5.0
     rest: float = 12.0
-    client: dict[str, object] = field(default_factory=dict)
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -149,7 +147,6 @@ async def deploy(manner: Manner, scale: Scale) -> Deploy:
             headers={"Origin": f"http://127.0.0.1:{balancer.port}"},
             count=scale.clients,
             every=1000 * scale.every,
-            client=scale.client,
         )
         await stack.enter_async_context(clients)
         await clients.event("open", OPENED)
@@ -162,7 +159,7 @@ async def deploy(manner: Manner, scale: Scale) -> Deploy:
         assert await clients.wait(ENDED) == 0, clients.errors
         reports = [json.loads(line) for line in clients.lines if '"client"' in line]
         assert len(reports) == scale.clients, clients.errors
-        return Deploy.of(manner, scale.window, reports, hub.ledger, hub.published, ends)
+        return Deploy.of(manner, scale.window, scale.grace, reports, hub.ledger, hub.published, ends)
 
 
 async def _replace(

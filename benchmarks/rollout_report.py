@@ -58,6 +58,7 @@ class Step:
 class Deploy:
     """One deploy. Times are in seconds; `closes` and `opens` count those of each second from its beginning.
 
+    `window` is that of a drain, `grace` how long before its close a client was hinted.
     `moves` are the connections that were opened for one that ended, `overlapped` those whose predecessor was open
     still; `unbroken` counts the clients whose moves all were, `gaps` are client seconds without a connection.
     """
@@ -65,6 +66,7 @@ class Deploy:
     manner: Manner
     clients: int
     window: float
+    grace: float
     up: Ways
     down: Ways
     dropped: int
@@ -83,6 +85,7 @@ class Deploy:
         cls,
         manner: Manner,
         window: float,
+        grace: float,
         reports: Sequence[Mapping[str, Any]],
         ledger: Mapping[tuple[str, int], int],
         published: Mapping[str, int],
@@ -98,6 +101,7 @@ class Deploy:
             manner,
             len(reports),
             window,
+            grace,
             up=Ways.of({report["name"]: report["sent"] for report in reports}, ledger),
             down=Ways.of(published, heard),
             dropped=sum(report["received"] for report in reports) - heard.total(),
@@ -197,9 +201,10 @@ def sections(found: Deploys) -> Iterator[str]:
         f"{len(first.steps)} replicas behind a TCP balancer that asks for `/readyz`, replaced one after another: the "
         f"new one ready, then the old one told to end. {first.clients} clients on `client.js`, with default options, "
         "say something numbered and are told something numbered all the while; the backends share a hub, which keeps "
-        f"nothing. With wsguard each old replica drains over {first.window:g} s with the hint `custom`, its backend "
-        "waits for `/drain/wait`, and both are ended by SIGTERM. Without, the backend gets its SIGTERM at once, and "
-        "closes its connections with 1001. In the third column guard and backend are killed, without any notice."
+        f"nothing. With wsguard each old replica drains over {first.window:g} s, its clients hinted {first.grace:g} s "
+        "before they are closed; its backend waits for `/drain/wait`, and both are ended by SIGTERM. Without, the "
+        "backend gets its SIGTERM at once, and closes its connections with 1001. In the third column guard and backend "
+        "are killed, without any notice."
     )
     yield f"![Closes and reconnects a second in each deploy]({PICTURE})"
     yield table(["", *(deploy.manner.value for deploy in found.deploys)], list(_rows(found.deploys)))

@@ -30,7 +30,7 @@ def found(*reports: dict[str, Any], said: tuple[int, ...] = (1, 2)) -> Deploy:
         for number in said:
             ledger[report["name"], number] = ledger.get((report["name"], number), 0) + 1
     published = {report["name"]: 2 for report in reports}
-    return Deploy.of(Manner.DRAINED, 4.0, reports, ledger, published, [END / 1000])
+    return Deploy.of(Manner.DRAINED, 4.0, 1.0, reports, ledger, published, [END / 1000])
 
 
 def test_a_deploy_that_nobody_noticed() -> None:

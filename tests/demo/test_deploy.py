@@ -44,7 +44,7 @@ async def test_fifty_clients_notice_nothing() -> None:
 async def test_an_interrupted_deploy_ends_everything() -> None:
     program = Program(sys.executable, "-m", "wsguard", "demo", "--deploy")
     await program.start()
-    await program.line("say numbers")
+    await program.line("version 1 of the chat becomes")  # and its guards start
     program.process.send_signal(signal.SIGTERM)
     assert await program.wait() == 130
     assert not program.errors

@@ -2,7 +2,7 @@
 import GuardedWebSocket from "../../wsguard/client/client.js";
 import { BrowserLike, options, say } from "./say.mjs";
 
-const { url, count, every, client = {} } = options;
+const { url, count, every } = options;
 const OPENING = 16; // handshakes under way at a time
 const LAST = 1000; // ms for what is under way when they fall silent
 
@@ -32,7 +32,7 @@ class Rolling {
       }
     }
     const id = (data) => JSON.parse(data).id;
-    this.socket = new GuardedWebSocket(`${url}/${name}`, [], { WebSocket: Watched, id, ...client });
+    this.socket = new GuardedWebSocket(`${url}/${name}`, [], { WebSocket: Watched, id });
     this.socket.onmessage = ({ data }) => this.heard.push(id(data));
     this.opened = new Promise((done) => (this.socket.onopen = () => done(this.#open())));
   }

@@ -57,11 +57,11 @@ class Balancer:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_PROBE))
         self._server = await loop.create_server(
             lambda: _Front(self._carried, self._next), "127.0.0.1", self.port, backlog=1024
         )
         self.port = self._server.sockets[0].getsockname()[1]
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(_PROBE))
         self._probing = asyncio.create_task(self._probe())
         return self
 
