@@ -35,14 +35,13 @@ ENDED = 60.0  # seconds after its window in which a replica must be gone
 class Scale:
     """How large a deploy is. Times are in seconds.
 
-    Each client speaks and is spoken to once in `every`. From when a replica is marked as ending `notice` passes until
-    it is told to; it hints `grace` before it closes. After the last end all goes on for `rest`.
+    Each client speaks and is spoken to once in `every`. A replica hints `grace` before it closes. After the last end
+    all goes on for `rest`.
     """
 
     clients: int
     window: float
     every: float = 1.0
-    notice: float = 1.0
     grace: float = 5.0
     rest: float = 12.0
 
@@ -91,8 +90,11 @@ class Replica:
                 await stack.enter_async_context(self._guard)
             yield
 
-    async def end(self) -> None:
-        """End as the manner has it. Raises AssertionError where that is not with exit status 0."""
+    async def end(self, balancer: Balancer) -> None:
+        """End as the manner has it, once `balancer` has heard of it.
+
+        Raises AssertionError where a process does not end, or with an exit status other than 0.
+        """
         if self._manner is Manner.KILLED:
             assert self._guard is not None
             for program in (self._guard.program, self._backend):
@@ -100,7 +102,7 @@ class Replica:
                 await program.wait()
             return
         self.is_ending = True
-        await asyncio.sleep(self._scale.notice)
+        await balancer.until_gone(self)
         if self._guard is not None:
             await self._drain(self._guard)
         self._backend.process.terminate()
@@ -140,7 +142,7 @@ async def deploy(manner: Manner, scale: Scale) -> Deploy:
                 await balancer.until_ready(replica)
             return replica
 
-        old = await asyncio.gather(*(started() for _ in range(REPLICAS)))
+        old = [await started() for _ in range(REPLICAS)]
         clients = node(
             "rolling-clients.mjs",
             url=f"ws://127.0.0.1:{balancer.port}/ws",
@@ -170,6 +172,6 @@ async def _replace(
     for replica in old:
         await started()
         ends.append(time.time())
-        await asyncio.gather(replica.end(), asyncio.sleep(scale.notice + scale.window))
+        await asyncio.gather(replica.end(balancer), asyncio.sleep(scale.window))
         balancer.replicas.remove(replica)
     return ends

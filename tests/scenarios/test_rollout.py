@@ -12,7 +12,7 @@ CLIENTS = 60
 
 
 async def test_nobody_is_dropped_and_no_message_is_lost_or_doubled() -> None:
-    found = await deploy(Manner.DRAINED, Scale(CLIENTS, window=3.0, every=0.5, notice=0.3, grace=1.0, rest=1.0))
+    found = await deploy(Manner.DRAINED, Scale(CLIENTS, window=3.0, every=0.5, grace=1.0, rest=1.0))
     assert found.unbroken == CLIENTS
     assert found.overlapped == found.moves >= CLIENTS
     assert (found.up.lost, found.up.duplicated, found.down.lost, found.down.duplicated) == (0, 0, 0, 0)

@@ -55,6 +55,11 @@ class Balancer:
         async with self._probed:
             await self._probed.wait_for(lambda: replica in self._ready)
 
+    async def until_gone(self, replica: Endpoint) -> None:
+        """Return once `replica` gets no new connections."""
+        async with self._probed:
+            await self._probed.wait_for(lambda: replica not in self._ready)
+
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(

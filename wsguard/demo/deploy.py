@@ -31,8 +31,7 @@ from wsguard.demo.visitor import Visitor
 HOST = "deploy.localhost"
 REPLICAS = 2
 VISITORS = 50
-_NOTICE = 0.5  # seconds in which the balancer hears that a replica ends
-_CALM = 1.0  # seconds before the deploy and after it
+_CALM = 0.8  # seconds before the deploy and after it
 _DRAIN_DEADLINE = 15.0
 
 
@@ -89,7 +88,7 @@ class Site:
     async def end(self, replica: Replica) -> int:
         """The guard's exit status, once guard and application have ended. Raises `GuardError`."""
         replica.is_ending = True
-        await asyncio.sleep(_NOTICE)
+        await self.balancer.until_gone(replica)  # in Kubernetes `wsguard drain --after` leaves time for it
         status = await replica.guard.drain(_DRAIN_DEADLINE)
         await replica.app.aclose()
         self.balancer.replicas.remove(replica)
@@ -104,7 +103,7 @@ async def play(terminal: Terminal, port: int) -> int:
     async with contextlib.AsyncExitStack() as closing:
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="wsguard-demo-")))
         site = Site(await closing.enter_async_context(Balancer(port)), folder, closing)
-        old = await asyncio.gather(*(site.start(1, number) for number in range(1, REPLICAS + 1)))
+        old = [await site.start(1, number) for number in range(1, REPLICAS + 1)]
         terminal.line(f"{REPLICAS} replicas of version 1 are ready behind {site.url}")
         visitors = [
             Visitor(f"client{number}", site.url, await closing.enter_async_context(Browser()))
@@ -121,12 +120,10 @@ async def play(terminal: Terminal, port: int) -> int:
 @contextlib.asynccontextmanager
 async def _speaking(visitors: Sequence[Visitor]) -> AsyncIterator[None]:
     """Everyone is in and speaks; in the end they fall silent first, and hear what is under way."""
+    speaking: list[asyncio.Task[None]] = []
     try:
-        await asyncio.gather(*(visitor.enter() for visitor in visitors))
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise GuardError(f"a client did not get in: {error or 'no answer'}") from error
-    speaking = [asyncio.create_task(visitor.speak()) for visitor in visitors]
-    try:
+        await _enter(visitors)
+        speaking += (asyncio.create_task(visitor.speak()) for visitor in visitors)
         yield
         for task in speaking:
             task.cancel()
@@ -136,6 +133,15 @@ async def _speaking(visitors: Sequence[Visitor]) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*speaking, return_exceptions=True)
         await asyncio.gather(*(visitor.leave() for visitor in visitors))
+
+
+async def _enter(visitors: Sequence[Visitor]) -> None:
+    """Raises `GuardError`."""
+    for found in await asyncio.gather(*(visitor.enter() for visitor in visitors), return_exceptions=True):
+        if isinstance(found, (aiohttp.ClientError, TimeoutError)):
+            raise GuardError(f"a client did not get in: {found or 'no answer'}")
+        if found is not None:
+            raise found
 
 
 async def _replace(site: Site, old: Replica, terminal: Terminal, number: int) -> int:
