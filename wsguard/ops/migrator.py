@@ -1,0 +1,350 @@
+"""The migration: from one backend to another, connection by connection, and back again.
+
+Laws: nobody is closed towards a backend that cannot be dialled; and what is new goes to one that can, where there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import Protocol
+
+from wsguard.ops.departures import Departures, Progress
+from wsguard.ops.drainer import Drainer
+from wsguard.ops.log import Log
+from wsguard.policy.model import Shutdown
+from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.clock import Clock
+from wsguard.sessions.registry import Registry
+
+LOOK = 1.0
+"""Seconds after which the target is dialled again, unless it has accepted a handshake meanwhile."""
+
+PATIENCE = 10.0
+"""Seconds for which a migration pauses for a target that is away; then it is aborted."""
+
+_TICK = 0.1  # seconds
+
+
+class Backends(Protocol):
+    """Where connections go (wsguard.proxy). Problems are sentences."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all backends."""
+        ...
+
+    @property
+    def active_name(self) -> str:
+        """Where new connections and requests go."""
+        ...
+
+    def activate(self, name: str) -> None:
+        """Send what is new there."""
+        ...
+
+    def handshakes(self, name: str) -> int:
+        """How many are under way there."""
+        ...
+
+    def requests(self, name: str) -> int:
+        """How many forwarded requests are under way there."""
+        ...
+
+    def doubt(self, name: str) -> str | None:
+        """What its latest handshakes say against it."""
+        ...
+
+    def has_served(self, name: str, seconds: float) -> bool:
+        """Whether it has accepted a handshake in the last `seconds`."""
+        ...
+
+    async def dial_problem(self, name: str) -> str | None:
+        """Connect to it, and say what is wrong."""
+        ...
+
+
+class MigrationState(Enum):
+    """Whether connections are moved now (`migrating`), wait to be (`paused`), have been, or are left where they are."""
+
+    IDLE = "idle"
+    MIGRATING = "migrating"
+    PAUSED = "paused"
+    MIGRATED = "migrated"
+    ABORTED = "aborted"
+
+
+_UNDER_WAY = (MigrationState.MIGRATING, MigrationState.PAUSED)
+
+
+class MigrationError(Exception):
+    """It cannot be begun, or not be aborted: a sentence for the operator. `is_usage`: no such thing can be asked for."""
+
+    def __init__(self, detail: str, *, is_usage: bool = False) -> None:
+        super().__init__(detail)
+        self.is_usage = is_usage
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    """What is at a backend now: live connections, and handshakes and forwarded requests under way."""
+
+    name: str
+    is_active: bool
+    connections: int
+    handshakes: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationStatus:
+    """A migration at one moment. Before any, `source`, `target`, `window` (seconds) and `started_at` are None.
+
+    `detail` says why it pauses, or why it was aborted.
+    """
+
+    state: MigrationState
+    source: str | None
+    target: str | None
+    window: float | None
+    started_at: float | None
+    detail: str | None
+    progress: Progress
+    backends: tuple[BackendStatus, ...]
+
+
+@dataclass(slots=True)
+class _Course:
+    """One migration. Moments are on the monotonic clock."""
+
+    source: str
+    target: str
+    departures: Departures
+    window: float
+    started_at: float
+    moved_for: float = 0.0  # seconds, as far as they are over
+    moving_since: float | None = None
+    looked_at: float = float("-inf")
+    problem: str | None = None  # what the latest look at the target has found
+    away_since: float | None = None
+
+
+class Migrator:
+    """Sends what is new to another backend, and those who are elsewhere after it with `migrating`, over a window.
+
+    `shutdown` gives the settings that are in force now. Close it at the end.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        backends: Backends,
+        drainer: Drainer,
+        clock: Clock,
+        rng: Random,
+        log: Log,
+        shutdown: Callable[[], Shutdown],
+    ) -> None:
+        self._registry = registry
+        self._backends = backends
+        self._drainer = drainer
+        self._clock = clock
+        self._rng = rng
+        self._log = log
+        self._shutdown = shutdown
+        self._state = MigrationState.IDLE
+        self._detail: str | None = None
+        self._course: _Course | None = None
+        self._moving: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def is_under_way(self) -> bool:
+        """From the trigger to the end, pauses included."""
+        return self._state in _UNDER_WAY
+
+    @property
+    def status(self) -> MigrationStatus:
+        """The migration as it stands."""
+        course, progress = self._course, Progress()
+        if course is not None:
+            since = course.moving_since
+            seconds = course.moved_for + (0.0 if since is None else self._clock.monotonic() - since)
+            progress = course.departures.progress(seconds, is_moving=self._state is MigrationState.MIGRATING)
+        return MigrationStatus(
+            state=self._state,
+            source=course and course.source,
+            target=course and course.target,
+            window=course and course.window,
+            started_at=course and course.started_at,
+            detail=self._detail,
+            progress=progress,
+            backends=tuple(self._at(name) for name in self._backends.names),
+        )
+
+    async def start(self, target: str, window: float) -> None:
+        """Begin to move everyone to `target` over `window` seconds. Raises MigrationError.
+
+        While one to the same target is under way, the remaining closes are spread anew; one to another ends it.
+        """
+        async with self._one_at_a_time:
+            names = self._backends.names
+            if target not in names:
+                raise MigrationError(f"there is no such backend; known here: {', '.join(names)}", is_usage=True)
+            if self._drainer.is_draining:
+                raise MigrationError("the guard is draining: it sends everyone away already")
+            if problem := await self._backends.dial_problem(target):
+                raise MigrationError(problem)
+            self._stop()
+            self._begin(target, window)
+
+    async def abort(self) -> None:
+        """Move nobody any more, and send what is new to where it went before. Raises MigrationError."""
+        async with self._one_at_a_time:
+            course = self._course
+            if course is None or not self.is_under_way:
+                raise MigrationError("no migration is under way")
+            if problem := await self._backends.dial_problem(course.source):
+                raise MigrationError(f"there is no way back: {problem}")
+            if self.is_under_way:  # else it has ended meanwhile
+                self._stop()
+                self._go_back(course, "an operator has asked for it")
+
+    async def close(self) -> None:
+        """Move nobody any more; the process ends."""
+        tasks = [task for task in (self._watching, self._moving) if task is not None]
+        self._stop()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, target: str, window: float) -> None:
+        course, now = self._course, self._clock.monotonic()
+        if course is None or not self.is_under_way or course.target != target:
+            departures = Departures(
+                self._registry, self._clock, self._rng, self._log, CloseReason.MIGRATING, staying=target
+            )
+            course = _Course(self._backends.active_name, target, departures, window, 0.0)
+        course.window, course.started_at = window, self._clock.wall()
+        course.looked_at, course.problem, course.away_since = now, None, None
+        course.departures.spread(window, self._shutdown().max_closes_per_second)
+        self._course = course
+        self._backends.activate(target)
+        self._log.audit(
+            "migration_started",
+            source=course.source,
+            target=target,
+            window=window,
+            connections=course.departures.remaining,
+        )
+        self._move(course)
+        self._watching = asyncio.create_task(self._watch(course), name="wsguard-migration")
+
+    def _move(self, course: _Course) -> None:
+        self._state, self._detail = MigrationState.MIGRATING, None
+        course.moving_since = self._clock.monotonic()
+        self._moving = asyncio.create_task(self._keep_moving(course.departures), name="wsguard-migrating")
+
+    async def _keep_moving(self, departures: Departures) -> None:
+        while True:  # who was let in at the last moment is found here
+            await departures.run()
+            await asyncio.sleep(_TICK)
+
+    def _hold(self, course: _Course) -> None:
+        if self._moving is not None:
+            self._moving.cancel()
+            self._moving = None
+        if course.moving_since is not None:
+            course.moved_for += self._clock.monotonic() - course.moving_since
+            course.moving_since = None
+
+    def _stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        if self._course is not None:
+            self._hold(self._course)
+
+    async def _watch(self, course: _Course) -> None:
+        """Until everyone has been moved, or the target stayed away for too long."""
+        held_at: float | None = None
+        while True:
+            trouble = await self._trouble(course)
+            now = self._clock.monotonic()
+            if trouble is None and held_at is not None:
+                course.departures.postpone(now - held_at)
+                held_at = None
+                self._log.audit("migration_resumed", target=course.target)
+                self._move(course)
+            elif trouble is not None and held_at is None:
+                held_at = now
+                self._hold(course)
+                self._state, self._detail = MigrationState.PAUSED, trouble
+                self._log.audit("migration_paused", target=course.target, detail=trouble)
+            elif trouble is not None and await self._is_lost(course):
+                self._watching = None
+                self._go_back(course, trouble)
+                return
+            elif trouble is None and self._is_done(course):
+                self._watching = None
+                self._hold(course)
+                self._state = MigrationState.MIGRATED
+                done = self.status.progress
+                self._log.audit(
+                    "migration_finished", target=course.target, closed=done.closed, hinted=done.hinted
+                )
+                return
+            await asyncio.sleep(_TICK)
+
+    async def _trouble(self, course: _Course) -> str | None:
+        """Why nobody is to be closed now, as a sentence."""
+        if self._drainer.is_draining:
+            course.away_since = None
+            return "the guard is draining"
+        problem = self._backends.doubt(course.target) or await self._look(course)
+        if problem is None:
+            course.away_since = None
+        elif course.away_since is None:
+            course.away_since = self._clock.monotonic()
+        return problem
+
+    async def _look(self, course: _Course) -> str | None:
+        if self._clock.monotonic() - course.looked_at < LOOK:
+            return course.problem
+        if self._backends.has_served(course.target, LOOK):
+            course.problem = None
+        else:
+            course.problem = await self._backends.dial_problem(course.target)
+        course.looked_at = self._clock.monotonic()
+        return course.problem
+
+    async def _is_lost(self, course: _Course) -> bool:
+        """Whether the target stayed away for too long, and there is something to go back to."""
+        since = course.away_since
+        if since is None or self._clock.monotonic() - since < PATIENCE or course.source == course.target:
+            return False
+        return await self._backends.dial_problem(course.source) is None
+
+    def _go_back(self, course: _Course, why: str) -> None:
+        self._backends.activate(course.source)
+        self._state, self._detail = MigrationState.ABORTED, why
+        self._log.audit("migration_aborted", source=course.source, target=course.target, detail=why)
+
+    def _is_done(self, course: _Course) -> bool:
+        """Nobody is left elsewhere; plain requests that go on, as streams of events do, are given the window."""
+        others = [name for name in self._backends.names if name != course.target]
+        if course.departures.remaining or any(self._backends.handshakes(name) for name in others):
+            return False
+        return course.departures.is_over or not any(self._backends.requests(name) for name in others)
+
+    def _at(self, name: str) -> BackendStatus:
+        backends = self._backends
+        return BackendStatus(
+            name=name,
+            is_active=name == backends.active_name,
+            connections=self._registry.count_at(name),
+            handshakes=backends.handshakes(name),
+            requests=backends.requests(name),
+        )
