@@ -109,7 +109,7 @@ class Departures:
         """Whether a newcomer would still be told in good time."""
         return self._clock.monotonic() < self._ends_at - self._grace
 
-    def progress(self, seconds: float, *, is_moving: bool) -> Progress:
+    def progress(self, seconds: float, *, is_moving: bool = True) -> Progress:
         """How far it is, after `seconds` of it; no end can be foreseen where nobody `is_moving` them."""
         total, remaining = self.total, self.remaining
         eta = max(self.ends_at - self._clock.monotonic(), 0.0) if remaining else 0.0

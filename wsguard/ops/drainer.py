@@ -95,8 +95,7 @@ class Drainer:
             progress = Progress(remaining=len(self._registry))
         else:
             is_over = self._state is DrainState.DRAINED
-            seconds = self._ran if is_over else self._clock.monotonic() - self._began
-            progress = self._departures.progress(seconds, is_moving=not is_over)
+            progress = self._departures.progress(self._ran if is_over else self._clock.monotonic() - self._began)
         return DrainStatus(self._state, self._window, self._started_at, progress)
 
     def start(self, window: float) -> None:

@@ -1,20 +1,20 @@
 """The migration: from one backend to another, connection by connection, and back again.
 
-Laws: nobody is closed towards a backend that cannot be dialled; and what is new goes to one that can, where there is one.
+Law: nobody is closed towards a backend that cannot be dialled, and nobody new is sent there while there is another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Protocol
 
 from wsguard.ops.departures import Departures, Progress
 from wsguard.ops.drainer import Drainer
-from wsguard.ops.log import Log
+from wsguard.ops.log import Log, describe
+from wsguard.ops.migration import Backends, BackendStatus, MigrationError, MigrationState, MigrationStatus, Plan
 from wsguard.policy.model import Shutdown
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
@@ -24,112 +24,27 @@ LOOK = 1.0
 """Seconds after which the target is dialled again, unless it has accepted a handshake meanwhile."""
 
 PATIENCE = 10.0
-"""Seconds for which a migration pauses for a target that is away; then it is aborted."""
+"""Seconds for which a migration waits for a target that is away; then it is aborted."""
 
 _TICK = 0.1  # seconds
 
 
-class Backends(Protocol):
-    """Where connections go (wsguard.proxy). Problems are sentences."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of all backends."""
-        ...
-
-    @property
-    def active_name(self) -> str:
-        """Where new connections and requests go."""
-        ...
-
-    def activate(self, name: str) -> None:
-        """Send what is new there."""
-        ...
-
-    def handshakes(self, name: str) -> int:
-        """How many are under way there."""
-        ...
-
-    def requests(self, name: str) -> int:
-        """How many forwarded requests are under way there."""
-        ...
-
-    def doubt(self, name: str) -> str | None:
-        """What its latest handshakes say against it."""
-        ...
-
-    def has_served(self, name: str, seconds: float) -> bool:
-        """Whether it has accepted a handshake in the last `seconds`."""
-        ...
-
-    async def dial_problem(self, name: str) -> str | None:
-        """Connect to it, and say what is wrong."""
-        ...
-
-
-class MigrationState(Enum):
-    """Whether connections are moved now (`migrating`), wait to be (`paused`), have been, or are left where they are."""
-
-    IDLE = "idle"
-    MIGRATING = "migrating"
-    PAUSED = "paused"
-    MIGRATED = "migrated"
-    ABORTED = "aborted"
-
-
 _UNDER_WAY = (MigrationState.MIGRATING, MigrationState.PAUSED)
-
-
-class MigrationError(Exception):
-    """It cannot be begun, or not be aborted: a sentence for the operator. `is_usage`: no such thing can be asked for."""
-
-    def __init__(self, detail: str, *, is_usage: bool = False) -> None:
-        super().__init__(detail)
-        self.is_usage = is_usage
-
-
-@dataclass(frozen=True, slots=True)
-class BackendStatus:
-    """What is at a backend now: live connections, and handshakes and forwarded requests under way."""
-
-    name: str
-    is_active: bool
-    connections: int
-    handshakes: int
-    requests: int
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationStatus:
-    """A migration at one moment. Before any, `source`, `target`, `window` (seconds) and `started_at` are None.
-
-    `detail` says why it pauses, or why it was aborted.
-    """
-
-    state: MigrationState
-    source: str | None
-    target: str | None
-    window: float | None
-    started_at: float | None
-    detail: str | None
-    progress: Progress
-    backends: tuple[BackendStatus, ...]
 
 
 @dataclass(slots=True)
 class _Course:
     """One migration. Moments are on the monotonic clock."""
 
-    source: str
-    target: str
+    plan: Plan
     departures: Departures
-    window: float
-    started_at: float
     moved_for: float = 0.0  # seconds, as far as they are over
     moving_since: float | None = None
     looked_at: float = float("-inf")
     problem: str | None = None  # what the latest look at the target has found
     away_since: float | None = None
+    try_back_at: float = 0.0  # when the source is dialled again
+    outcome: Progress | None = None  # how far it came
 
 
 class Migrator:
@@ -170,19 +85,12 @@ class Migrator:
     @property
     def status(self) -> MigrationStatus:
         """The migration as it stands."""
-        course, progress = self._course, Progress()
-        if course is not None:
-            since = course.moving_since
-            seconds = course.moved_for + (0.0 if since is None else self._clock.monotonic() - since)
-            progress = course.departures.progress(seconds, is_moving=self._state is MigrationState.MIGRATING)
+        course = self._course
         return MigrationStatus(
             state=self._state,
-            source=course and course.source,
-            target=course and course.target,
-            window=course and course.window,
-            started_at=course and course.started_at,
+            plan=None if course is None else course.plan,
             detail=self._detail,
-            progress=progress,
+            progress=Progress() if course is None else course.outcome or self._progress(course),
             backends=tuple(self._at(name) for name in self._backends.names),
         )
 
@@ -208,7 +116,7 @@ class Migrator:
             course = self._course
             if course is None or not self.is_under_way:
                 raise MigrationError("no migration is under way")
-            if problem := await self._backends.dial_problem(course.source):
+            if problem := await self._backends.dial_problem(course.plan.source):
                 raise MigrationError(f"there is no way back: {problem}")
             if self.is_under_way:  # else it has ended meanwhile
                 self._stop()
@@ -222,19 +130,19 @@ class Migrator:
 
     def _begin(self, target: str, window: float) -> None:
         course, now = self._course, self._clock.monotonic()
-        if course is None or not self.is_under_way or course.target != target:
+        if course is None or not self.is_under_way or course.plan.target != target:
             departures = Departures(
                 self._registry, self._clock, self._rng, self._log, CloseReason.MIGRATING, staying=target
             )
-            course = _Course(self._backends.active_name, target, departures, window, 0.0)
-        course.window, course.started_at = window, self._clock.wall()
+            course = _Course(Plan(self._backends.active_name, target, window, self._clock.wall()), departures)
+        course.plan = replace(course.plan, window=window)
         course.looked_at, course.problem, course.away_since = now, None, None
         course.departures.spread(window, self._shutdown().max_closes_per_second)
         self._course = course
         self._backends.activate(target)
         self._log.audit(
             "migration_started",
-            source=course.source,
+            source=course.plan.source,
             target=target,
             window=window,
             connections=course.departures.remaining,
@@ -267,35 +175,43 @@ class Migrator:
         if self._course is not None:
             self._hold(self._course)
 
+    def _progress(self, course: _Course) -> Progress:
+        since = course.moving_since
+        seconds = course.moved_for + (0.0 if since is None else self._clock.monotonic() - since)
+        return course.departures.progress(seconds, is_moving=since is not None)
+
     async def _watch(self, course: _Course) -> None:
+        try:
+            await self._follow(course)
+        except Exception as error:  # a fault: nobody is to be closed by a migration that nobody watches
+            self._hold(course)
+            self._state, self._detail = MigrationState.PAUSED, "a fault of the guard"
+            self._log.event("fault", logging.ERROR, where="migration", **describe(error))
+
+    async def _follow(self, course: _Course) -> None:
         """Until everyone has been moved, or the target stayed away for too long."""
         held_at: float | None = None
         while True:
             trouble = await self._trouble(course)
-            now = self._clock.monotonic()
-            if trouble is None and held_at is not None:
-                course.departures.postpone(now - held_at)
+            if trouble is not None:
+                if held_at is None:
+                    held_at = self._clock.monotonic()
+                    self._pause(course, trouble)
+                self._detail = trouble
+                if await self._is_lost(course):
+                    self._go_back(course, trouble)
+                    return
+            elif held_at is not None:
+                course.departures.postpone(self._clock.monotonic() - held_at)
                 held_at = None
-                self._log.audit("migration_resumed", target=course.target)
+                self._backends.activate(course.plan.target)
+                self._log.audit("migration_resumed", target=course.plan.target)
                 self._move(course)
-            elif trouble is not None and held_at is None:
-                held_at = now
-                self._hold(course)
-                self._state, self._detail = MigrationState.PAUSED, trouble
-                self._log.audit("migration_paused", target=course.target, detail=trouble)
-            elif trouble is not None and await self._is_lost(course):
-                self._watching = None
-                self._go_back(course, trouble)
+            elif self._is_done(course):
+                self._finish(course)
                 return
-            elif trouble is None and self._is_done(course):
-                self._watching = None
-                self._hold(course)
-                self._state = MigrationState.MIGRATED
-                done = self.status.progress
-                self._log.audit(
-                    "migration_finished", target=course.target, closed=done.closed, hinted=done.hinted
-                )
-                return
+            elif self._moving is not None and self._moving.done():
+                self._moving.result()  # which raises: it never returns
             await asyncio.sleep(_TICK)
 
     async def _trouble(self, course: _Course) -> str | None:
@@ -303,7 +219,7 @@ class Migrator:
         if self._drainer.is_draining:
             course.away_since = None
             return "the guard is draining"
-        problem = self._backends.doubt(course.target) or await self._look(course)
+        problem = self._backends.doubt(course.plan.target) or await self._look(course)
         if problem is None:
             course.away_since = None
         elif course.away_since is None:
@@ -313,28 +229,46 @@ class Migrator:
     async def _look(self, course: _Course) -> str | None:
         if self._clock.monotonic() - course.looked_at < LOOK:
             return course.problem
-        if self._backends.has_served(course.target, LOOK):
+        if self._backends.has_served(course.plan.target, LOOK):
             course.problem = None
         else:
-            course.problem = await self._backends.dial_problem(course.target)
+            course.problem = await self._backends.dial_problem(course.plan.target)
         course.looked_at = self._clock.monotonic()
         return course.problem
 
     async def _is_lost(self, course: _Course) -> bool:
-        """Whether the target stayed away for too long, and there is something to go back to."""
-        since = course.away_since
-        if since is None or self._clock.monotonic() - since < PATIENCE or course.source == course.target:
+        """Whether the target stays away for too long. What is new goes back at once, where that can be dialled."""
+        source, now = course.plan.source, self._clock.monotonic()
+        if course.away_since is None or source == course.plan.target:
             return False
-        return await self._backends.dial_problem(course.source) is None
+        if self._backends.active_name != source and now >= course.try_back_at:
+            course.try_back_at = now + LOOK
+            if await self._backends.dial_problem(source) is None:
+                self._backends.activate(source)
+        return self._backends.active_name == source and now - course.away_since >= PATIENCE
+
+    def _pause(self, course: _Course, trouble: str) -> None:
+        self._hold(course)
+        self._state = MigrationState.PAUSED
+        self._log.audit("migration_paused", target=course.plan.target, detail=trouble)
+
+    def _finish(self, course: _Course) -> None:
+        course.outcome = done = self._progress(course)
+        self._hold(course)
+        self._watching = None
+        self._state = MigrationState.MIGRATED
+        self._log.audit("migration_finished", target=course.plan.target, closed=done.closed, hinted=done.hinted)
 
     def _go_back(self, course: _Course, why: str) -> None:
-        self._backends.activate(course.source)
+        course.outcome = self._progress(course)
+        self._watching = None
+        self._backends.activate(course.plan.source)
         self._state, self._detail = MigrationState.ABORTED, why
-        self._log.audit("migration_aborted", source=course.source, target=course.target, detail=why)
+        self._log.audit("migration_aborted", source=course.plan.source, target=course.plan.target, detail=why)
 
     def _is_done(self, course: _Course) -> bool:
         """Nobody is left elsewhere; plain requests that go on, as streams of events do, are given the window."""
-        others = [name for name in self._backends.names if name != course.target]
+        others = [name for name in self._backends.names if name != course.plan.target]
         if course.departures.remaining or any(self._backends.handshakes(name) for name in others):
             return False
         return course.departures.is_over or not any(self._backends.requests(name) for name in others)

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from wsguard.policy.model import Backend
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.dial import connect
+from wsguard.sessions.clock import Clock
 
 FAILURES = 5
 """Handshakes in a row without a usable answer, after which a backend that can be dialled is in doubt all the same."""
@@ -24,7 +25,7 @@ _GATEWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.G
 
 @dataclass(slots=True)
 class _Use:
-    """What is under way at a backend, and how its latest handshakes went. `served_at` is in the loop's time."""
+    """What is under way at a backend, and how its latest handshakes went. `served_at` is on the monotonic clock."""
 
     handshakes: int = 0
     requests: int = 0
@@ -38,11 +39,11 @@ class Backends:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         backends: tuple[Backend, ...],
+        clock: Clock,
         tls: Callable[[], Mapping[str, ssl.SSLContext]] = dict,
     ) -> None:
-        self._loop = loop
+        self._clock = clock
         self._tls = tls
         self.by_name: Mapping[str, Backend] = {backend.name: backend for backend in backends}
         self._uses = {name: _Use() for name in self.by_name}
@@ -104,7 +105,7 @@ class Backends:
         """
         use = self._uses[backend.name]
         if reason is None:
-            use.failures, use.served_at = 0, self._loop.time()
+            use.failures, use.served_at = 0, self._clock.monotonic()
         elif reason in (CloseReason.BACKEND_INVALID, CloseReason.BACKEND_TIMEOUT) or status in _GATEWAY:
             use.failures, use.why = use.failures + 1, detail
 
@@ -117,14 +118,14 @@ class Backends:
 
     def has_served(self, name: str, seconds: float) -> bool:
         """Whether it has accepted a handshake in the last `seconds`."""
-        return self._loop.time() - self._uses[name].served_at <= seconds
+        return self._clock.monotonic() - self._uses[name].served_at <= seconds
 
     async def dial_problem(self, name: str) -> str | None:
         """Connect to it, with TLS where it speaks that, and say what is wrong; None: nothing is."""
         backend = self.by_name[name]
         try:
             async with asyncio.timeout(backend.connect_timeout):
-                transport = await connect(self._loop, asyncio.Protocol, backend, self.tls(backend))
+                transport = await connect(asyncio.get_running_loop(), asyncio.Protocol, backend, self.tls(backend))
         except TimeoutError:
             return f"{name} cannot be dialled: it takes longer than {backend.connect_timeout:g}s"
         except OSError as error:

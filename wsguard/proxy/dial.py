@@ -112,4 +112,4 @@ async def connect(
         transport, _ = await loop.create_connection(protocol, host, port, ssl=tls, server_hostname=backend.server_name)
     else:
         transport, _ = await loop.create_connection(protocol, address.host, address.port)
-    return cast("asyncio.Transport", transport)
+    return transport

@@ -108,9 +108,7 @@ class Usher:
         if attempt.trace is not None:
             attempt.trace.end(decided)
 
-    async def _dial(
-        self, backend: Backend, attempt: Attempt, head: RequestHead
-    ) -> tuple[asyncio.Transport, Answer]:
+    async def _dial(self, backend: Backend, attempt: Attempt, head: RequestHead) -> tuple[asyncio.Transport, Answer]:
         env = self._env
         request, timeout = upgrade_request(head), attempt.remaining(env.clock.monotonic())
         return await dial(env.loop, backend, env.backends.tls(backend), request, timeout)

@@ -16,7 +16,7 @@ from wsguard.sessions.successions import Successions
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a wanted connection must have; None asks for nothing. Of `issuer` to `jti`, one of its identities has all."""
+    """What a wanted connection must have; None asks for nothing. `issuer` to `jti` are of one of its identities."""
 
     issuer: str | None = None
     subject: str | None = None
@@ -54,7 +54,7 @@ class Page:
 
 
 class Registry:
-    """The live connections, by unique ids. Policy, backend, identities and cookies of one do not change while it is in here.
+    """The live connections, by unique ids. What one is found by does not change while it is in here.
 
     `successions` are the session cookies that connections came with, those of some that are gone among them.
     """
