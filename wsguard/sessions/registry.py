@@ -114,9 +114,10 @@ class Registry:
         jti: str | None = None,
         policy: str | None = None,
         cookie: str | None = None,
+        backend: str | None = None,
     ) -> list[Connection]:
         """Every connection that has all that is given, in no particular order."""
-        return list(self._matching(Filters(issuer, subject, sid, jti, policy, cookie)))
+        return list(self._matching(Filters(issuer, subject, sid, jti, policy, cookie, backend)))
 
     def page(self, filters: Filters, limit: int, cursor: str | None = None) -> Page:
         """At most `limit` (≥ 1) connections in the order of their ids, from the first id after `cursor`.
