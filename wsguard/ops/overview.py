@@ -41,6 +41,8 @@ class Overview:
 
     def view(self) -> View:
         """Counts since the start; who asks twice has the rates."""
+        migration = dict(migration_view(self.migrator.status))
+        del migration["detail"]  # which may name addresses
         loaded, read = self.policies(), self.metrics.read(*_READ.values(), _DENIED)
         return {
             "version": __version__,
@@ -50,7 +52,7 @@ class Overview:
             "policies": [policy.name for policy in loaded.policies],
             "lastReloadFailed": loaded.last_error is not None,
             "drain": drain_view(self.drainer.status),
-            "migration": migration_view(self.migrator.status),
+            "migration": migration,
             **{member: read[name] for member, name in _READ.items()},
             "denyListEntries": read[_DENIED][0]["value"],
         }
