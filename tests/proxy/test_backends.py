@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 from wsguard.config.tls import backend_context
 from wsguard.policy.model import Backend
 from wsguard.protocol.reasons import CloseReason
-from wsguard.proxy.backends import FAILURES, Backends
+from wsguard.proxy.backends import FAILURES, SILENCE, Backends
 from wsguard.proxy.forward import Forwarder
 
 
@@ -104,6 +104,24 @@ async def test_one_good_handshake_clears_a_backend() -> None:
     here.answered(here.active, None)
     assert here.doubt("b0") is None
     assert here.has_served("b0", 60.0)
+
+
+async def test_one_that_hangs_is_noticed_before_its_handshakes_time_out() -> None:
+    clock = TurnableClock()
+    here = Backends((Backend(url="http://127.0.0.1:1"),), clock)
+    with ExitStack() as waiting:
+        for _ in range(FAILURES):
+            waiting.enter_context(here.handshake())
+        assert here.doubt("default") is None
+        clock.monotonic_offset += SILENCE
+        assert here.doubt("default") == "default leaves 5 handshakes without an answer"
+        here.answered(here.active, CloseReason.BACKEND_REFUSED, 403)
+        assert here.doubt("default") is None, "it lives"
+        clock.monotonic_offset += SILENCE
+        assert here.doubt("default") is not None
+    assert here.doubt("default") is None
+    with here.handshake():
+        assert here.doubt("default") is None
 
 
 @pytest.mark.parametrize(

@@ -51,14 +51,15 @@ class Application:
 
 
 class Page:
-    """Sends numbered messages in bursts, and reads every answer. On the hint it opens its next socket, and goes on there.
+    """Sends numbered messages in bursts, and reads the answers. On the hint it opens its next socket and goes on there.
 
     `got` are the numbers that were answered, `by` whose answers they were; `closes` what the sockets that it had left
     were closed with, `early` how many of them were gone before the next one was open.
     """
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, pause: float = 0.1) -> None:
         self._guard = guard
+        self._pause = pause
         self.sent = 0
         self.got: list[int] = []
         self.by: list[str] = []
@@ -81,7 +82,7 @@ class Page:
                 continue
             if is_hinted:
                 socket = await self._move_on(socket)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(self._pause)
         for each in (socket, *self._left):  # whom an abort has spared is never closed by the guard
             await each.close()
         await asyncio.gather(*self._left.values())
@@ -106,9 +107,9 @@ class Page:
         for _ in numbers:
             while (said := await socket.recv()) == HINT:
                 is_hinted = True
-            colour, number = str(said).split()
+            colour, answered = str(said).split()
             self.by.append(colour)
-            self.got.append(int(number))
+            self.got.append(int(answered))
         return is_hinted
 
     async def _move_on(self, old: ClientConnection) -> ClientConnection:
@@ -167,7 +168,7 @@ async def state(guard: Guard) -> Any:
 @asynccontextmanager
 async def talking(guard: Guard, size: int) -> AsyncIterator[list[Page]]:
     """Pages that talk. At the end each says what it has not sent or read yet."""
-    pages = [Page(guard) for _ in range(size)]
+    pages = [Page(guard, pause=size / 400) for _ in range(size)]
     async with asyncio.TaskGroup() as group:
         for page in pages:
             group.create_task(page.run())
@@ -237,14 +238,14 @@ async def test_nobody_is_sent_to_an_application_that_has_died() -> None:
             for page in pages:
                 group.create_task(page.run())
             await eventually(lambda: all(page.got for page in pages), 20)
-            await guard.ask("POST", "/v1/migrate", {"to": "green", "window": "6s"})
+            await guard.ask("POST", "/v1/migrate", {"to": "green", "window": "4s"})
             await eventually(lambda: any(page.closes for page in pages))
             green.kill()
             await eventually(lambda: _is(guard, "paused"), what="it pauses")
             await asyncio.sleep(0.5)  # for whom a message just had to end
             moved = sum(len(page.closes) for page in pages)
             held = (await counts(guard))["blue"]
-            await stays(lambda: sum(len(page.closes) for page in pages) == moved, 1.5)
+            await stays(lambda: sum(len(page.closes) for page in pages) == moved, 1.0)
             await eventually(lambda: _all_at_blue(guard, len(pages)), what="whom green has lost is back at blue")
             assert held > 0
             await green.start()

@@ -43,6 +43,7 @@ class _Course:
     looked_at: float = float("-inf")
     problem: str | None = None  # what the latest look at the target has found
     away_since: float | None = None
+    held_at: float | None = None  # since when it pauses
     try_back_at: float = 0.0  # when the source is dialled again
     outcome: Progress | None = None  # how far it came
 
@@ -135,6 +136,7 @@ class Migrator:
                 self._registry, self._clock, self._rng, self._log, CloseReason.MIGRATING, staying=target
             )
             course = _Course(Plan(self._backends.active_name, target, window, self._clock.wall()), departures)
+        self._end_pause(course)
         course.plan = replace(course.plan, window=window)
         course.looked_at, course.problem, course.away_since = now, None, None
         course.departures.spread(window, self._shutdown().max_closes_per_second)
@@ -190,20 +192,17 @@ class Migrator:
 
     async def _follow(self, course: _Course) -> None:
         """Until everyone has been moved, or the target stayed away for too long."""
-        held_at: float | None = None
         while True:
             trouble = await self._trouble(course)
             if trouble is not None:
-                if held_at is None:
-                    held_at = self._clock.monotonic()
+                if course.held_at is None:
                     self._pause(course, trouble)
                 self._detail = trouble
                 if await self._is_lost(course):
                     self._go_back(course, trouble)
                     return
-            elif held_at is not None:
-                course.departures.postpone(self._clock.monotonic() - held_at)
-                held_at = None
+            elif course.held_at is not None:
+                self._end_pause(course)
                 self._backends.activate(course.plan.target)
                 self._log.audit("migration_resumed", target=course.plan.target)
                 self._move(course)
@@ -249,8 +248,13 @@ class Migrator:
 
     def _pause(self, course: _Course, trouble: str) -> None:
         self._hold(course)
-        self._state = MigrationState.PAUSED
+        self._state, course.held_at = MigrationState.PAUSED, self._clock.monotonic()
         self._log.audit("migration_paused", target=course.plan.target, detail=trouble)
+
+    def _end_pause(self, course: _Course) -> None:
+        if course.held_at is not None:
+            course.departures.postpone(self._clock.monotonic() - course.held_at)
+            course.held_at = None
 
     def _finish(self, course: _Course) -> None:
         course.outcome = done = self._progress(course)

@@ -20,18 +20,26 @@ from wsguard.sessions.clock import Clock
 FAILURES = 5
 """Handshakes in a row without a usable answer, after which a backend that can be dialled is in doubt all the same."""
 
+SILENCE = 3.0
+"""Seconds for which a backend may leave as many handshakes without any answer."""
+
+_PATIENCE = 5.0  # seconds; an operator waits for the answer
 _GATEWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 
 @dataclass(slots=True)
 class _Use:
-    """What is under way at a backend, and how its latest handshakes went. `served_at` is on the monotonic clock."""
+    """What is under way at a backend, and how its latest handshakes went. Moments are on the monotonic clock.
+
+    `heard_at` is when a handshake last had an answer, or when the first of those under way began.
+    """
 
     handshakes: int = 0
     requests: int = 0
     failures: int = 0
     why: str = ""
     served_at: float = float("-inf")
+    heard_at: float = float("-inf")
 
 
 class Backends:
@@ -73,6 +81,8 @@ class Backends:
         """The backend for one handshake, which is counted until it is registered or refused."""
         backend = self.active
         use = self._uses[backend.name]
+        if not use.handshakes:
+            use.heard_at = self._clock.monotonic()
         use.handshakes += 1
         try:
             yield backend
@@ -103,18 +113,22 @@ class Backends:
 
         Held against it is what no client is to blame for: silence, garbage, and the statuses of a dead gateway.
         """
-        use = self._uses[backend.name]
+        use, now = self._uses[backend.name], self._clock.monotonic()
+        if reason is not CloseReason.BACKEND_TIMEOUT:
+            use.heard_at = now
         if reason is None:
-            use.failures, use.served_at = 0, self._clock.monotonic()
+            use.failures, use.served_at = 0, now
         elif reason in (CloseReason.BACKEND_INVALID, CloseReason.BACKEND_TIMEOUT) or status in _GATEWAY:
             use.failures, use.why = use.failures + 1, detail
 
     def doubt(self, name: str) -> str | None:
         """What its latest handshakes say against it, as a sentence."""
         use = self._uses[name]
-        if use.failures < FAILURES:
-            return None
-        return f"{name} has failed {use.failures} handshakes in a row: {use.why}"
+        if use.failures >= FAILURES:
+            return f"{name} has failed {use.failures} handshakes in a row: {use.why}"
+        if use.handshakes >= FAILURES and self._clock.monotonic() - use.heard_at >= SILENCE:
+            return f"{name} leaves {use.handshakes} handshakes without an answer"
+        return None
 
     def has_served(self, name: str, seconds: float) -> bool:
         """Whether it has accepted a handshake in the last `seconds`."""
@@ -123,11 +137,12 @@ class Backends:
     async def dial_problem(self, name: str) -> str | None:
         """Connect to it, with TLS where it speaks that, and say what is wrong; None: nothing is."""
         backend = self.by_name[name]
+        patience = min(backend.connect_timeout, _PATIENCE)
         try:
-            async with asyncio.timeout(backend.connect_timeout):
+            async with asyncio.timeout(patience):
                 transport = await connect(asyncio.get_running_loop(), asyncio.Protocol, backend, self.tls(backend))
         except TimeoutError:
-            return f"{name} cannot be dialled: it takes longer than {backend.connect_timeout:g}s"
+            return f"{name} cannot be dialled: it takes longer than {patience:g}s"
         except OSError as error:
             return f"{name} cannot be dialled: {error}"
         transport.abort()
