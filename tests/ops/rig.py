@@ -89,6 +89,7 @@ class FakeBackends:
         self.under_way = {name: [0, 0] for name in names}  # handshakes, requests
         self.dialled: list[str] = []
         self.serving: set[str] = set()
+        self.suspects: set[str] = set()
 
     def activate(self, name: str) -> None:
         self.active_name = name
@@ -104,6 +105,9 @@ class FakeBackends:
 
     def has_served(self, name: str, seconds: float) -> bool:
         return name in self.serving
+
+    def is_unreachable(self, name: str) -> bool:
+        return name in self.suspects
 
     async def dial_problem(self, name: str) -> str | None:
         self.dialled.append(name)

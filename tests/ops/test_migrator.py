@@ -202,6 +202,20 @@ async def test_one_that_serves_is_not_dialled(rig: Rig) -> None:
     await stays(lambda: not rig.backends.dialled, 0.4)
 
 
+async def test_one_that_a_handshake_could_not_reach_is_dialled_at_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK", LONG)
+    rig.connect("c")
+    rig.backends.serving.add("green")
+    await rig.migrator.start("green", LONG)
+    rig.backends.dialled.clear()
+    rig.backends.away["green"] = AWAY
+    rig.backends.suspects.add("green")
+    await reaches(rig, MigrationState.PAUSED)
+    await stays(lambda: len(rig.backends.dialled) <= 2, 0.3, "and not again and again")
+
+
 async def test_aborting_sends_what_is_new_back_and_moves_nobody_else(rig: Rig) -> None:
     link = hinted(rig, "c", 0.3)
     moved = rig.connect("moved", backend="green")

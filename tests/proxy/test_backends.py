@@ -139,6 +139,7 @@ async def test_what_a_client_can_bring_about_is_not_held_against_it(reason: Clos
     for _ in range(FAILURES):
         here.answered(here.active, reason, status)
     assert here.doubt("b0") is None
+    assert here.is_unreachable("b0") is (reason is CloseReason.BACKEND_UNREACHABLE)
 
 
 async def test_to_make_it_the_active_one_is_to_trust_it_again() -> None:

@@ -42,6 +42,10 @@ class Backends(Protocol):
         """Whether it has accepted a handshake in the last `seconds`."""
         ...
 
+    def is_unreachable(self, name: str) -> bool:
+        """Whether its latest handshake got no connection."""
+        ...
+
     async def dial_problem(self, name: str) -> str | None:
         """Connect to it, and say what is wrong."""
         ...

@@ -226,9 +226,10 @@ class Migrator:
         return problem
 
     async def _look(self, course: _Course) -> str | None:
-        if self._clock.monotonic() - course.looked_at < LOOK:
+        is_suspect = self._backends.is_unreachable(course.plan.target)
+        if self._clock.monotonic() - course.looked_at < LOOK and (course.problem or not is_suspect):
             return course.problem
-        if self._backends.has_served(course.plan.target, LOOK):
+        if self._backends.has_served(course.plan.target, LOOK) and not is_suspect:
             course.problem = None
         else:
             course.problem = await self._backends.dial_problem(course.plan.target)

@@ -38,6 +38,7 @@ class _Use:
     requests: int = 0
     failures: int = 0
     why: str = ""
+    is_unreachable: bool = False
     served_at: float = float("-inf")
     heard_at: float = float("-inf")
 
@@ -114,6 +115,7 @@ class Backends:
         Held against it is what no client is to blame for: silence, garbage, and the statuses of a dead gateway.
         """
         use, now = self._uses[backend.name], self._clock.monotonic()
+        use.is_unreachable = reason is CloseReason.BACKEND_UNREACHABLE
         if reason is not CloseReason.BACKEND_TIMEOUT:
             use.heard_at = now
         if reason is None:
@@ -133,6 +135,10 @@ class Backends:
     def has_served(self, name: str, seconds: float) -> bool:
         """Whether it has accepted a handshake in the last `seconds`."""
         return self._clock.monotonic() - self._uses[name].served_at <= seconds
+
+    def is_unreachable(self, name: str) -> bool:
+        """Whether its latest handshake got no connection."""
+        return self._uses[name].is_unreachable
 
     async def dial_problem(self, name: str) -> str | None:
         """Connect to it, with TLS where it speaks that, and say what is wrong; None: nothing is."""
