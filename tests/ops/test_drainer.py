@@ -224,6 +224,17 @@ async def test_hurrying_knows_no_cap_and_no_grace(rig: Rig) -> None:
     assert len(late.goodbyes) == 1
 
 
+async def test_hurrying_closes_those_in_their_grace(rig: Rig) -> None:
+    """Everyone has been told to go, nobody is closed yet: the loop must neither wait for their grace nor spin."""
+    links = [hinted(rig, f"c{number}", 1_000.0) for number in range(3)]
+    rig.drainer.start(2_000.0)
+    rig.drainer.start(0.6)
+    await eventually(lambda: all(link.said for link in links))
+    rig.drainer.hurry()
+    await asyncio.wait_for(rig.drainer.wait(), 2)
+    assert {len(link.goodbyes) for link in links} == {1}
+
+
 async def test_progress_is_told(rig: Rig) -> None:
     links = rig.connect_leaving(4)
     rig.drainer.start(LONG)

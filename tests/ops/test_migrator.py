@@ -152,6 +152,21 @@ async def test_a_grace_that_has_begun_is_not_ended_in_a_pause(rig: Rig) -> None:
     assert {len(link.said) for link in links} == {1}, "and nobody is told twice"
 
 
+async def test_closes_that_were_due_as_the_pause_began_come_after_it(rig: Rig) -> None:
+    """Overdue by a moment, with nobody left to tell: once they spun the loop for ever."""
+    link = hinted(rig, "c", 0.5)
+    await rig.migrator.start("green", 1.0)
+    await eventually(lambda: link.said)
+    course = rig.migrator._course
+    assert course is not None
+    rig.drainer.start(LONG)
+    await reaches(rig, MigrationState.PAUSED)
+    course.departures.postpone(-LONG)
+    rig.drainer.cancel()
+    await reaches(rig, MigrationState.MIGRATED)
+    assert link.reason is CloseReason.MIGRATING
+
+
 async def test_a_target_that_stays_away_ends_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.3)
     kept = rig.connect("c")

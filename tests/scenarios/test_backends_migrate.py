@@ -129,7 +129,7 @@ class Page:
 
 @asynccontextmanager
 async def blue_and_green() -> AsyncIterator[tuple[Guard, Application, Application]]:
-    """Both run, blue first, and a guard is before them; its hint gives a second."""
+    """Both run, blue first, and a guard is before them; its hint gives three seconds, or half of the window."""
     blue, green = Application("blue"), Application("green")
     config = f"""
     apiVersion: wsguard.dev/v1
@@ -140,7 +140,7 @@ async def blue_and_green() -> AsyncIterator[tuple[Guard, Application, Applicatio
       - {{name: green, url: "http://127.0.0.1:{green.port}"}}
       logging: {{level: info}}
     """
-    spec = policy(f"origin: {{missing: Allow}}\nmigration: {{hint: {{dialect: custom, message: '{HINT}', grace: 1s}}}}")
+    spec = policy(f"origin: {{missing: Allow}}\nmigration: {{hint: {{dialect: custom, message: '{HINT}', grace: 3s}}}}")
     try:
         await asyncio.gather(blue.start(), green.start())
         async with Guard("", {"guard.yaml": config, "policy.yaml": spec}) as guard:

@@ -125,6 +125,7 @@ class Departures:
     async def run(self) -> None:
         """Return once everyone has been told to go, or nobody is left."""
         while self.remaining:
+            self._close_due()  # what a new window, or a pause, has made overdue; `until` would not wait for it
             now, waiting = self._clock.monotonic(), self._waiting()
             if not waiting and not self._closes and now >= self._ends_at:
                 return
