@@ -195,7 +195,8 @@ async def test_to_green_and_back_without_losing_a_message(size: int, window: int
             assert command.lines[-1] == "moved to green: blue has 0 connections"
         closes = [moment - began for page in pages for moment in page.closed_at]
         assert max(closes) - min(closes) > 0.4 * window
-        assert peak(closes) <= max(2.5 * size / (max(closes) - min(closes)), 8)
+        # Everyone talks, and this process is busy with that; how flat it is else, test_drain_crowd.py shows.
+        assert peak(closes) <= 4 * size / (max(closes) - min(closes))
         await blue.stop()
         assert await counts(guard) == {"blue": 0, "green": size}
         assert (await fetch(guard.port, "/page"))[1] == b"green"
@@ -209,7 +210,7 @@ async def test_to_green_and_back_without_losing_a_message(size: int, window: int
         assert halfway["blue"] > 0
         assert halfway["green"] > 0
         assert (await fetch(guard.port, "/page"))[1] == b"green"
-        await guard.ask("POST", "/v1/migrate", {"to": "green", "window": "1s"})
+        await guard.ask("POST", "/v1/migrate", {"to": "green", "window": f"{max(1, window // 3)}s"})
         await eventually(lambda: _is(guard, "migrated"), 20, "everyone is at green")
     for page in pages:
         assert page.got == list(range(page.sent)), "none lost, none twice, in order"
