@@ -64,7 +64,7 @@ def metrics() -> str:
     drainer = Drainer(registry, clock, SystemRandom(), log, lambda: None, Shutdown)
     backends = Backends((Backend(url="http://127.0.0.1:3000"),), clock)
     migrator = Migrator(registry, backends, drainer, clock, SystemRandom(), log, Shutdown)
-    sources = Sources(registry, denylist, drainer, clock, lambda: 0, lambda: 0, migrator)
+    sources = Sources(registry, denylist, drainer, clock, lambda: 0, lambda: 0, lambda: 0, migrator)
     kept = [each for each in vars(Metrics(sources)).values() if isinstance(each, MetricWrapperBase)]
     rows = [(each._name, each._type, each._documentation, each._labelnames) for each in kept]
     read_when_asked = Scrape(sources, lambda: Traffic(0, 0, 0, 0)).collect()

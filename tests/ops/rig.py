@@ -143,6 +143,7 @@ class Rig:
                 self.clock,
                 lambda: self.log.dropped,
                 lambda: 0,
+                lambda: 3,
                 self.migrator,
             )
         )
