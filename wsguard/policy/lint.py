@@ -11,6 +11,7 @@ from wsguard.policy.lint_asking import check_asking, check_header_names, check_p
 from wsguard.policy.lint_first_message import check_first_message, check_subprotocols
 from wsguard.policy.lint_logout import check_logout_detection
 from wsguard.policy.lint_origin import check_origin
+from wsguard.policy.lint_streams import check_streams
 from wsguard.policy.model import (
     Action,
     Authorization,
@@ -169,6 +170,7 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_session,
     check_logout_detection,
     check_migration,
+    check_streams,
     check_enforcement,
 )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wsguard.policy.logout_detection import SAFE_METHODS
 from wsguard.policy.model import GuardSpec, NonWebSocket, WebSocketPolicy
 from wsguard.policy.problems import Finding
 from wsguard.protocol.target import is_reserved

@@ -45,13 +45,10 @@ class Usher:
 
         Raises ConnectionResetError where the client left.
         """
-        audited: Refuse | None = None
-        if isinstance(decision, Refuse):
-            if decision.reason in _NEVER_AUDITED or not is_only_audited(attempt.case):
-                return self._refuse(attempt, decision)
-            audited, decision = decision, Admit()
-        else:
-            self._env.registry.successions.admit(*attempt.case.watched)  # it is good, whatever the backend says next
+        settled = self.settle(attempt, decision)
+        if isinstance(settled, Refuse):
+            return self._refuse(attempt, settled)
+        decision, audited = settled
         assert attempt.policy is not None  # a handshake that no policy matches is refused, under Audit too
         head = outgoing(attempt, decision)
         try:
@@ -78,6 +75,15 @@ class Usher:
             return self._refuse(attempt, refusal)
         self._notice(attempt, answer)
         return self._refuse(attempt, refusal, answer.status)
+
+    def settle(self, attempt: Attempt, decision: Decision) -> Refuse | tuple[Admit, Refuse | None]:
+        """What `decision` comes to: a refusal, or an admission, with the refusal that the policy only records."""
+        if isinstance(decision, Admit):
+            self._env.registry.successions.admit(*attempt.case.watched)  # it is good, whatever the backend says next
+            return decision, None
+        if decision.reason in _NEVER_AUDITED or not is_only_audited(attempt.case):
+            return decision
+        return Admit(), decision
 
     def _notice(self, attempt: Attempt, answer: Answer) -> None:
         """An application may end or renew its session in the answer to a handshake, as in any other."""
