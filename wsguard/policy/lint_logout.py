@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wsguard.policy.model import GuardSpec, NonWebSocket, WebSocketPolicy
 from wsguard.policy.problems import Finding
+from wsguard.protocol.http import SAFE_METHODS
 from wsguard.protocol.target import is_reserved
 
 _HERE = ("spec", "session", "logoutDetection")
