@@ -16,18 +16,8 @@ HELP = "list the connections of a running guard"
 
 _PAGE = "1000"
 _COLUMNS = (
-    "ID",
-    "STREAM",
-    "POLICY",
-    "SUBJECT",
-    "SID",
-    "CLIENT",
-    "PATH",
-    "OPENED",
-    "EXPIRES",
-    "MESSAGES",
-    "BYTES",
-    "STATE",
+    *("ID", "STREAM", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH"),
+    *("OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE"),
 )
 
 

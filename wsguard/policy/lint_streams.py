@@ -37,10 +37,8 @@ def _check_long_polling(policy: WebSocketPolicy, path: tuple[str | int, ...]) ->
     spec = policy.spec
     prefixes = {each.value for each in spec.match.paths if each.type is PathType.PATH_PREFIX}
     if not spec.match.paths or "/" in prefixes:
-        message = (
-            "LongPolling is all HTTP on the match, here every path: a page that is gone to by a link has no Origin"
-        )
-        yield Finding(path, f"{message}, and is refused where its visitor has a cookie")
+        message = "LongPolling is all HTTP on the match, here every path: who goes to a page by a link sends no Origin"
+        yield Finding(path, f"{message}, and is refused where he has a cookie")
     token = spec.origin.handshake_token
     if token is not None and token.required:
         yield Finding(path, f"each poll needs a handshake token, and one lasts {token.max_age:g}s")
