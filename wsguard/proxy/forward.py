@@ -91,11 +91,6 @@ class _Answer(ClientResponse):
 class Escort(Protocol):
     """Who goes along with one request and its answer."""
 
-    @property
-    def is_over(self) -> bool:
-        """Whether no more of the answer is to go on."""
-        ...
-
     async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
         """The head of the answer has come. What the client gets in its place, or None."""
         ...
@@ -106,6 +101,10 @@ class Escort(Protocol):
 
     def take(self, chunk: bytes) -> bytes:
         """What of this part of the body goes on."""
+        ...
+
+    def passed(self) -> bool:
+        """It has gone on, as far as the client's buffer has room. Whether that was the last that is to."""
         ...
 
     def failed(self, reason: CloseReason) -> None:
@@ -215,7 +214,7 @@ class Forwarder:
         try:
             async for chunk in answer.content.iter_any():
                 await response.write(chunk if escort is None else escort.take(chunk))
-                if escort is not None and escort.is_over:
+                if escort is not None and escort.passed():
                     return response
         except (ClientError, OSError) as error:
             transport = request.transport

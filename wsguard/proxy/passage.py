@@ -1,7 +1,8 @@
 """A judged request and its answer, while they are under way: what a cut means to them.
 
-Before the backend has answered, a cut is a refusal. An event stream ends behind its last whole event, or where it
-stands when none ends in time. Any other answer has as long to be whole. Nothing here waits: `proxy.streams` does.
+Before the backend has answered, a cut is a refusal; what changes something there has the grace to be answered. An event
+stream ends behind its last whole event, or where it stands when none ends in time. Any other answer has as long to be
+whole. Nothing here waits: `proxy.streams` does.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Passage:
         "has_head",
         "is_events",
         "is_over",
+        "is_stalled",
         "last_message_at",
     )
 
@@ -65,7 +67,7 @@ class Passage:
         self._cause: Cause | None = None
         self._has_answer = self._ended = False
         self.close: Close | None = None
-        self.has_head = self.is_events = self.is_over = False
+        self.has_head = self.is_events = self.is_over = self.is_stalled = False
         self.last_message_at = clock()
 
     # What the registry, a deadline or an operator asks (sessions.connection.Link).
@@ -127,21 +129,25 @@ class Passage:
 
     def take(self, chunk: bytes) -> bytes:
         """What of `chunk` goes on to the client."""
-        scanner = self._scanner
+        scanner, self.is_stalled = self._scanner, True  # until it has passed
         if scanner is None:
             self._bytes_from_backend += len(chunk)
             self.last_message_at = self._clock()
             return chunk
         if self.close is not None and scanner.is_at_rest:
-            self.is_over = True
             return b""
         before = scanner.messages
         length = scanner.feed(chunk, to_end=self.close is not None)
         self._bytes_from_backend += length
         if scanner.messages != before or scanner.is_amid_data:
             self.last_message_at = self._clock()
-        self.is_over = self.close is not None and scanner.is_at_rest
         return chunk[:length]
+
+    def passed(self) -> bool:
+        """It has gone on. Whether nothing is to follow it."""
+        self.is_stalled = False
+        self.is_over = self.close is not None and self._can_end
+        return self.is_over
 
     def failed(self, reason: CloseReason, detail: str = "") -> None:
         """It was one of the peers who ended it."""
@@ -167,7 +173,8 @@ class Passage:
         """Have the scope run out: now, where nothing would be torn, else after the grace."""
         if self._scope is None or self._scope.expired():
             return
-        is_whole = not self._has_answer or (self.has_head and self._can_end)
+        is_waiting = not self._has_answer and not self._is_unsafe  # for else it may be the log-out itself
+        is_whole = is_waiting or (self.has_head and self._can_end and not self.is_stalled)
         self._scope.reschedule(self._loop.time() + (0.0 if is_whole else self._close_timeout))
 
     @property

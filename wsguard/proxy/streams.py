@@ -191,11 +191,6 @@ class Errand:
 
     # What comes back (proxy.forward.Escort).
 
-    @property
-    def is_over(self) -> bool:
-        """Whether no more of the answer is to go on."""
-        return self._passage is not None and self._passage.is_over
-
     async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
         """The head of the answer has come: is it an event stream that nobody has judged yet?"""
         is_events = is_event_stream(headers)
@@ -223,6 +218,10 @@ class Errand:
     def take(self, chunk: bytes) -> bytes:
         """What of this part of the body goes on."""
         return chunk if self._passage is None else self._passage.take(chunk)
+
+    def passed(self) -> bool:
+        """It has. Whether that was the last of the answer that is to go on."""
+        return self._passage is not None and self._passage.passed()
 
     def failed(self, reason: CloseReason) -> None:
         """The answer will never be whole."""
@@ -257,7 +256,8 @@ class Errand:
     async def _end(self, passage: Passage, close: Close) -> bool:
         """End an event stream as a server does; what cannot be ended so must not look whole."""
         response, transport = self._response, self._request.transport
-        if response is not None and passage.is_events and response.content_length is None:
+        can_end = passage.is_events and not passage.is_stalled
+        if response is not None and can_end and response.content_length is None:
             grace = self._attempt.policy.spec.rejection.close_timeout if self._attempt and self._attempt.policy else 0.0
             try:
                 async with asyncio.timeout(grace):
