@@ -355,7 +355,6 @@ NOT_YET = [
     ("limits", "slowConsumer: {maxPause: 30s}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),
-    ("", "streams: [WebSocket]"),
 ]
 
 
