@@ -1,4 +1,4 @@
-"""A real browser and pages of real origins: every name under `.test` is this machine, as localhost is; no other resolves."""
+"""A real browser and pages of real origins: every name under `.test` is this machine, and so is localhost."""
 
 from __future__ import annotations
 
