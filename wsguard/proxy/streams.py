@@ -137,9 +137,12 @@ class Errand:
         except TimeoutError:
             if self._scope is None or not self._scope.expired():
                 raise
-        except BaseException:  # the client left, or a fault: nobody is there to answer, and nothing must stay behind
+        except BaseException as error:  # nobody is there to answer, or aiohttp does; nothing must stay behind
             if self._passage is not None:
-                self._passage.failed(CloseReason.CLIENT_LOST, _LEFT)
+                if isinstance(error, asyncio.CancelledError):
+                    self._passage.failed(CloseReason.CLIENT_LOST, _LEFT)
+                else:
+                    self._passage.cut(CloseReason.GUARD_FAULT, f"a fault of the guard: {type(error).__name__}")
                 self._passage.end()
             raise
         return await self._conclude(response)
