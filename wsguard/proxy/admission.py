@@ -191,6 +191,7 @@ class Admission:
                 path=connection.path,
                 duration=env.clock.monotonic() - self._opened,
                 traffic=traffic,
+                backend=connection.backend,
                 stream=connection.stream,
             )
         )

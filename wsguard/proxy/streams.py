@@ -86,6 +86,7 @@ class Errand:
         self._tls = tls
         self._reach = found
         self._attempt: Attempt | None = None
+        self._backend = ""  # where the answer came from
         self._passage: Passage | None = None
         self._scope: asyncio.Timeout | None = None
         self._response: web.StreamResponse | None = None
@@ -189,10 +190,16 @@ class Errand:
             lambda: content.total_bytes,
         )
         watched = () if is_audited else attempt.case.watched
-        connection = attempt.connection(policy, admit, env.backend.name, env.clock.wall(), passage, watched)
+        connection = attempt.connection(
+            policy, admit, self._backend or env.backends.active_name, env.clock.wall(), passage, watched
+        )
         admission.enter(connection, attempt.case)
 
     # What comes back (proxy.forward.Escort).
+
+    def reached(self, backend: str) -> None:
+        """The answer is this backend's."""
+        self._backend = backend
 
     async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
         """The head of the answer has come: is it an event stream that nobody has judged yet?"""
