@@ -26,6 +26,7 @@ from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
+from wsguard.proxy.turnstile import Turnstile
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
@@ -155,6 +156,7 @@ class House:
             timekeeper=self.timekeeper,
             rejudger=self.rejudger,
             renewer=self.renewer,
+            turnstile=Turnstile(self.registry, self.clock, lambda: self.policies),
             lobby=self.lobby,
             verifier=self.facts,
             observer=self.notebook,
@@ -190,6 +192,7 @@ class House:
         await eventually(self._is_empty, what="an empty house")
         assert not self.timekeeper._watched
         assert not len(self.renewer)
+        assert not len(self.registry.census)
 
     def _is_empty(self) -> bool:
         return not len(self.registry) and not self.notebook.lingering_now and not len(self.lobby)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from wsguard.policy.lint_asking import check_asking, check_header_names, check_provider_names, is_tappable
+from wsguard.policy.lint_caps import check_caps
 from wsguard.policy.lint_first_message import check_first_message, check_subprotocols
 from wsguard.policy.lint_flow import check_flow, check_framing
 from wsguard.policy.lint_logout import check_logout_detection
@@ -169,6 +170,7 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_authorization,
     check_session,
     check_logout_detection,
+    check_caps,
     check_flow,
     check_framing,
     check_migration,

@@ -23,6 +23,7 @@ from wsguard.policy.model_authorization import (
     Rule,
 )
 from wsguard.policy.model_base import Model, read_as, shorten, written
+from wsguard.policy.model_caps import Compression, Connections, Handshakes, OnFull
 from wsguard.policy.model_claims import ClaimToHeader
 from wsguard.policy.model_events import (
     NATSJetStream,
@@ -90,15 +91,16 @@ from wsguard.protocol.profiles import Profile
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "Bandwidth", "ByteRate",
-    "ClaimMatch", "ClaimToHeader", "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement",
-    "ExpiryHint", "ExtractFrom", "FirstMessage", "ForwardAuth", "Framing", "GuardConfig", "GuardSpec",
-    "HandshakeToken", "HeaderSource", "HostPort", "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal",
-    "JwtProvider", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging", "LogoutDetection",
-    "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration", "MigrationHint", "MissingOrigin",
-    "NATSJetStream", "NonWebSocket", "OnExceed", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec",
-    "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "Rate", "RedisStream", "Rejection",
-    "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown",
-    "SlowConsumer", "StreamTls", "SubjectFrom", "SubprotocolSource", "Unit", "WebSocketPolicy", "XForwardedFor",
+    "ClaimMatch", "ClaimToHeader", "ClientIPDetection", "Compression", "Connections", "CookieSource", "Detail",
+    "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom", "FirstMessage", "ForwardAuth", "Framing", "GuardConfig",
+    "GuardSpec", "HandshakeToken", "Handshakes", "HeaderSource", "HostPort", "Introspection", "IntrospectionProvider",
+    "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging",
+    "LogoutDetection", "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration", "MigrationHint",
+    "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnExceed", "OnFull", "OnGap", "OnOutage", "OnReload",
+    "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "Rate",
+    "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents",
+    "SharedSignals", "Shutdown", "SlowConsumer", "StreamTls", "SubjectFrom", "SubprotocolSource", "Unit",
+    "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from wsguard.policy.evidence import Evidence
 from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.limited_scanner import LIMITS
-from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.reasons import Advice, CloseReason
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.farewell import farewell
@@ -31,6 +31,7 @@ _POLICY_CUTS = frozenset(
         CloseReason.NOT_AUTHORIZED,
         CloseReason.MAX_DURATION,
         CloseReason.IDLE_TIMEOUT,
+        CloseReason.TOO_MANY_CONNECTIONS,
         CloseReason.SLOW_CONSUMER,
         *LIMITS,
     )
@@ -60,6 +61,7 @@ class Admission:
         connection.host, connection.certificate = case.effective.authority.host, case.effective.certificate
         connection.farewell = farewell(self.policy.spec.migration, self._subprotocol)
         env.registry.add(connection)
+        env.turnstile.enter(connection)
         bounds = self._watch()
         env.renewer.enter(self)
         if env.revalidator is not None:
@@ -87,6 +89,7 @@ class Admission:
         if admit.identity is not None:
             connection.identity, connection.others = admit.identity, admit.others
         self._live_until(admit.expires_at)
+        self._env.turnstile.move(connection)
 
     def renew(self, identities: Sequence[Identity], case: Case) -> None:
         """Live on by `identities`, some of which `case` has shown; no bound moves but that of the credentials."""
@@ -118,6 +121,8 @@ class Admission:
         if self._spares(reason):
             return None
         env, guard = self._env, self._env.policies().guard
+        if reason.advice is Advice.RECONNECT:
+            env.registry.dismiss(self.connection.id)
         return word(reason, self.policy.spec.rejection, guard, env.rng, population=crowd or len(env.registry))
 
     def throttles(self, reason: CloseReason) -> bool:
@@ -180,6 +185,7 @@ class Admission:
         """Leave the registry and tell the observer, once."""
         env, connection = self._env, self.connection
         env.registry.remove(connection.id)
+        env.turnstile.leave(connection)
         env.timekeeper.forget(connection.id)
         env.rejudger.forget(connection.id)
         env.renewer.forget(connection.id)

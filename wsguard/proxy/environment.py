@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wsguard.policy.effective import Effective
 from wsguard.policy.evidence import Evidence
@@ -29,6 +29,9 @@ from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 from wsguard.sessions.registry import Registry
+
+if TYPE_CHECKING:
+    from wsguard.proxy.turnstile import Turnstile
 
 
 class Revalidator(Protocol):
@@ -150,6 +153,7 @@ class Environment:
     timekeeper: Timekeeper
     rejudger: Rejudger
     renewer: Renewer
+    turnstile: Turnstile
     lobby: Lobby
     verifier: Verifier
     observer: Observer
