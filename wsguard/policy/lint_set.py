@@ -38,13 +38,13 @@ def lint_guard(guard: GuardSpec) -> Iterator[Finding]:
             place = ("spec", part, "allowedHosts", allowed.index(ANY_HOST))
             yield Finding(place, '"*" switches the Host check off: a page can reach the port by DNS rebinding')
     detection = guard.client_ip_detection
-    for i, network in enumerate(detection.x_forwarded_for.trusted_cidrs if detection else ()):
+    header = "forwarded" if detection and detection.forwarded else "xForwardedFor"
+    where = ("spec", "clientIPDetection", header, "trustedCIDRs")
+    for i, network in enumerate(detection.proxies.trusted_cidrs if detection else ()):
         if network.prefixlen == 0:
-            path = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs", i)
-            yield Finding(path, f"{network}: everyone is trusted to say which address he comes from")
+            yield Finding((*where, i), f"{network}: everyone is trusted to say which address he comes from")
     is_unix = isinstance(guard.listener.address, SocketPath)
-    if is_unix and not guard.listener.proxy_protocol and detection and detection.x_forwarded_for.trusted_cidrs:
-        where = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs")
+    if is_unix and not guard.listener.proxy_protocol and detection and detection.proxies.trusted_cidrs:
         yield Finding(where, "trusts nobody: a peer on a Unix socket has no address; numTrustedHops does without one")
 
 

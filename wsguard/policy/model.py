@@ -53,7 +53,7 @@ from wsguard.policy.model_guard import (
     LogLevel,
     NonWebSocket,
     Shutdown,
-    XForwardedFor,
+    TrustedProxies,
 )
 from wsguard.policy.model_jwt import (
     Algorithm,
@@ -90,7 +90,7 @@ __all__ = [
     "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource",
     "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode",
     "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls",
-    "SubjectFrom", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+    "SubjectFrom", "SubprotocolSource", "TrustedProxies", "WebSocketPolicy",
 ]  # fmt: skip
 
 

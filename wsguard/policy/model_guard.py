@@ -69,7 +69,7 @@ class Listener(Model):
     """Every connection begins with a PROXY header, version 1 or 2, which says where the client is."""
 
 
-class XForwardedFor(Model):
+class TrustedProxies(Model):
     """Which proxies in front are believed: exactly one of the two."""
 
     model_config = one_of("trustedCIDRs", "numTrustedHops")
@@ -88,10 +88,28 @@ class XForwardedFor(Model):
 
 
 class ClientIPDetection(Model):
-    """How the client's address is known behind proxies."""
+    """How the client's address is known behind proxies: by the one header that they set, and by that alone."""
 
-    x_forwarded_for: XForwardedFor
-    """From X-Forwarded-For, walked from the right."""
+    model_config = one_of("xForwardedFor", "forwarded")
+
+    x_forwarded_for: TrustedProxies | None = None
+    """From X-Forwarded-For, walked from the right; scheme and host from X-Forwarded-Proto and -Host."""
+    forwarded: Annotated[TrustedProxies | None, Field(validate_default=True)] = None
+    """From Forwarded (RFC 7239), walked from the right; scheme and host from the nearest proxy's element."""
+
+    @field_validator("forwarded")
+    @classmethod
+    def _one_header(cls, value: TrustedProxies | None, info: ValidationInfo) -> TrustedProxies | None:
+        if "x_forwarded_for" in info.data and (info.data["x_forwarded_for"] is None) is (value is None):
+            raise ValueError("expected exactly one of xForwardedFor and forwarded")
+        return value
+
+    @property
+    def proxies(self) -> TrustedProxies:
+        """Who is believed, whichever header it is."""
+        proxies = self.x_forwarded_for or self.forwarded
+        assert proxies is not None  # one of the two
+        return proxies
 
 
 _PLAIN = {"http": "http", "ws": "http", "https": "https", "wss": "https"}

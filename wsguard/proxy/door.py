@@ -157,7 +157,7 @@ class Door(web.Server):
             detection = self._env.policies().guard.client_ip_detection
             effective = effective_request(head, peer, tls, detection, connection.certificate)
         except ValueError as error:
-            return self._turn_away(request, HttpRefusal(400, f"unreadable host: {error}"))
+            return self._turn_away(request, HttpRefusal(400, f"unreadable host or Forwarded: {error}"))
         if is_reserved(head.target):
             return await self._own(request, head, effective)
         if not is_attempt(head):
