@@ -49,6 +49,7 @@ from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.loop_lag import sample_loop_lag
 from wsguard.ops.metrics import Metrics
 from wsguard.ops.observer import Observer
+from wsguard.ops.overload_watch import OverloadWatch
 from wsguard.ops.overview import Overview
 from wsguard.ops.problem import ProblemError
 from wsguard.ops.scrape import Sources
@@ -60,7 +61,7 @@ from wsguard.policy.model_guard import Logging, Tracing
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
-from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
+from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, room_for_connections, why
 from wsguard.proxy import client_script, handshake_token, renewal_endpoint
 from wsguard.proxy.client_script import ClientScript
 from wsguard.proxy.conductor import Conductor
@@ -77,6 +78,7 @@ from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.logout import Logout
+from wsguard.sessions.overload import Overload
 from wsguard.sessions.registry import Registry
 
 if TYPE_CHECKING:
@@ -124,10 +126,16 @@ class Guard:
         events = guard.session_events
         self._registry = Registry()
         self._deny_list = DenyList(events.deny_list.max_entries, events.replay_window if events.sources else 0.0)
-        lobby = Lobby()
+        lobby, self._overload = Lobby(), Overload()
         self._drainer = Drainer(self._registry, clock, rng, self._log, lobby.send_away, self._shutdown)
         sources = Sources(
-            self._registry, self._deny_list, self._drainer, clock, lambda: self._log.dropped, lambda: len(lobby)
+            self._registry,
+            self._deny_list,
+            self._drainer,
+            clock,
+            lambda: self._log.dropped,
+            lambda: len(lobby),
+            self._overload,
         )
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
@@ -171,6 +179,7 @@ class Guard:
             session_watch=self._events.detector,
             token_keys=lambda: self._reloader.current.token_keys,
             backend_tls=lambda: self._reloader.current.backend_tls,
+            overload=self._overload,
         )
         self._control = Control(
             registry=self._registry,
@@ -207,7 +216,7 @@ class Guard:
             await self._open_door(closing)
             watcher = Watcher(self._settings.policies, self._reloader)
             self._in_background("watching the policy files", watcher.run(), closing)
-            self._in_background("sampling the loop's lag", sample_loop_lag(self._metrics.loop_lagged), closing)
+            self._in_background("sampling the loop's lag", sample_loop_lag(self._sample), closing)
             self._in_background("asking again about live connections", self._revalidator.run(), closing)
             closing.push_async_callback(self._env.rejudger.close)
             closing.push_async_callback(self._env.lobby.close)
@@ -249,11 +258,23 @@ class Guard:
             client_script.PATH: ClientScript(self._env),
         }
         door = Door(self._env, Conductor(self._env), forwarder, routes)
+        self._watch = OverloadWatch(
+            self._overload,
+            self._log,
+            lambda: self._policies().guard.overload,
+            lambda: len(door.crowd),
+            room_for_connections(),
+        )
+        closing.callback(self._watch.close)
         try:
             server = await listen(self._env.loop, door, listener, lambda: self._reloader.current.listener_tls)
         except OSError as error:
             raise StartError(f"cannot listen on {listener.address}: {why(error)}") from error
         closing.push_async_callback(self._finish_requests, server, door)
+
+    def _sample(self, lag: float) -> None:
+        self._metrics.loop_lagged(lag)
+        self._watch.sample(lag)
 
     async def _finish_requests(self, server: Listening, door: Door) -> None:
         """Take no more requests, and wait for those under way; a second signal hurries."""

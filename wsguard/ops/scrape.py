@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,6 +13,7 @@ from wsguard.ops.drainer import Drainer
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.overload import Cause, Overload
 from wsguard.sessions.registry import Registry
 
 
@@ -28,6 +29,7 @@ class Sources:
     clock: Clock
     log_dropped: Callable[[], int]
     awaited: Callable[[], int]
+    overload: Overload = field(default_factory=Overload)
 
 
 class Scrape(Collector):
@@ -44,6 +46,7 @@ class Scrape(Collector):
         yield from self._traffic()
         yield from self._drain()
         yield from self._deny_list()
+        yield from self._overload()
         help_text = "Clients that were answered, and whose first message is awaited or being judged."
         yield _gauge("first_messages_awaited", help_text, self._sources.awaited())
         lost = self._sources.log_dropped()
@@ -83,6 +86,16 @@ class Scrape(Collector):
         yield _gauge("drain_connections_closed", "Connections of the drain that have ended.", status.closed)
         yield _gauge("drain_connections_hinted", "Connections that were asked to reconnect first.", status.hinted)
         yield _gauge("drain_eta_seconds", "Seconds until the drain's last close is due.", status.eta or 0)
+
+    def _overload(self) -> Iterator[Metric]:
+        overload = self._sources.overload
+        now = GaugeMetricFamily("wsguard_overloaded", "1 while new work is turned away for it.", labels=["cause"])
+        help_text = "Requests and connections that were turned away unread."
+        refused = CounterMetricFamily("wsguard_overload_refusals", help_text, labels=["cause"])
+        for cause in Cause:
+            now.add_metric([cause.value], cause in overload.causes)
+            refused.add_metric([cause.value], overload.refused[cause])
+        yield from (now, refused)
 
     def _deny_list(self) -> Iterator[Metric]:
         denylist, now = self._sources.denylist, self._sources.clock.wall()

@@ -50,7 +50,7 @@ def effective_request(
 ) -> Effective:
     """The effective request behind `head`, which came from `peer_ip`, over TLS or not, with a certificate or not.
 
-    Raises ValueError where the Host, or the one that a trusted peer names, is no authority, or its Forwarded unreadable.
+    Raises ValueError where the Host, or what a trusted peer says instead, is no authority, or its Forwarded unreadable.
     """
     peer = None if peer_ip is None else _unmapped(peer_ip)
     own_scheme = "https" if tls else None

@@ -65,6 +65,7 @@ from wsguard.policy.model_jwt import (
 from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
 from wsguard.policy.model_migration import Migration, MigrationHint
+from wsguard.policy.model_overload import Overload
 from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
 from wsguard.policy.model_session import (
     Detail,
@@ -87,7 +88,8 @@ __all__ = [
     "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks",
     "LogFormat", "LogLevel", "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "Migration",
     "MigrationHint", "MissingOrigin",
-    "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource",
+    "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "Overload",
+    "ParamSource",
     "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode",
     "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls",
     "SubjectFrom", "SubprotocolSource", "TrustedProxies", "WebSocketPolicy",

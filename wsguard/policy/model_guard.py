@@ -24,6 +24,7 @@ from wsguard.policy.fields import (
 )
 from wsguard.policy.model_base import Model, one_of, read_as, shorten, written
 from wsguard.policy.model_events import SessionEvents
+from wsguard.policy.model_overload import Overload
 from wsguard.policy.model_session import sendable
 from wsguard.policy.model_tls import BackendTls, ListenerTls
 from wsguard.policy.socket_path import ListenAddress, SocketPath
@@ -63,6 +64,9 @@ class Listener(Model):
     """Hosts that are answered beside those of the policy's `match.hostnames`; `*` switches the check off."""
     handshake_timeout: PositiveDuration = duration("10s")
     """How long a client may take to send its handshake; as long before it for a PROXY header, and for TLS."""
+    body_timeout: Duration = duration("60s")
+    """In each such time a client has to send 8 KiB of a forwarded request's body, and to take 8 KiB of the answer that
+    waits for it; what the backend takes does not count. `0s`: no bound."""
     tls: ListenerTls | None = None
     """Certificates, so that the port speaks TLS; absent: it does not."""
     proxy_protocol: Flag = False
@@ -143,6 +147,8 @@ class Backend(Model):
     """Where it listens: http://HOST:PORT, https://HOST:PORT (with TLS), or unix:///PATH."""
     connect_timeout: PositiveDuration = duration("2s")
     """How long a connection to it may take, a TLS handshake included."""
+    response_timeout: Duration = duration("5m")
+    """How long it may take to begin its answer to a forwarded request, or to take more of its body. `0s`: no bound."""
     tls: BackendTls = BackendTls()
     """How its certificate is verified, where `url` is https."""
 
@@ -233,6 +239,8 @@ class GuardSpec(Model):
     """From where the guard hears that a session has ended."""
     shutdown: Shutdown = Shutdown()
     """How the guard ends."""
+    overload: Overload = Overload()
+    """When new work is turned away."""
     admin: Admin = Admin()
     """The port for probes and metrics."""
     logging: Logging = Logging()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.overload import Overload
 from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 from wsguard.sessions.registry import Registry
 
@@ -160,3 +161,4 @@ class Environment:
     session_watch: SessionWatch | None = None
     token_keys: Callable[[], Mapping[str, TokenKeys]] = dict
     backend_tls: Callable[[], ssl.SSLContext | None] = lambda: None
+    overload: Overload = field(default_factory=Overload)

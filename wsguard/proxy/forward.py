@@ -40,6 +40,7 @@ from wsguard.protocol.http import Headers, RequestHead
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import reset
 from wsguard.proxy.leaving import SeeingOut
+from wsguard.proxy.pace import Pace
 from wsguard.proxy.refusal import plain
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -127,22 +128,26 @@ class Forwarder:
         headers = self._outgoing(request, head, effective, tls)
         expects = head.headers.tokens(b"expect") == [b"100-continue"]
         tls_context = self._env.backend_tls()
+        body_timeout = self._env.policies().guard.listener.body_timeout
+        pace = Pace(self._env.loop, body_timeout, self._env.backend.response_timeout)
         asking = self._session.request(
             head.method,
             URL(self._base + head.target, encoded=True),
             headers=headers,
-            data=_body(request, expects) if request.can_read_body else None,
+            data=_body(request, expects, pace) if request.can_read_body else None,
             expect100=expects and request.can_read_body,
             allow_redirects=False,
             ssl=True if tls_context is None else tls_context,
             server_hostname=self._env.backend.server_name,
         )
         try:
-            async with await self._seeing_out.answer(asking, head, effective) as answer:
-                return await self._relay(request, answer, head, effective)
+            async with await pace.answer(self._seeing_out.answer(asking, head, effective)) as answer:
+                return await self._relay(request, answer, Exchange(head, effective, answer.status, _kept(answer)), pace)
         except TimeoutError:
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
+            if pace.is_client_slow:
+                return self._failed(request, HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly")
             if isinstance(request.content.exception(), HttpProcessingError):
                 return self._failed(request, HTTPStatus.BAD_REQUEST, "an unreadable body")
             text = "the backend gave no usable answer"
@@ -157,27 +162,31 @@ class Forwarder:
         return _multidict(headers)
 
     async def _relay(
-        self, request: web.BaseRequest, answer: ClientResponse, head: RequestHead, effective: Effective
+        self, request: web.BaseRequest, answer: ClientResponse, exchange: Exchange, pace: Pace
     ) -> web.StreamResponse:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
             return self._failed(request, HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
-        headers = end_to_end(Headers(answer.raw_headers))
-        await self._notice(Exchange(head, effective, answer.status, headers))
-        response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(headers))
+        await self._notice(exchange)
+        response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(exchange.answer))
         request[_ANSWERED] = True
         await response.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return response  # the client has left
+        watch = pace.watch(transport, request.writer)
         try:
             async for chunk in answer.content.iter_any():
                 await response.write(chunk)
+            await response.write_eof()
+            await watch.flushed()
         except (ClientError, OSError) as error:
-            transport = request.transport
-            if transport is None or transport.is_closing():
+            if transport.is_closing():
                 return response  # it was the client who left, and nobody was turned away
             # Half a body must not look like a whole one, as it would to HTTP/1.0 that ends with a FIN.
             self._env.observer.body_cut_short(request.remote or "unknown", _why(error))
             reset(transport)
-            return response
-        await response.write_eof()
+        finally:
+            watch.end()
         return response
 
     async def _notice(self, exchange: Exchange) -> None:
@@ -196,11 +205,15 @@ class Forwarder:
         return plain(status, text)
 
 
-async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]:
+def _kept(answer: ClientResponse) -> Headers:
+    return end_to_end(Headers(answer.raw_headers))
+
+
+async def _body(request: web.BaseRequest, expects: bool, pace: Pace) -> AsyncIterator[bytes]:
     """The request's body as it comes. Asked for only once the backend is to get it: `100 Continue` is said here."""
     if expects and _ANSWERED not in request and request.transport is not None:
         request.transport.write(_CONTINUE)
-    async for chunk in request.content.iter_any():
+    while chunk := await pace.read(request.content):
         yield chunk
 
 
