@@ -1,7 +1,7 @@
 """Measure wsguard beside other proxies: writes docs/performance.md, its plot and the raw figures.
 
-`python -m benchmarks sessions` measures the ends of sessions instead, `python -m benchmarks drain` that of the guard;
-both go on the same page.
+`python -m benchmarks sessions` measures the ends of sessions instead, `python -m benchmarks drain` that of the guard,
+`python -m benchmarks flood` what a flood of stalled handshakes does; all go on the same page.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks import drain, sessions
+from benchmarks import drain, flood, sessions
 from benchmarks.drain_report import PICTURE, Drains, draw
+from benchmarks.flood_report import Flood
 from benchmarks.native import BenchmarkError, compile_tools, echo_backend
 from benchmarks.pages import PageError
 from benchmarks.peers import PEERS, Peer
@@ -27,12 +28,12 @@ from benchmarks.workloads import FULL, QUICK, Bench, Effort, Figures
 WINDOWS = (10.0, 60.0)  # seconds of a drain, where none is asked for
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-COMPARED, SESSIONS, DRAINS = "latest.json", "sessions.json", "drain.json"
+COMPARED, SESSIONS, DRAINS, FLOOD = "latest.json", "sessions.json", "drain.json", "flood.json"
 
 
 def main() -> int:
     """Parse the command line, run, write; returns the exit status."""
-    others = {"sessions": measure_sessions, "drain": measure_drains}
+    others = {"sessions": measure_sessions, "drain": measure_drains, "flood": measure_flood}
     other = others.get(sys.argv[1]) if len(sys.argv) > 1 else None
     return other(sys.argv[2:]) if other else compare()
 
@@ -62,6 +63,20 @@ def measure_drains(arguments: list[str]) -> int:
     docs, results = _folders(asked.output)
     (results / DRAINS).write_text(found.to_json())
     draw(found, docs / PICTURE)
+    _write_page(docs, results)
+    return 0
+
+
+def measure_flood(arguments: list[str]) -> int:
+    """`python -m benchmarks flood`."""
+    asked = flood.options(arguments)
+    try:
+        found = asyncio.run(flood.measure(asked.stalled, asked.seconds))
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    docs, results = _folders(asked.output)
+    (results / FLOOD).write_text(found.to_json())
     _write_page(docs, results)
     return 0
 
@@ -136,11 +151,12 @@ def _folders(output: Path | None) -> tuple[Path, Path]:
 
 def _write_page(docs: Path, results: Path) -> None:
     """The page from the raw figures of all kinds: what was not measured now stays as it was measured last."""
-    compared, ended, drained = results / COMPARED, results / SESSIONS, results / DRAINS
+    compared, ended, drained, flooded = (results / name for name in (COMPARED, SESSIONS, DRAINS, FLOOD))
     run = Run.from_json((compared if compared.exists() else RESULTS / COMPARED).read_text())
     found = Sessions.from_json(ended.read_text()) if ended.exists() else None
     drains = Drains.from_json(drained.read_text()) if drained.exists() else None
-    (docs / "performance.md").write_text(markdown(run, found, drains))
+    stalled = Flood.from_json(flooded.read_text()) if flooded.exists() else None
+    (docs / "performance.md").write_text(markdown(run, found, drains, stalled))
     print(f"wrote {docs / 'performance.md'} from what is in {results}")
 
 

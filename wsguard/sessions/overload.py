@@ -46,7 +46,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An overload began, or ended after so many were `refused` for it."""
+    """An overload began, or ended; `refused` is how many were turned away for it since the last end."""
 
     cause: Cause
     is_over: bool
@@ -60,7 +60,7 @@ class Overload:
         self.limits = Limits()
         self.is_shedding = False
         self.causes: tuple[Cause, ...] = ()
-        self._began = dict.fromkeys(Cause, 0)
+        self._told = dict.fromkeys(Cause, 0)
         self.refused = dict.fromkeys(Cause, 0)
         self._lags: deque[float] = deque(maxlen=SAMPLES)
 
@@ -99,6 +99,6 @@ class Overload:
 
     def _change(self, cause: Cause, is_so: bool) -> Change:
         if is_so:
-            self._began[cause] = self.refused[cause]
             return Change(cause, is_over=False)
-        return Change(cause, is_over=True, refused=self.refused[cause] - self._began[cause])
+        told, self._told[cause] = self._told[cause], self.refused[cause]
+        return Change(cause, is_over=True, refused=self.refused[cause] - told)
