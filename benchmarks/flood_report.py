@@ -57,9 +57,10 @@ def sections(found: Flood) -> Iterator[str]:
     """The part of the page, with its heading."""
     yield "## A flood of stalled handshakes"
     yield (
-        f"One process holds {found.stalled:,} connections open that have sent half a handshake, and opens each anew when "
-        "the guard ends it. Honest clients come one after another, four at a time: dial, handshake, one echo, Close. The "
-        "guard has a core to itself; flooder, honest clients and backend share the others. CPU is in seconds a second."
+        f"One process holds {found.stalled:,} connections open that have sent half a handshake, and opens each anew "
+        "when the guard ends it. Honest clients come one after another, four at a time: dial, handshake, one echo, "
+        "Close. The guard has a core to itself; flooder, honest clients and backend share the others. CPU is in "
+        "seconds a second."
     )
     rows = [_row("without", found.before), _row("with", found.during)]
     yield table(["flood", "median", "p99", "honest clients", "failed", "guard", "clients' CPU", "flooder's"], rows)

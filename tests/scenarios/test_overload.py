@@ -14,10 +14,12 @@ import pytest
 
 from tests.support import backend as answers
 from tests.support import wire
-from tests.support.backend import RecordingBackend
+from tests.support.backend import Conversation, RecordingBackend
 from tests.support.certificates import Authority
 from tests.support.client import RawClient, connect
 from tests.support.guard import Guard, policy
+from tests.support.waiting import eventually
+from tests.support.wire import Head
 
 
 def limited(spec: str) -> dict[str, str]:
@@ -161,19 +163,29 @@ async def test_descriptors_bound_the_crowd(backend: RecordingBackend) -> None:
 # Slow parties to a forwarded request.
 
 SLOW = limited("listener: {handshakeTimeout: 2s, bodyTimeout: 1s}")
+SIZE = 9000 * 4
 
 
-async def test_a_body_that_drips(backend: RecordingBackend) -> None:
-    """A byte now and then is no sign of life; the backend's connection ends too."""
-    async with Guard(backend, SLOW) as guard, connect(guard.port) as client:
-        await client.send(wire.request("POST", "/upload", [("Host", "localhost"), ("Content-Length", "100")]))
+async def test_slow_clients(backend: RecordingBackend) -> None:
+    """Each at the same time as the others."""
+    backend.respond = _respond
+    async with Guard(backend, SLOW) as guard:
+        await asyncio.gather(*(slow(guard) for slow in (_drips, _goes_on, _takes_nothing, _hears_late)))
+        turned = [line["status"] for line in guard.logs if line["event"] == "request_turned_away"]
+        assert turned == [408]
+    await eventually(lambda: all(each.ended for each in backend.conversations))
+
+
+async def _drips(guard: Guard) -> None:
+    """A byte now and then is no sign of life."""
+    async with connect(guard.port) as client:
+        await client.send(wire.request("POST", "/drips", [("Host", "localhost"), ("Content-Length", "100")]))
         dripping = asyncio.create_task(_drip(client))
         began = time.monotonic()
         assert (await client.head()).status == 408
         assert time.monotonic() - began < 5.0
         await client.rest(5.0)
         dripping.cancel()
-        await (await backend.conversation()).until_ended()
 
 
 async def _drip(client: RawClient) -> None:
@@ -183,87 +195,81 @@ async def _drip(client: RawClient) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_a_slow_upload_that_goes_on(backend: RecordingBackend) -> None:
+async def _goes_on(guard: Guard) -> None:
     """8 KiB in each bodyTimeout are enough, for as long as it takes."""
-    async with Guard(backend, SLOW) as guard, connect(guard.port) as client:
-        size = 9000 * 4
-        await client.send(wire.request("POST", "/upload", [("Host", "localhost"), ("Content-Length", str(size))]))
+    async with connect(guard.port) as client:
+        await client.send(wire.request("POST", "/upload", [("Host", "localhost"), ("Content-Length", str(SIZE))]))
         for _ in range(4):
-            await asyncio.sleep(0.6)
-            await client.send(b"x" * 9000)
+            await asyncio.sleep(0.5)
+            await client.send(b"x" * (SIZE // 4))
         assert (await client.head()).status == 200
 
 
-async def test_a_client_that_does_not_take_its_answer(backend: RecordingBackend) -> None:
-    """It is reset, however short what is left, and with it the backend's side."""
-
-    async def respond(conversation: answers.Conversation, head: wire.Head) -> None:
-        size = 30_000_000
-        await conversation.send(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode())
-        with suppress(ConnectionError):
-            for _ in range(30):
-                await conversation.send(b"x" * 1_000_000)
-
-    backend.respond = respond
-    async with Guard(backend, SLOW) as guard:
-        reader, writer = await asyncio.open_connection("127.0.0.1", guard.port, limit=1024)
-        writer.write(wire.request("GET", "/large", [("Host", "localhost")]))
-        await (await backend.conversation()).until_ended()
+async def _takes_nothing(guard: Guard) -> None:
+    """It is reset, however little is left."""
+    async with connect(guard.port, receive_buffer=4096) as client:
+        await client.send(wire.request("GET", "/large", [("Host", "localhost")]))
+        await asyncio.sleep(2.5)
         with pytest.raises(ConnectionResetError):
-            while await reader.read(1_000_000):
-                pass
-        writer.close()
+            await client.rest()
 
 
-async def test_a_stream_of_events_with_nothing_to_say(backend: RecordingBackend) -> None:
-    """Neither bound is about silence."""
-
-    async def respond(conversation: answers.Conversation, head: wire.Head) -> None:
-        await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-        await asyncio.sleep(3.0)
-        await conversation.send(b"data: late\n\n")
-        conversation.close()
-
-    backend.respond = respond
-    async with Guard(backend, SLOW) as guard, connect(guard.port) as client:
+async def _hears_late(guard: Guard) -> None:
+    """A stream of events with nothing to say is slow to nobody."""
+    async with connect(guard.port) as client:
         await client.send(wire.request("GET", "/events", [("Host", "localhost")]))
         assert (await client.head()).status == 200
         assert b"data: late" in await client.rest(6.0)
 
 
-@pytest.mark.parametrize("how", ["silent", "interim", "takes no body"])
-async def test_a_backend_that_never_answers(backend: RecordingBackend, how: str) -> None:
+async def _respond(conversation: Conversation, head: Head) -> None:
+    path = head.target
+    if path == "/large":
+        with suppress(ConnectionError):
+            await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8000000\r\n\r\n")
+            for _ in range(8):
+                await conversation.send(b"x" * 1_000_000)
+    elif path == "/events":
+        await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        await asyncio.sleep(2.5)
+        await conversation.send(b"data: late\n\n")
+        conversation.close()
+    else:
+        while len(conversation.tail) < SIZE and await conversation.receive():
+            pass
+        with suppress(ConnectionError):
+            await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+async def test_a_backend_that_never_answers(backend: RecordingBackend) -> None:
     """504 after responseTimeout; interim answers without end are no answer, and cost no memory."""
 
-    async def respond(conversation: answers.Conversation, head: wire.Head) -> None:
-        if how == "takes no body":
+    async def respond(conversation: Conversation, head: Head) -> None:
+        how = head.target
+        if how == "/takes-no-body":
             conversation.stop_reading()
-        while how == "interim" and not conversation.writer.is_closing():
+        while how == "/interim" and not conversation.writer.is_closing():
             with suppress(ConnectionError):
                 await conversation.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 100)
             await asyncio.sleep(0)
-        await asyncio.sleep(5.0)
+        await asyncio.sleep(4.0)
 
     backend.respond = respond
-    spec = f"backends: [{{url: '{backend.url}', responseTimeout: 1s}}]"
-    guard = Guard(backend, limited(spec), env={})
-    guard.program.command = _without_backend(guard.program.command)
-    async with guard, connect(guard.port) as client:
+    guard = Guard(backend, limited(f"backends: [{{url: '{backend.url}', responseTimeout: 1s}}]"))
+    at = guard.program.command.index("--backend")  # which would replace the list
+    del guard.program.command[at : at + 2]
+    async with guard:
         before = await guard.metric("process_resident_memory_bytes")
-        length = 20_000_000 if how == "takes no body" else 0
-        await client.send(wire.request("POST", "/", [("Host", "localhost"), ("Content-Length", str(length))]))
-        sending = asyncio.create_task(_send(client, length))
-        head = await client.head()
-        sending.cancel()
-        assert head.status == 504
+        for path, size in (("/silent", 0), ("/interim", 0), ("/takes-no-body", 20_000_000)):
+            async with connect(guard.port) as client:
+                fields = [("Host", "localhost"), ("Content-Length", str(size))]
+                await client.send(wire.request("POST", path, fields))
+                sending = asyncio.create_task(_send(client, size))
+                assert (await client.head()).status == 504
+                sending.cancel()
         assert await guard.metric("process_resident_memory_bytes") - before < 32 << 20
 
 
 async def _send(client: RawClient, size: int) -> None:
     with suppress(ConnectionError):
         await client.send(b"x" * size)
-
-
-def _without_backend(arguments: list[str]) -> list[str]:
-    at = arguments.index("--backend")
-    return arguments[:at] + arguments[at + 2 :]

@@ -58,7 +58,7 @@ def test_a_full_house_sheds_no_requests_of_those_inside() -> None:
     assert overload.measure(Sample(100, 0, 0.0)) == (Change(Cause.CONNECTIONS, is_over=False),)
     assert (overload.causes, overload.is_shedding) == ((Cause.CONNECTIONS,), False)
     assert overload.measure(Sample(96, 0, 0.0)) == ()
-    assert overload.measure(Sample(94, 0, 0.0)) == (Change(Cause.CONNECTIONS, is_over=True),)
+    assert overload.measure(Sample(94, 0, 0.0)) == (Change(Cause.CONNECTIONS, is_over=True, refused=1),)
 
 
 def test_without_descriptors() -> None:
