@@ -133,9 +133,10 @@ class Guard:
             self._deny_list,
             self._drainer,
             clock,
-            lambda: self._log.dropped,
-            lambda: len(lobby),
-            self._overload,
+            log_dropped=lambda: self._log.dropped,
+            awaited=lambda: len(lobby),
+            tasks=lambda: len(asyncio.all_tasks(loop)),
+            overload=self._overload,
         )
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())

@@ -37,6 +37,6 @@ async def test_a_small_flood_is_hardly_noticed(tmp_path: Path) -> None:
 def test_the_page_says_it() -> None:
     found = Flood.from_json(FOUND.to_json())
     assert found == FOUND
-    page = markdown(Run.from_json((RESULTS / COMPARED).read_text()), None, None, found)
+    page = markdown(Run.from_json((RESULTS / COMPARED).read_text()), flood=found)
     assert "| with | 2.0 ms | 6.0 ms | 100 | 1 | 0.20 | 0.20 | 0.30 |" in page
     assert "The p99 with the flood is 1.50 of that without; set out for: 2; met: yes." in page

@@ -18,7 +18,7 @@ from tests.support.waiting import eventually, stays
 from tests.support.wire import Head
 from wsguard.policy.model import PolicySpec, Rejection
 from wsguard.protocol.reasons import CloseReason
-from wsguard.proxy.splice import REST_OF_FRAME
+from wsguard.proxy.pair import REST_OF_FRAME
 
 EXPIRED = (4440, "session-expired")
 AWAY = (1001, "session-expired")

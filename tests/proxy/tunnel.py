@@ -46,7 +46,7 @@ class Tunnel:
 
     def half(self, side: str) -> Half:
         """The guard's own half towards the `client` or the `backend`."""
-        half = self.splice._client if side == "client" else self.splice._backend
+        half = self.splice._pair.client if side == "client" else self.splice._pair.backend
         assert half is not None
         return half
 

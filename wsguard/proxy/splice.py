@@ -15,6 +15,7 @@ from wsguard.protocol.reasons import GOING_AWAY, CloseReason
 from wsguard.proxy.endings import Cause, Close, Owner
 from wsguard.proxy.half import Half
 from wsguard.proxy.interjection import Speak, interject
+from wsguard.proxy.pair import Pair
 from wsguard.proxy.rest import Rest
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.lifecycle import Command, Event, Phase, step
@@ -22,9 +23,6 @@ from wsguard.sessions.records import Delivery, Initiator
 
 PATIENCE = 30.0
 """Seconds that an ending which the peers chose themselves may take: a close handshake of theirs, a half-closed TCP."""
-
-REST_OF_FRAME = 65_536
-"""Bytes of an unfinished frame that are read on towards a client that is not reading, so that its Close can follow."""
 
 _PASSING = frozenset((Phase.OPEN, Phase.CLIENT_CLOSING, Phase.BACKEND_CLOSING, Phase.HALF_CLOSED))
 
@@ -34,15 +32,14 @@ class Splice:
 
     __slots__ = (
         "_acknowledged",
-        "_backend",
         "_cause",
-        "_client",
         "_clock",
         "_close",
         "_close_timeout",
         "_close_written",
         "_loop",
         "_owner",
+        "_pair",
         "_phase",
         "_rest",
         "_timer",
@@ -62,8 +59,7 @@ class Splice:
         self._clock = clock
         self._close_timeout = close_timeout
         self._phase = Phase.DOOR
-        self._client: Half | None = None
-        self._backend: Half | None = None
+        self._pair = Pair()
         self._timer: asyncio.TimerHandle | None = None
         self._rest: Rest | None = None
         self._cause: Cause | None = None
@@ -81,13 +77,7 @@ class Splice:
 
     def traffic(self) -> Traffic:
         """What has passed so far."""
-        client, backend = self._client, self._backend
-        return Traffic(
-            client.scanner.messages if client else 0,
-            client.bytes_in if client else 0,
-            backend.scanner.messages if backend else 0,
-            backend.bytes_in if backend else 0,
-        )
+        return self._pair.traffic()
 
     def cut(self, reason: CloseReason, detail: str = "", crowd: int | None = None) -> None:
         """End the connection for `reason`; the first cause wins. `crowd`: as in `leave`, None: whoever is here."""
@@ -102,7 +92,7 @@ class Splice:
 
     def leave(self, reason: CloseReason, goodbye: bytes = b"", crowd: int = 1) -> None:
         """End the connection between two messages of either side, or as soon as that has taken too long."""
-        client, backend = self._client, self._backend
+        client, backend = self._pair.client, self._pair.backend
         if self._phase is not Phase.OPEN or client is None or backend is None:
             self.cut(reason, crowd=crowd)
         elif client.scanner.is_at_rest and backend.scanner.is_at_rest:
@@ -112,30 +102,24 @@ class Splice:
 
     def interject(self, speak: Speak) -> None:
         """Send the client a message of the guard's own, as soon as none of the backend's is under way."""
-        if self._phase is Phase.OPEN and self._backend is not None:
-            interject(self._backend, speak)
+        if self._phase is Phase.OPEN and self._pair.backend is not None:
+            interject(self._pair.backend, speak)
 
     # Beginnings: both write the 101, so that nothing can come before it.
 
     def open(self, client: Half, backend: Half, answer: bytes) -> None:
         """Join both halves and answer the client; neither is read before `begin`."""
-        self._client, self._backend = client, backend
-        client.sink, backend.sink = backend, client
+        self._pair.join(client, backend)
         client.transport.write(answer)
         self._on(Event.OPEN)
 
     def begin(self, from_backend: bytes, from_client: bytes) -> None:
         """Let frames pass, first those that each side sent behind its part of the handshake."""
-        for half, early in ((self._backend, from_backend), (self._client, from_client)):
-            if half is not None and early:
-                half.data_received(early)
-        for half in (self._backend, self._client):
-            if half is not None and (half.sink is None or not half.sink.paused):
-                half.resume()
+        self._pair.begin(from_backend, from_client)
 
     def refuse(self, client: Half, answer: bytes, reason: CloseReason, close: Close, early: bytes) -> None:
         """Accept, then close in the same write; whatever the client sends is read and discarded until it is done."""
-        self._client, self._close = client, close
+        self._pair.client, self._close = client, close
         self._blame("guard", reason, close.code)
         client.transport.write(answer + close_frame(close.code, close.text))
         self._close_written = True
@@ -148,7 +132,7 @@ class Splice:
 
     def other(self, half: Half) -> Half | None:
         """The opposite half, or None."""
-        return self._backend if half.is_client else self._client
+        return self._pair.other(half)
 
     def touch(self) -> None:
         """A data message, or a part of a long one, has passed."""
@@ -160,7 +144,7 @@ class Splice:
         code, scanner.close_code = scanner.close_code, None  # told once
         if scanner.violation is not None:
             self.cut(CloseReason.PROTOCOL_ERROR, f"{_name(half)} sent {_article(scanner.violation)}")
-            self._hang_up(half)  # its reply could not be recognised among whatever else it sends
+            self._pair.hang_up(half)  # its reply could not be recognised among whatever else it sends
         if code is None:
             return
         if half.is_client:
@@ -170,9 +154,9 @@ class Splice:
 
     def injected(self, half: Half) -> None:
         """The Close that waited for a boundary of `half` is on its way to the other side."""
-        if half is self._backend:
+        if not half.is_client:
             self._close_written = True
-        peer = self.other(half)
+        peer = self._pair.other(half)
         if peer is not None and (peer.scanner.halted or peer.eof_received_already):
             peer.hang_up()  # there is no reply to wait for
 
@@ -183,10 +167,10 @@ class Splice:
 
     def lost(self, half: Half, exc: Exception | None) -> None:
         """The transport of `half` is gone."""
-        other = self.other(half)
+        other = self._pair.other(half)
         if other is not None and other.sink is half:
             other.discard()
-        self._give_up_boundary(half)
+        self._pair.give_up_boundary(half)
         self._blame_loss(half, f"was lost: {exc}" if exc else "hung up without a Close")
         if half.is_client and exc is not None and not self._acknowledged:
             self._close_written = False  # whether a reset overtook the Close cannot be known
@@ -197,18 +181,19 @@ class Splice:
     def _on(self, event: Event) -> None:
         self._phase, commands = step(self._phase, event)
         if self._phase not in _PASSING:
-            for half in (self._client, self._backend):
-                if half is not None and half.closing is None and not _closes_through(half, commands):
-                    half.discard()
+            # A Close of ours for one side goes through what the other has sent.
+            self._pair.discard(
+                client=Command.CLOSE_BACKEND not in commands, backend=Command.CLOSE_CLIENT not in commands
+            )
         for command in commands:
             _COMMANDS[command](self)
         if self._phase is not Phase.OPEN:
             self._end_rest()
         if self._phase is Phase.ENDED:
-            self._let_go()
+            self._pair.let_go()
 
     def _depart(self, reason: CloseReason, goodbye: bytes, crowd: int) -> None:
-        client, backend = self._client, self._backend
+        client, backend = self._pair.client, self._pair.backend
         if (
             client is not None
             and backend is not None
@@ -240,64 +225,20 @@ class Splice:
             self._blame("backend", CloseReason.BACKEND_LOST, code, f"the backend {how}")
 
     def _close_client(self) -> None:
-        client, source, close = self._client, self._backend, self._close
-        if client is None or source is None or close is None or self._close_written:
-            return
-        source.closing = close_frame(close.code, close.text)
-        if source.scanner.left == 0:
-            source.inject()
-        elif source.lost or source.eof_received_already:
-            self._give_up_boundary(source)
-        elif source.scanner.left <= REST_OF_FRAME:
-            source.resume()
+        if self._close is not None and not self._close_written:
+            self._pair.close_client(close_frame(self._close.code, self._close.text))
 
     def _close_backend(self) -> None:
-        source, backend = self._client, self._backend
-        if source is None or backend is None:
-            return
         token = self._cause.reason.token if self._cause else ""
-        source.closing = close_frame(GOING_AWAY, token, mask=os.urandom(4))
-        if source.scanner.left == 0:
-            source.inject()
-        elif backend.paused and source.scanner.left > REST_OF_FRAME:
-            source.discard()  # it does not read, and the client's reply to our Close must not wait for it
-            backend.abort()
-        else:
-            source.resume()
-
-    def _give_up_boundary(self, half: Half) -> None:
-        """`half` will send no more: a Close that waits for the end of its frame has nowhere to stand."""
-        if half.closing is None:
-            return
-        half.discard()
-        other = self.other(half)
-        if other is not None:
-            other.hang_up()
-
-    def _hang_up(self, half: Half) -> None:
-        source = self.other(half)
-        if source is None or source.closing is None:
-            half.hang_up()  # else when the Close that is still to come has been injected
-
-    def _hang_up_client(self) -> None:
-        if self._client is not None:
-            self._hang_up(self._client)
-
-    def _hang_up_backend(self) -> None:
-        if self._backend is not None:
-            self._hang_up(self._backend)
+        self._pair.close_backend(close_frame(GOING_AWAY, token, mask=os.urandom(4)))
 
     def _end_backend_input(self) -> None:
-        if self._backend is not None:
-            self._backend.end_input()
+        if self._pair.backend is not None:
+            self._pair.backend.end_input()
 
-    def _abort_client(self) -> None:
-        if self._client is not None:
-            self._client.abort()
-
-    def _abort_backend(self) -> None:
-        if self._backend is not None:
-            self._backend.abort()
+    def _abort(self, half: Half | None) -> None:
+        if half is not None:
+            half.abort()
 
     def _arm(self, seconds: float) -> None:
         if self._timer is not None:
@@ -311,19 +252,12 @@ class Splice:
         if self._cause is not None:
             self._owner.ended(self._cause, self._delivery(), self.traffic())
 
-    def _let_go(self) -> None:
-        """It is over. The halves hold each other and the splice: let go, so that nothing waits for the collector."""
-        for half in (self._client, self._backend):
-            if half is not None:
-                half.sink = half.closing = None
-        self._client = self._backend = None
-
     def _delivery(self) -> Delivery:
         if self._acknowledged:
             return "acknowledged"
         if self._close is None:
             return "none"
-        client = self._client
+        client = self._pair.client
         flushed = client is not None and not client.transport.get_write_buffer_size()
         return "sent" if self._close_written and flushed else "undelivered"
 
@@ -331,20 +265,15 @@ class Splice:
 _COMMANDS: dict[Command, Callable[[Splice], None]] = {
     Command.CLOSE_CLIENT: Splice._close_client,
     Command.CLOSE_BACKEND: Splice._close_backend,
-    Command.HANG_UP_CLIENT: Splice._hang_up_client,
-    Command.HANG_UP_BACKEND: Splice._hang_up_backend,
+    Command.HANG_UP_CLIENT: lambda splice: splice._pair.hang_up(splice._pair.client),
+    Command.HANG_UP_BACKEND: lambda splice: splice._pair.hang_up(splice._pair.backend),
     Command.END_BACKEND_INPUT: Splice._end_backend_input,
-    Command.ABORT_CLIENT: Splice._abort_client,
-    Command.ABORT_BACKEND: Splice._abort_backend,
+    Command.ABORT_CLIENT: lambda splice: splice._abort(splice._pair.client),
+    Command.ABORT_BACKEND: lambda splice: splice._abort(splice._pair.backend),
     Command.ARM_GRACE: lambda splice: splice._arm(splice._close_timeout),
     Command.ARM_PATIENCE: lambda splice: splice._arm(PATIENCE),
     Command.RECORD: Splice._record,
 }
-
-
-def _closes_through(half: Half, commands: tuple[Command, ...]) -> bool:
-    """True where one of `commands` is to inject a Close behind what `half` has sent."""
-    return (Command.CLOSE_BACKEND if half.is_client else Command.CLOSE_CLIENT) in commands
 
 
 def _name(half: Half) -> Initiator:
