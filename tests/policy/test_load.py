@@ -396,6 +396,14 @@ GUARD_ERRORS = [
         "backends: [{name: blue, url: 'http://a:1'}, {name: blue, url: 'http://b:1'}]",
         'a.yaml:4:54: error: two backends have the name "blue"',
     ),
+    ("clientIPDetection: {}", "a.yaml:4:22: error: expected exactly one of xForwardedFor and forwarded"),
+    (
+        "clientIPDetection: {xForwardedFor: {numTrustedHops: 1}, forwarded: {numTrustedHops: 1}}",
+        "a.yaml:4:70: error: expected exactly one of xForwardedFor and forwarded",
+    ),
+    ("overload: {maxConnections: 0}", "expected a number of at least 1, found the number 0"),
+    ("overload: {maxMemory: 500}", "expected a size such as 8Ki or 1Mi, found the number 500"),
+    ("overload: {maxLoopLag: 0s}", "expected a duration longer than 0s"),
     ("clientIPDetection: {xForwardedFor: {}}", "a.yaml:4:38: error: expected exactly one of trustedCIDRs and numTrust"),
     (
         "clientIPDetection: {xForwardedFor: {trustedCIDRs: [10.0.0.0/8], numTrustedHops: 1}}",

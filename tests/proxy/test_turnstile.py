@@ -30,7 +30,7 @@ from wsguard.policy.model import (
     Rejection,
     RejectionMode,
     Unit,
-    XForwardedFor,
+    TrustedProxies,
 )
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import Identity
@@ -38,7 +38,7 @@ from wsguard.sessions.identity import Identity
 LOOPS = ["uvloop"]
 
 BEHIND_A_PROXY = GuardSpec(
-    client_ip_detection=ClientIPDetection(x_forwarded_for=XForwardedFor(trusted_cidrs=(ip_network("127.0.0.0/8"),)))
+    client_ip_detection=ClientIPDetection(x_forwarded_for=TrustedProxies(trusted_cidrs=(ip_network("127.0.0.0/8"),)))
 )
 TOKEN = [("Authorization", "Bearer abc")]
 FULL = (4429, "too-many-connections")

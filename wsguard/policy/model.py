@@ -61,7 +61,7 @@ from wsguard.policy.model_guard import (
     LogLevel,
     NonWebSocket,
     Shutdown,
-    XForwardedFor,
+    TrustedProxies,
 )
 from wsguard.policy.model_jwt import (
     Algorithm,
@@ -73,6 +73,7 @@ from wsguard.policy.model_jwt import (
 from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
 from wsguard.policy.model_migration import Migration, MigrationHint
+from wsguard.policy.model_overload import Overload
 from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
 from wsguard.policy.model_rate import ByteRate, Rate, Unit
 from wsguard.policy.model_session import (
@@ -98,10 +99,10 @@ __all__ = [
     "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging",
     "LogoutDetection", "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration", "MigrationHint",
     "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnExceed", "OnFull", "OnGap", "OnOutage", "OnReload",
-    "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "Rate",
-    "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents",
-    "SharedSignals", "Shutdown", "SlowConsumer", "StreamTls", "SubjectFrom", "SubprotocolSource", "Unit",
-    "WebSocketPolicy", "XForwardedFor",
+    "OriginPattern", "OriginSpec", "Overload", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal",
+    "Profile", "Rate", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session",
+    "SessionEvents", "SharedSignals", "Shutdown", "SlowConsumer", "StreamTls", "SubjectFrom", "SubprotocolSource",
+    "TrustedProxies", "Unit", "WebSocketPolicy",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +27,7 @@ from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.overload import Overload
 from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 from wsguard.sessions.registry import Registry
 
@@ -165,3 +166,4 @@ class Environment:
     tracer: Tracer | None = None
     session_watch: SessionWatch | None = None
     token_keys: Callable[[], Mapping[str, TokenKeys]] = dict
+    overload: Overload = field(default_factory=Overload)
