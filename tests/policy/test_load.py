@@ -353,7 +353,6 @@ NOT_YET = [
     ("limits", "messages: {perConnection: {requests: 50, unit: Second}}"),
     ("limits", "compression: Deny"),
     ("limits", "slowConsumer: {maxPause: 30s}"),
-    ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),
     ("", "streams: [WebSocket]"),
 ]
@@ -565,7 +564,7 @@ def test_two_policies_that_claim_the_same(one: str, two: str, place: str) -> Non
 
 
 def test_a_policy_with_errors_still_claims_its_name_and_paths() -> None:
-    found = errors(policy("streams: {}", "one"), policy("keepAlive: {}", "one"))
+    found = errors(policy("streams: {}", "one"), policy("backendLoss: Close", "one"))
     assert len(found) == 4
     assert 'two policies have the name "one"' in found[1]
     assert "claims PathPrefix / on every host" in found[3]

@@ -62,6 +62,7 @@ from wsguard.policy.model_jwt import (
     LocalJwks,
     RemoteJwks,
 )
+from wsguard.policy.model_keepalive import KeepAlive
 from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
 from wsguard.policy.model_migration import Migration, MigrationHint
@@ -84,9 +85,9 @@ __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
     "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom",
     "FirstMessage", "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort",
-    "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks",
-    "LogFormat", "LogLevel", "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata", "Migration",
-    "MigrationHint", "MissingOrigin",
+    "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "KeepAlive", "Limits", "Listener",
+    "LocalJwks", "LogFormat", "LogLevel", "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata",
+    "Migration", "MigrationHint", "MissingOrigin",
     "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource",
     "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode",
     "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls",
@@ -174,7 +175,7 @@ class OriginSpec(Model):
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive", "backendLoss", "streams"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"backendLoss", "streams"})
 
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
@@ -192,6 +193,8 @@ class PolicySpec(Model):
     """How long a connection lives."""
     limits: Limits = Limits()
     """How much of anything a client may have."""
+    keep_alive: KeepAlive = KeepAlive()
+    """Who is pinged, and taken for dead; absent: nobody."""
     framing: Framing = Framing.STRICT
     """Strict: a frame header that breaks RFC 6455 cuts. Transparent: only an unmasked client frame does."""
     rejection: Rejection = Rejection()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from wsguard.policy.case import Case
 from wsguard.policy.decision import Admit, Refuse
@@ -10,6 +11,7 @@ from wsguard.policy.evidence import Evidence
 from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy import keepalive
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.farewell import farewell
@@ -30,6 +32,7 @@ _POLICY_CUTS = frozenset(
         CloseReason.NOT_AUTHORIZED,
         CloseReason.MAX_DURATION,
         CloseReason.IDLE_TIMEOUT,
+        CloseReason.KEEPALIVE_TIMEOUT,
     )
 )
 """What a policy under Audit does not do. What an operator asks for, or a peer forces, still happens."""
@@ -149,6 +152,8 @@ class Admission:
             idle_timeout=session.idle_timeout,
         )
         self._env.timekeeper.watch(connection.id, connection.link, bounds)
+        link = cast("keepalive.Link", connection.link)  # a splice: whoever is admitted has one
+        self._env.keepalive.watch(connection.id, link, self.policy.spec.keep_alive)
         if session.expiry_hint is not None:
             when = bounds.hint_at(session.expiry_hint.before, self._env.clock.wall())
             if when is not None:
@@ -167,6 +172,7 @@ class Admission:
         env, connection = self._env, self.connection
         env.registry.remove(connection.id)
         env.timekeeper.forget(connection.id)
+        env.keepalive.forget(connection.id)
         env.rejudger.forget(connection.id)
         env.renewer.forget(connection.id)
         if env.revalidator is not None:
