@@ -87,15 +87,12 @@ class Pulse:
             self._told = sight.told
             self._leaves_it_to_a_ping = self._is_dead = False
             self.next_look = now + self._step
-            if asked is not None and asked + self._step > now:
-                self._seen, self.next_look = (
-                    None,
-                    asked + self._step,
-                )  # as if it had been asked for no answer in between
+            if asked is not None and asked + self._step > now:  # begin anew where it would have been looked at
+                self._seen, self.next_look = None, asked + self._step
             return Act.WAIT
         if self._asked_at is not None:
             due = self._asked_at + self._timeout
-            self.next_look = due
+            self.next_look = min(due, now + self._step)
             return Act.JUDGE if now >= due else Act.WAIT
         self.next_look = now + self._step
         if self._is_dead:
