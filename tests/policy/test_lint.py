@@ -265,3 +265,18 @@ def test_warns_of_any_page_with_a_browsers_certificate(origins: str, warns: bool
     listener = f"{{allowedHosts: [a], tls: {{certFile: a, keyFile: b{validation}}}}}"
     found = warnings(guard(f"{{listener: {listener}}}"), policy(spec=f"{{origin: {{allowOrigins: {origins}}}}}"))
     assert any("any page speaks as its user" in each for each in found) is (warns and asked)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("keepAlive: {}", None),
+        ("keepAlive: {clientPingInterval: 30s, timeout: 20s}", None),
+        ("keepAlive: {clientPingInterval: 0s, timeout: 20s}", "a.yaml:6:3: warning: pings nobody"),
+        ("keepAlive: {backendPingInterval: 500ms}", "a.yaml:6:36: warning: very often"),
+        ("keepAlive: {clientPingInterval: 30s, timeout: 1s}", "a.yaml:6:49: warning: very short"),
+    ],
+)
+def test_pings_that_are_never_sent_or_without_end(spec: str, expected: str | None) -> None:
+    found = warnings(policy(f"match: {{hostnames: [a.test]}}\n{spec}"))
+    assert [line[: len(expected or "")] for line in found] == ([expected] if expected else []), found

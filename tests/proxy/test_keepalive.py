@@ -96,7 +96,7 @@ def test_off_is_off() -> None:
 
 
 def test_between_fragments_but_not_inside_a_frame() -> None:
-    watched = Watched()
+    watched = Watched(KeepAlive(client_ping_interval=10.0, timeout=5.0))
     bench = watched.bench
     part = down(wire.TEXT, b"a" * 50, fin=False)
     bench.backend.arrive(part[:20])

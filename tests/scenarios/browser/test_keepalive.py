@@ -16,9 +16,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def test_chromium_answers(browser: Browser) -> None:
     page = answers.reply(200, b"<!doctype html><title>page</title>", [("Content-Type", "text/html")])
-    spec = policy("keepAlive: {clientPingInterval: 300ms, timeout: 2s}")
+    spec = policy("match: {hostnames: [app.test]}\nkeepAlive: {clientPingInterval: 300ms, timeout: 2s}")
     async with RecordingBackend(answers.accept(), page) as app, Guard(app, spec) as guard:
-        opened = await visit(browser, f"{guard.url}/")
+        opened = await visit(browser, f"http://app.test:{guard.port}/")
         await opened.evaluate(
             """() => new Promise((open) => {
                 window.heard = [];
