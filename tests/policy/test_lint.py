@@ -272,7 +272,7 @@ def test_warns_of_any_page_with_a_browsers_certificate(origins: str, warns: bool
     [
         ("keepAlive: {}", None),
         ("keepAlive: {clientPingInterval: 30s, timeout: 20s}", None),
-        ("keepAlive: {clientPingInterval: 0s, timeout: 20s}", "a.yaml:6:3: warning: pings nobody"),
+        ("keepAlive: {clientPingInterval: 0s, timeout: 20s}", "a.yaml:6:14: warning: pings nobody"),
         ("keepAlive: {backendPingInterval: 500ms}", "a.yaml:6:36: warning: very often"),
         ("keepAlive: {clientPingInterval: 30s, timeout: 1s}", "a.yaml:6:49: warning: very short"),
     ],

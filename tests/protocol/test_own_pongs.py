@@ -32,7 +32,7 @@ def scan(scanner: FrameScanner, data: bytes, chunk: int) -> bytes:
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 def test_our_own_is_taken_out_and_all_others_pass(sender: Sender, chunk: int) -> None:
     scanner = FrameScanner(sender)
-    scanner.own_pong = OURS
+    scanner.own_pong, scanner.own_pongs_due = OURS, 100
     ours = frame(sender, wire.PONG, OURS)
     others = [
         frame(sender, wire.TEXT, b"a", fin=False),
@@ -58,10 +58,19 @@ def test_without_a_ping_of_ours_every_pong_passes_at_once(sender: Sender) -> Non
 
 
 @pytest.mark.parametrize("sender", SENDERS)
+def test_once_it_is_answered_what_says_the_same_passes(sender: Sender) -> None:
+    scanner = FrameScanner(sender)
+    scanner.own_pong, scanner.own_pongs_due = OURS, 2
+    pong = frame(sender, wire.PONG, OURS)
+    assert scan(scanner, pong * 10_000, 1_000_000) == pong * 9_998
+    assert (scanner.own_pongs, scanner.own_pongs_due) == (2, 0)
+
+
+@pytest.mark.parametrize("sender", SENDERS)
 def test_behind_it_a_close_and_a_violation_are_still_seen(sender: Sender) -> None:
     for end in (frame(sender, wire.CLOSE, b"\x03\xe8"), frame(sender, 3, b"")):
         scanner = FrameScanner(sender)
-        scanner.own_pong = OURS
+        scanner.own_pong, scanner.own_pongs_due = OURS, 100
         scan(scanner, frame(sender, wire.PONG, OURS) + end, 1000)
         assert scanner.halted
         assert scanner.behind_own_pong() is None
@@ -70,7 +79,7 @@ def test_behind_it_a_close_and_a_violation_are_still_seen(sender: Sender) -> Non
 
 def test_unmasked_in_transparent_framing_it_is_still_refused() -> None:
     scanner = FrameScanner(Sender.CLIENT, strict=False)
-    scanner.own_pong = OURS
+    scanner.own_pong, scanner.own_pongs_due = OURS, 100
     scanner.feed(wire.frame(wire.PONG, OURS, masked=False))
     assert scanner.violation == "unmasked frame"
 
@@ -92,7 +101,7 @@ def test_however_it_is_cut_into_chunks(sender: Sender, pieces: list[tuple[str, b
     frames = [(kind, frame(sender, opcodes[kind], payload)) for kind, payload in pieces]
     stream = b"".join(data for _, data in frames)
     scanner = FrameScanner(sender)
-    scanner.own_pong = OURS
+    scanner.own_pong, scanner.own_pongs_due = OURS, 100
     passed, at = b"", 0
     for size in [*sizes, len(stream) + 1]:
         chunk = stream[at : at + size]

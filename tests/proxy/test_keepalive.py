@@ -22,7 +22,7 @@ from wsguard.protocol.closing import close_frame
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.scanner import FrameScanner, Sender
 from wsguard.proxy.half import Half
-from wsguard.proxy.keepalive import HANDFUL, TICK, Keepalive, ping
+from wsguard.proxy.keepalive import HANDFUL, MOST_DUE, TICK, Keepalive, ping
 from wsguard.proxy.rest import Stop
 
 BOTH = KeepAlive(client_ping_interval=10.0, backend_ping_interval=10.0, timeout=5.0)
@@ -335,7 +335,7 @@ class Talk:
         self.on_its_way = {"client": b"", "backend": b""}
         self.said = {"client": b"", "backend": b""}  # less the pongs that are ours
         self.in_message = {"client": False, "backend": False}
-        self.pinged = {"client": 0, "backend": 0}
+        self.pinged, self.answered = {"client": 0, "backend": 0}, {"client": 0, "backend": 0}
 
     def halves(self, side: str) -> tuple[Half, Half]:
         client, backend = self.bench.splice.halves() or pytest.fail("no halves")
@@ -344,9 +344,10 @@ class Talk:
     def act(self, side: str, act: str, payload: bytes) -> None:
         half, other = self.halves(side)
         match act:
-            case "ping us":
+            case "ping us" if self.pinged[side] < MOST_DUE:
                 self.pinged[side] += ping(half, other)
-            case "answer" if half.scanner.own_pong is not None:
+            case "answer" if self.answered[side] < self.pinged[side]:
+                self.answered[side] += 1
                 self.say(side, wire.PONG, half.scanner.own_pong, is_ours=True)
             case "data" | "fragment":
                 opcode = wire.CONTINUATION if self.in_message[side] else wire.BINARY
@@ -393,6 +394,16 @@ def test_each_side_hears_exactly_the_other_and_our_pings(acts: list[tuple[str, s
     assert talk.heard("backend") == (talk.said["client"], talk.pinged["backend"])
     assert talk.heard("client") == (talk.said["backend"], talk.pinged["client"])
     assert talk.bench.splice.state == "open"
+
+
+def test_a_flood_of_our_own_pongs_passes_like_any_other() -> None:
+    bench = Bench()
+    client, backend = bench.splice.halves() or pytest.fail("no halves")
+    for _ in range(100):
+        assert ping(client, backend)
+    pong = up(wire.PONG, client.scanner.own_pong)
+    bench.client.arrive(pong * 20_000)
+    assert bench.to_backend == pong * (20_000 - MOST_DUE)
 
 
 async def test_over_real_sockets(backend: RecordingBackend) -> None:

@@ -165,9 +165,7 @@ def check_keep_alive(policy: WebSocketPolicy) -> Iterator[Finding]:
         if 0 < interval < _OFTEN:
             yield Finding((*path, name), f"very often: every silent connection costs a ping each {interval:g}s")
     if any(intervals.values()) and keep_alive.timeout < _HASTE:
-        message = (
-            "very short: a lost packet is sent again only after a second or more, and its peer is taken for dead"
-        )
+        message = "very short: a lost packet is sent again only after a second or more, and its peer is taken for dead"
         yield Finding((*path, "timeout"), message)
 
 

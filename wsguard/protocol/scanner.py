@@ -97,8 +97,8 @@ class FrameScanner:
 
     After `feed`, `halted` tells whether the stream is over for the scanner: either `violation` says (in a sentence)
     which rule of RFC 6455 the sender broke, or `close_code` is what its Close frame carried. Or it has only stopped
-    for a pong whose payload is `own_pong`, the answer to a ping of the guard's own: that one does not go on, and what
-    came behind it is to be fed anew, see `behind_own_pong`.
+    for a pong whose payload is `own_pong` while `own_pongs_due` says that a ping of the guard's own may be unanswered:
+    that one does not go on, and what came behind it is to be fed anew, see `behind_own_pong`.
     """
 
     __slots__ = (
@@ -118,6 +118,7 @@ class FrameScanner:
         "messages",
         "own_pong",
         "own_pongs",
+        "own_pongs_due",
         "pings",
         "violation",
     )
@@ -132,7 +133,8 @@ class FrameScanner:
         self._strict = strict
         self._held = b""
         self._behind: bytes | None = None
-        self.own_pong: bytes | None = None
+        self.own_pong = b""
+        self.own_pongs_due = 0
         self.own_pongs = 0  # how many have been taken out
         self.pings = 0  # Pings that have gone on
         self.in_message = False  # between fragments: no data message may be injected here (RFC 6455 §5.4)
@@ -267,7 +269,7 @@ class FrameScanner:
         """Where a Ping or a Pong ends; `~position` where scanning stops for it: it is not whole yet, or our own."""
         if data[position] & 0x0F == Opcode.PING:
             self.pings += 1
-        if data[position] != _PONG or self.own_pong is None or length != len(self.own_pong):
+        if data[position] != _PONG or not self.own_pongs_due or length != len(self.own_pong):
             return end
         if end > len(data):
             return self._hold(data, position)
@@ -278,6 +280,7 @@ class FrameScanner:
             return end
         self.left = 0
         self.own_pongs += 1
+        self.own_pongs_due -= 1
         self._behind = data[end:]
         self.halted = True
         return ~position

@@ -26,10 +26,16 @@ TICK = 0.1
 """Seconds between two looks at the clock."""
 
 HANDFUL = 100
-"""Sides that one tick looks at, at the most: some milliseconds. Who is left over is seen to at the next."""
+"""Clients, and backends, that are looked at in one go: some milliseconds."""
+
+PAUSE = 0.005
+"""Seconds after which those are looked at who were left over, so that everything else has its turn between."""
 
 PAYLOAD = 8
 """Random bytes in a ping: nobody's own ping, and no pong that nobody asked for, has the same ones."""
+
+MOST_DUE = 8
+"""Unanswered pings whose pongs are still taken out. A peer that repeats them for fun is passed on, as anything else."""
 
 
 class Link(Protocol):
@@ -81,15 +87,16 @@ class Keepalive:
         for ward in self._wards:
             ward.forget(connection_id)
 
-    def check(self) -> None:
-        """Look at whoever is due now."""
+    def check(self) -> bool:
+        """Look at a handful of those who are due now; whether that may not have been all."""
         now = self._clock.monotonic()
-        for ward in self._wards:
-            ward.check(now)
+        return max([ward.check(now) for ward in self._wards]) == HANDFUL
 
     def _tick(self) -> None:
-        self._handle = self._loop.call_later(TICK, self._tick)
-        self.check()
+        self._handle = self._loop.call_later(TICK, self._tick)  # first: a fault below must not end it
+        if self.check():
+            self._handle.cancel()
+            self._handle = self._loop.call_later(PAUSE, self._tick)
 
 
 class _Ward:
@@ -119,8 +126,10 @@ class _Ward:
         if self._watched.pop(connection_id, None) is not None:
             self._due.discard(connection_id)
 
-    def check(self, now: float) -> None:
-        for connection_id in self._due.pop_due(now, HANDFUL):
+    def check(self, now: float) -> int:
+        """How many were looked at."""
+        due = self._due.pop_due(now, HANDFUL)
+        for connection_id in due:
             link, pulse, _ = self._watched[connection_id]
             halves = link.halves()
             if halves is None:
@@ -129,6 +138,7 @@ class _Ward:
                 self._look(link, pulse, *self._turned(halves), now)
             if connection_id in self._watched:
                 self._due.set(connection_id, pulse.next_look)
+        return len(due)
 
     def _look(self, link: Link, pulse: Pulse, half: Half, other: Half, now: float) -> None:
         match pulse.look(_sight(half, other), now):
@@ -157,9 +167,8 @@ def ping(half: Half, other: Half) -> bool:
         return False
     if half.paused or half.transport.get_write_buffer_size():
         return False  # it would only add to what waits already
-    payload = half.scanner.own_pong
-    if payload is None:
-        payload = half.scanner.own_pong = os.urandom(PAYLOAD)
+    payload = half.scanner.own_pong = half.scanner.own_pong or os.urandom(PAYLOAD)
+    half.scanner.own_pongs_due = min(half.scanner.own_pongs_due + 1, MOST_DUE)
     half.transport.write(control_frame(Opcode.PING, payload, None if half.is_client else os.urandom(4)))
     return True
 

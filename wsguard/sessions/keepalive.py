@@ -124,7 +124,7 @@ class Pulse:
             self._asked_at = None  # what it was asked for has arrived, and nobody has to answer that
             self.next_look = now + min(self._step, RETRY)
             return False
-        unread = 0 if self._seen is None else min(self._seen.told - self._told, MOST_UNREAD)
+        unread = 0 if self._seen is None else min(max(self._seen.told - self._told, 0), MOST_UNREAD)
         due = self._asked_at + self._timeout * (1 + unread // READ_IN_TIME)
         if now < due:
             self.next_look = min(due, now + self._timeout)
