@@ -193,7 +193,7 @@ def test_an_owner_that_only_audits_is_asked_once_a_silence() -> None:
     def spare(reason: CloseReason, crowd: int | None = None) -> None:
         asked.append(reason)
 
-    bench.owner.close_for = spare  # type: ignore[assignment,method-assign]
+    bench.owner.close_for = spare  # type: ignore[method-assign]
     watched.pass_time(100)
     assert bench.splice.state == "open"
     assert asked == [CloseReason.KEEPALIVE_TIMEOUT] * 2

@@ -20,6 +20,7 @@ from tests.support.network import Network, why_not
 from tests.support.ports import free_port
 from tests.support.programs import Program, node
 from tests.support.waiting import eventually
+from tests.support.wire import Head
 
 OFTEN = policy("keepAlive: {clientPingInterval: 300ms, backendPingInterval: 300ms, timeout: 5s}")
 CLIENTS = policy("keepAlive: {clientPingInterval: 500ms, timeout: 1s}")
@@ -134,7 +135,7 @@ async def test_a_client_whose_cable_is_pulled_while_it_is_told_something(
     """Megabytes wait for it then, and no ping has a place: it acknowledges nothing of them."""
     chunk = b"\x82\x7e\xfa\x00" + bytes(64_000)
 
-    async def flood(conversation: answers.Conversation, head: answers.Head) -> None:
+    async def flood(conversation: answers.Conversation, head: Head) -> None:
         await conversation.send(answers.switching(head))
         while True:
             await conversation.send(chunk)

@@ -15,7 +15,7 @@ from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD, Opcode, apply_mask
 FIN = 0x80
 RSV1 = 0x40  # the only reserved bit that permessage-deflate uses, on a message's first frame (RFC 7692 §6)
 RSV = 0x70
-_PONG = FIN | Opcode.PONG
+_PING, _PONG = FIN | 0x9, FIN | 0xA
 NO_STATUS = 1005  # RFC 6455 §7.4.1: what a Close without a code stands for; never on the wire
 
 
@@ -267,7 +267,7 @@ class FrameScanner:
 
     def _read_control(self, data: bytes, position: int, end: int, length: int) -> int:
         """Where a Ping or a Pong ends; `~position` where scanning stops for it: it is not whole yet, or our own."""
-        if data[position] & 0x0F == Opcode.PING:
+        if data[position] == _PING:
             self.pings += 1
         if data[position] != _PONG or not self.own_pongs_due or length != len(self.own_pong):
             return end
