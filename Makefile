@@ -4,6 +4,7 @@
 # make check   the readers that run nothing: style, types, floors
 # make bench   measure wsguard beside other proxies; writes docs/performance.md
 # make soak    a storm of log-outs over replicas that die: make soak ARGS="--minutes 30 --seed 1 --engine nats"
+# make wear    an hour among peers that fail at random; what is left over at the end is said: ARGS="--minutes 60 --seed 1"
 # make fuzz    look for bytes that break whoever reads them: make fuzz ARGS="scanner --seconds 3600"
 # make audit   ask the advisory databases about every locked dependency (needs the network)
 # make docs    write again what the docs take from the code
@@ -16,7 +17,7 @@ PIP    := $(RUN) -m pip --disable-pip-version-check --quiet
 UV     := .make/uv/bin/uv
 LOCK   := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: demo test test-extended check bench soak fuzz audit docs lock
+.PHONY: demo test test-extended check bench soak wear fuzz audit docs lock
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -42,10 +43,14 @@ bench: $(VENV)/.dev
 	$(RUN) -m benchmarks
 	$(RUN) -m benchmarks sessions
 	$(RUN) -m benchmarks drain
+	$(RUN) -m benchmarks rollout
 
 soak: $(VENV)/.dev
 	$(PYTHON) tests/support/provision.py test
 	$(RUN) -m benchmarks.soak $(ARGS)
+
+wear: $(VENV)/.dev
+	$(RUN) -m benchmarks.wear $(ARGS)
 
 fuzz: $(VENV)/.dev
 	$(RUN) -m tests.fuzz --corpus .make/corpus $(ARGS)
