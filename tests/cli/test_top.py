@@ -14,6 +14,7 @@ def look(second: int, messages: int, *listed: dict[str, Any], **changed: Any) ->
         "now": f"2026-01-31T12:00:{second:02}.000Z",
         "revision": "0a1b2c",
         "drain": {"state": "serving"},
+        "migration": {"state": "idle", "backends": [{"name": "app", "active": True, "connections": 5}]},
         "connections": [{"policy": "chat", "value": 2}, {"policy": "feed", "value": 3}],
         "handshakes": [{"policy": "chat", "result": "refused", "reason": "origin-denied", "value": second}],
         "closed": [{"policy": "chat", "reason": "client-closed", "value": 7}],
@@ -52,6 +53,16 @@ def test_a_drain_shows_what_is_left() -> None:
     assert f"drain: [{'#' * 10}{'.' * 20}] 2 of 6 closed, 0.5/s, 8s to go" in list(
         draw(look(1, 0), look(2, 0, drain=drain))
     )
+
+
+def test_several_backends_show_what_each_has() -> None:
+    """And how far a migration is, pauses included."""
+    blue, green = ({"name": name, "active": name == "green", "connections": 3} for name in ("blue", "green"))
+    idle = {"state": "idle", "backends": [blue, green]}
+    assert "backends: blue 3  green* 3" in list(draw(look(1, 0), look(2, 0, migration=idle)))
+    paused = {**idle, "state": "paused", "total": 6, "closed": 3, "rate": 0.5, "eta": None}
+    words = f"backends: blue 3  green* 3  paused: [{'#' * 15}{'.' * 15}] 3 of 6 closed, 0.5/s, paused"
+    assert words in list(draw(look(1, 0), look(2, 0, migration=paused)))
 
 
 def test_a_guard_that_started_anew_has_no_negative_rates() -> None:

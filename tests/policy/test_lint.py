@@ -185,6 +185,10 @@ GUARDS = [
         "clientIPDetection: {xForwardedFor: {trustedCIDRs: [10.0.0.0/8, '::/0']}}",
         "a.yaml:4:66: warning: ::/0: everyone is trusted to say which address he comes from",
     ),
+    (
+        "backends: [{name: blue, url: 'http://a:1'}, {name: green, url: 'ws://A:1/'}]",
+        "a.yaml:4:66: warning: another backend has the same address: to move there moves nobody",
+    ),
 ]
 
 

@@ -389,7 +389,11 @@ GUARD_ERRORS = [
     ("backends: [{name: a, url: 'http://a:1/x'}]", "a.yaml:4:29: error: expected an address such as http://127.0.0.1"),
     (
         "backends: [{url: 'http://a:1'}, {url: 'http://b:1'}]",
-        "a.yaml:4:13: error: more than one backend is not supported",
+        'a.yaml:4:35: error: two backends have the name "default": each needs its own',
+    ),
+    (
+        "backends: [{name: blue, url: 'http://a:1'}, {name: blue, url: 'http://b:1'}]",
+        'a.yaml:4:54: error: two backends have the name "blue"',
     ),
     ("clientIPDetection: {xForwardedFor: {}}", "a.yaml:4:38: error: expected exactly one of trustedCIDRs and numTrust"),
     (

@@ -15,6 +15,7 @@ from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy import renewal_endpoint
+from wsguard.proxy.backends import Backends
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route
 from wsguard.proxy.entrance import listen
@@ -162,7 +163,7 @@ class House:
             observer=self.notebook,
             policies=lambda: self.policies,
             is_draining=lambda: self.draining,
-            backend=Backend(url=self.backend_url),
+            backends=Backends((Backend(url=self.backend_url),), self.clock),
         )
         self.forwarder = Forwarder(env)
         routes: dict[str, Route] = {renewal_endpoint.PATH: RenewalEndpoint(env), **(self.routes or {})}

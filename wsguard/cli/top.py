@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsguard.cli._arguments import add_control_argument
+from wsguard.cli._progress import progress
 from wsguard.cli._table import table
-from wsguard.cli.drain import progress
 
 if TYPE_CHECKING:
     from wsguard.cli._control import Guard
@@ -71,12 +71,22 @@ def draw(before: Look, now: Look) -> Iterator[str]:
     )
     if now["drain"]["state"] != "serving":
         yield f"drain: {progress(now['drain'])}"
+    if len(now["migration"]["backends"]) > 1:
+        yield _backends(now["migration"])
     yield ""
     refused = _by_reason(row for row in now["handshakes"] if row["result"] != "admitted")
     yield from table([("REFUSED", "", "ENDED", ""), *_side_by_side(refused, _by_reason(iter(now["closed"])))])
     yield ""
     head = ("CONNECTION", "POLICY", "SUBJECT", "CLIENT", "PATH", "MESSAGES/S")
     yield from table([head, *_busiest(before, now, seconds)])
+
+
+def _backends(migration: Mapping[str, Any]) -> str:
+    counts = (f"{one['name']}{'*' if one['active'] else ''} {one['connections']}" for one in migration["backends"])
+    words = f"backends: {'  '.join(counts)}"
+    if migration["state"] in ("migrating", "paused"):
+        words += f"  {migration['state']}: {progress(migration)}"
+    return words
 
 
 def _sum(rows: Sequence[Mapping[str, Any]]) -> float:

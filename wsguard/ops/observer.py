@@ -62,6 +62,7 @@ class Observer:
             detail=record.detail or None,
             client_ip=record.client_ip,
             path=record.path,
+            backend=record.backend,
             **_who(record.identity),
             duration=round(record.duration, 6),
             **record.traffic._asdict(),

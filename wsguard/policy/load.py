@@ -17,6 +17,7 @@ from wsguard.policy.key_files import KeyFile, key_files
 from wsguard.policy.lint import lint_policy
 from wsguard.policy.lint_logout import lint_watching
 from wsguard.policy.lint_set import (
+    lint_backends,
     lint_client_certificates,
     lint_drain,
     lint_events,
@@ -183,7 +184,8 @@ def _lint(documents: _Documents, guard: GuardSpec) -> Iterator[Problem]:
         if config is not None:
             policies = [policy for policy, _ in documents.policies]
             spec = config.spec
-            for finding in (*lint_guard(spec), *lint_events(spec, policies), *lint_drain(spec, policies)):
+            among = (*lint_backends(spec), *lint_events(spec, policies), *lint_drain(spec, policies))
+            for finding in (*lint_guard(spec), *among):
                 yield _at(node, finding)
 
 

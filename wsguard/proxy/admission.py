@@ -192,6 +192,7 @@ class Admission:
                 path=connection.path,
                 duration=env.clock.monotonic() - self._opened,
                 traffic=traffic,
+                backend=connection.backend,
             )
         )
         del self.connection  # its link holds the splice, which holds this: nothing is to wait for the collector

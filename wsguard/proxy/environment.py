@@ -6,7 +6,6 @@ Siblings on floor 2 do not import one another: each need is a small Protocol her
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -16,10 +15,10 @@ from wsguard.policy.effective import Effective
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.logout_detection import Exchange
-from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.backends import Backends
 from wsguard.proxy.gathering import Approver, Verifier
 from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
@@ -133,9 +132,8 @@ class Tracer(Protocol):
 
 @dataclass(slots=True)
 class Environment:
-    """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload. So do
-    `token_keys`, the keys of handshake tokens by the name of their file, and `backend_tls`, what is trusted of a
-    backend that speaks TLS. While `is_draining` nobody is let in.
+    """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload, and so do
+    `token_keys`, the keys of handshake tokens by the name of their file. While `is_draining` nobody is let in.
 
     Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again, without a
     `tracer` nothing is traced, without a `session_watch` no log-out is detected.
@@ -155,10 +153,9 @@ class Environment:
     observer: Observer
     policies: Callable[[], PolicySet]
     is_draining: Callable[[], bool]
-    backend: Backend
+    backends: Backends
     approver: Approver | None = None
     revalidator: Revalidator | None = None
     tracer: Tracer | None = None
     session_watch: SessionWatch | None = None
     token_keys: Callable[[], Mapping[str, TokenKeys]] = dict
-    backend_tls: Callable[[], ssl.SSLContext | None] = lambda: None

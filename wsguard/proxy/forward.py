@@ -34,6 +34,7 @@ from wsguard.policy.effective import Effective, parse_ip
 from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.logout_detection import Exchange
+from wsguard.policy.model import Backend
 from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
@@ -48,6 +49,7 @@ _ANSWERED = web.RequestKey(
     "answered", bool
 )  # of a request: its answer has begun, and `100 Continue` would stand in the middle of it
 _HELD_UP = 0.25  # seconds at most that an answer waits for the other replicas to be told of the log-out in it
+_AT_SOCKET = "http://localhost"  # what stands for the address of a Unix socket
 _ADDED_BY_AIOHTTP = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.SERVER)
 
 
@@ -88,27 +90,12 @@ class _Answer(ClientResponse):
 
 
 class Forwarder:
-    """Passes plain HTTP on to the backend. Made inside a running loop; close it at the end."""
+    """Passes plain HTTP on to the active backend. Made inside a running loop; close it at the end."""
 
     def __init__(self, env: Environment) -> None:
         self._env = env
-        address = env.backend.address
-        self._base = env.backend.url
-        connector: BaseConnector = TCPConnector(limit=0, force_close=False)
-        if isinstance(address, SocketPath):
-            self._base, connector = "http://localhost", UnixConnector(address.path, limit=0)
         self._seeing_out = SeeingOut(env)
-        self._session = ClientSession(
-            connector=connector,
-            cookie_jar=DummyCookieJar(),
-            auto_decompress=False,
-            request_class=_Request,
-            response_class=_Answer,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-            timeout=ClientTimeout(total=None, sock_connect=env.backend.connect_timeout),
-            max_line_size=65_536,
-            max_field_size=65_536,
-        )
+        self._sessions = {name: _session(backend) for name, backend in env.backends.by_name.items()}
 
     @property
     def seeing_out(self) -> int:
@@ -116,26 +103,34 @@ class Forwarder:
         return len(self._seeing_out)
 
     async def close(self) -> None:
-        """Close the connections to the backend."""
+        """Close the connections to the backends."""
         await self._seeing_out.close()
-        await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
     async def forward(
         self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
     ) -> web.StreamResponse:
         """Pass one request on, and its response back."""
+        with self._env.backends.request() as backend:
+            return await self._forward(backend, request, head, effective, tls)
+
+    async def _forward(
+        self, backend: Backend, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
+    ) -> web.StreamResponse:
         headers = self._outgoing(request, head, effective, tls)
         expects = head.headers.tokens(b"expect") == [b"100-continue"]
-        tls_context = self._env.backend_tls()
-        asking = self._session.request(
+        tls_context = self._env.backends.tls(backend)
+        base = _AT_SOCKET if isinstance(backend.address, SocketPath) else backend.url
+        asking = self._sessions[backend.name].request(
             head.method,
-            URL(self._base + head.target, encoded=True),
+            URL(base + head.target, encoded=True),
             headers=headers,
             data=_body(request, expects) if request.can_read_body else None,
             expect100=expects and request.can_read_body,
             allow_redirects=False,
             ssl=True if tls_context is None else tls_context,
-            server_hostname=self._env.backend.server_name,
+            server_hostname=backend.server_name,
         )
         try:
             async with await self._seeing_out.answer(asking, head, effective) as answer:
@@ -194,6 +189,25 @@ class Forwarder:
         """Answer `text` for the backend; `detail` is for the operator alone."""
         self._env.observer.turned_away(request.remote or "unknown", status, detail or text)
         return plain(status, text)
+
+
+def _session(backend: Backend) -> ClientSession:
+    """Connections to `backend` that are used again."""
+    address = backend.address
+    connector: BaseConnector = TCPConnector(limit=0, force_close=False)
+    if isinstance(address, SocketPath):
+        connector = UnixConnector(address.path, limit=0)
+    return ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        request_class=_Request,
+        response_class=_Answer,
+        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+        timeout=ClientTimeout(total=None, sock_connect=backend.connect_timeout),
+        max_line_size=65_536,
+        max_field_size=65_536,
+    )
 
 
 async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]:

@@ -13,7 +13,7 @@ from aiohttp import web
 from wsguard.policy.decision import Admit, Decision, Refuse
 from wsguard.policy.judge import is_only_audited
 from wsguard.policy.logout_detection import Exchange
-from wsguard.policy.model import Framing, WebSocketPolicy
+from wsguard.policy.model import Backend, Framing, WebSocketPolicy
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.scanner import FrameScanner, Sender, reserved_bits
@@ -52,16 +52,25 @@ class Usher:
             audited, decision = decision, Admit()
         else:
             self._env.registry.successions.admit(*attempt.case.watched)  # it is good, whatever the backend says next
+        with self._env.backends.handshake() as backend:
+            return await self._go_to(backend, attempt, decision, audited)
+
+    async def _go_to(
+        self, backend: Backend, attempt: Attempt, admit: Admit, audited: Refuse | None
+    ) -> web.StreamResponse:
+        """Join the client with `backend`, or refuse it for what comes of that."""
         assert attempt.policy is not None  # a handshake that no policy matches is refused, under Audit too
-        head = outgoing(attempt, decision)
+        head, backends = outgoing(attempt, admit), self._env.backends
         try:
-            transport, answer = await self._dial(attempt, head)
+            transport, answer = await self._dial(backend, attempt, head)
         except DialError as error:
+            backends.answered(backend, error.reason, detail=str(error))
             return self._refuse(attempt, Refuse(error.reason, str(error)))
         try:
             if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
                 check_answer(attempt, head, answer)
-                joined = self._join(attempt, attempt.policy, decision, audited, transport, answer, head)
+                joined = self._join(backend, attempt, attempt.policy, admit, audited, transport, answer, head)
+                backends.answered(backend, None)
                 self._notice(attempt, answer)
                 return joined
         except BadAnswer as error:
@@ -73,6 +82,7 @@ class Usher:
             raise
         else:
             refusal = Refuse(CloseReason.BACKEND_REFUSED, f"the backend answered {answer.status}")
+        backends.answered(backend, refusal.reason, answer.status, refusal.detail)
         transport.abort()  # its body is nobody's: a client that asked for a WebSocket reads a close code
         if refusal.reason is not CloseReason.BACKEND_REFUSED:
             return self._refuse(attempt, refusal)
@@ -98,13 +108,14 @@ class Usher:
         if attempt.trace is not None:
             attempt.trace.end(decided)
 
-    async def _dial(self, attempt: Attempt, head: RequestHead) -> tuple[asyncio.Transport, Answer]:
+    async def _dial(self, backend: Backend, attempt: Attempt, head: RequestHead) -> tuple[asyncio.Transport, Answer]:
         env = self._env
         request, timeout = upgrade_request(head), attempt.remaining(env.clock.monotonic())
-        return await dial(env.loop, env.backend, env.backend_tls(), request, timeout)
+        return await dial(env.loop, backend, env.backends.tls(backend), request, timeout)
 
     def _join(
         self,
+        chosen: Backend,
         attempt: Attempt,
         policy: WebSocketPolicy,
         admit: Admit,
@@ -130,7 +141,7 @@ class Usher:
             switching = switching_protocols(attempt.handshake.key, with_subprotocol(answer.headers, attempt, head))
         splice.open(client, backend, switching)
         watched = () if audited else attempt.case.watched  # whom the policy would refuse vouches for no cookie
-        connection = attempt.connection(policy, admit, env.backend.name, env.clock.wall(), splice, watched)
+        connection = attempt.connection(policy, admit, chosen.name, env.clock.wall(), splice, watched)
         admission.enter(connection, attempt.case)
         splice.begin(answer.tail, early)
         return HANDED_OVER

@@ -62,6 +62,7 @@ class Ended(NamedTuple):
     path: str
     duration: float
     traffic: Traffic
+    backend: str
 
 
 class Renewed(NamedTuple):
