@@ -78,6 +78,7 @@ from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
+from wsguard.proxy.turnstile import Turnstile
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.logout import Logout
@@ -173,6 +174,7 @@ class Guard:
             keepalive=Keepalive(loop, clock, rng, self._metrics.pinged),
             rejudger=Rejudger(clock, observer, self._policies),
             renewer=Renewer(self._registry, self._deny_list, observer),
+            turnstile=Turnstile(self._registry, clock, self._policies),
             lobby=lobby,
             verifier=self._inquiry,
             observer=observer,

@@ -299,3 +299,15 @@ async def test_thousands_are_cut_at_once_without_stopping_the_loop(rig: Rig) -> 
     await asyncio.wait_for(rig.drainer.wait(), 10)
     counter.cancel()
     assert turns >= 10
+
+
+async def test_who_was_hinted_leaves_room_for_its_successor(rig: Rig) -> None:
+    """From the hint on, while it is open for its grace."""
+    key = ("chat", "total", "")
+    link = hinted(rig, "c1", 0.4)
+    (connection,) = rig.registry
+    rig.registry.census.open(connection, [key])
+    rig.drainer.start(1.0)
+    await eventually(lambda: link.said, what="the hint")
+    assert link.reason is None
+    assert rig.registry.census.count(key) == 0

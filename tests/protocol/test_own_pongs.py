@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import wire
+from wsguard.protocol.limited_scanner import LimitedScanner, Measure
+from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.scanner import FrameScanner, Sender
 
 OURS = b"ownownow"
@@ -110,3 +112,23 @@ def test_however_it_is_cut_into_chunks(sender: Sender, pieces: list[tuple[str, b
     assert passed == b"".join(data for kind, data in frames if kind != "ours")
     assert scanner.messages == sum(kind == "data" for kind, _ in frames)
     assert scanner.pings == sum(kind == "ping" for kind, _ in frames)
+
+
+@given(st.sampled_from([1, 3, 17, 1000]), st.integers(0, 3), st.booleans())
+def test_no_limit_counts_them(chunk: int, others: int, counts_octets: bool) -> None:
+    """With not a frame, and not a byte, more allowed than what the client sends of its own."""
+    measure = Measure(counts_frames=not counts_octets, counts_octets=counts_octets, max_message_size=4)
+    scanner = LimitedScanner(Sender.CLIENT, measure)
+    scanner.own_pong, scanner.own_pongs_due = OURS, 10
+    data, ours = frame(Sender.CLIENT, wire.TEXT, b"abc"), frame(Sender.CLIENT, wire.PONG, OURS)
+    if counts_octets:
+        scanner.octets = others * len(data) + len(ours)  # as many as must be there to look at one
+    else:
+        scanner.frames = others
+    stream = ours + (data + ours) * others
+    assert scan(scanner, stream, chunk) == data * others
+    assert scanner.exceeded is None
+    assert scanner.own_pongs == others + 1
+    if not counts_octets:
+        assert scan(scanner, frame(Sender.CLIENT, wire.PONG, b"theirown"), chunk) == b""
+        assert scanner.exceeded is CloseReason.MESSAGE_RATE

@@ -27,6 +27,7 @@ from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
+from wsguard.proxy.turnstile import Turnstile
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.records import Decided, Delivery, Ended, Renewed, Side
@@ -56,6 +57,7 @@ class Notebook:
         self.ends: list[Ended] = []
         self.spares: list[tuple[str, CloseReason]] = []
         self.pings: list[Side] = []
+        self.throttles: list[tuple[str, CloseReason]] = []
         self.rejudgements: list[tuple[int, int]] = []
         self.renewals: list[Renewed] = []
         self.turned: list[tuple[int, str]] = []
@@ -76,6 +78,9 @@ class Notebook:
 
     def pinged(self, side: Side) -> None:
         self.pings.append(side)
+
+    def throttled(self, connection_id: str, policy: str, reason: CloseReason) -> None:
+        self.throttles.append((connection_id, reason))
 
     def rejudged(self, judged: int, cut: int) -> None:
         self.rejudgements.append((judged, cut))
@@ -158,6 +163,7 @@ class House:
             keepalive=self.keepalive,
             rejudger=self.rejudger,
             renewer=self.renewer,
+            turnstile=Turnstile(self.registry, self.clock, lambda: self.policies),
             lobby=self.lobby,
             verifier=self.facts,
             observer=self.notebook,
@@ -196,6 +202,7 @@ class House:
         assert not self.timekeeper._watched
         assert not len(self.keepalive)
         assert not len(self.renewer)
+        assert not len(self.registry.census)
 
     def _is_empty(self) -> bool:
         return not len(self.registry) and not self.notebook.lingering_now and not len(self.lobby)

@@ -5,16 +5,18 @@ Nothing here decides: each step is the function that the guard itself calls, in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from random import SystemRandom
 from typing import Literal, Protocol
 
+from wsguard.policy.caps import client_word, door_claims, holder_claims
 from wsguard.policy.case import Case, Check
 from wsguard.policy.credentials import CredentialConflict, Kind, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
+from wsguard.policy.extensions import withheld
 from wsguard.policy.first_message import awaited, read_first_message
 from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
@@ -60,7 +62,7 @@ class Admission:
     newer token of its session may prolong it; None: none can. `watched` are the session cookies that came along and
     whose log-out in the application ends the connection. `erased` are the sources of credentials, and subprotocols,
     that the backend does not get; `added` are the identity headers, of which the last `answered` are of the answer of
-    `forwardAuth`.
+    `forwardAuth`. `counted` are the limits that it counts against, `extensions` what becomes of those that are offered.
     """
 
     issuer: str | None = None
@@ -72,6 +74,8 @@ class Admission:
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     answered: int = 0
+    counted: tuple[str, ...] = ()
+    extensions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +264,25 @@ def _admission(case: Case, admit: Admit) -> Admission:
         erased=(*(credential.source for credential in credentials if not credential.forward), *unoffered),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
         answered=len(answered) if admit.identity_headers else 0,
+        counted=tuple(_counted(case, admit)),
+        extensions=withheld(case.handshake, case.policy),
     )
+
+
+def _counted(case: Case, admit: Admit) -> Iterator[str]:
+    """How many others there are is known to a running guard only."""
+    limits = case.policy.spec.limits if case.policy else None
+    if case.policy is None or limits is None:
+        return
+    name, client = case.policy.name, client_word(case.effective.client_ip, case.policies.guard)
+    if limits.handshakes is not None and client is not None:
+        rate = limits.handshakes.per_client_ip
+        yield f"handshakes.perClientIP, {rate.requests} a {rate.unit.value}, {rate.at_once} at once, for {client}"
+    if limits.connections is not None:
+        who = () if admit.identity is None else (admit.identity, *admit.others)
+        claims = door_claims(name, limits.connections, client, case.handshake.origin)
+        for claim in (*claims, *holder_claims(name, limits.connections, who)):
+            yield f"connections.{claim.key[1]}, {claim.most}" + (f", for {claim.key[2]}" if claim.key[2] else "")
 
 
 def _watched(case: Case) -> tuple[str, ...]:

@@ -209,3 +209,7 @@ def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
         yield f"  hidden from the backend: {source}"
     for field in admission.added:
         yield f"  added for the backend: {field}"
+    if admission.extensions:
+        yield f"  {admission.extensions}"
+    for limit in admission.counted:
+        yield f"  counts against limits.{limit}"

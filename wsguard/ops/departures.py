@@ -166,6 +166,7 @@ class Departures:
 
     def _tell(self, connection: Connection) -> None:
         self._told.add(connection.id)
+        self._registry.dismiss(connection.id)
         farewell = connection.farewell
         grace = grace_in(self._window, farewell.grace)
         if not farewell.hint or not grace:

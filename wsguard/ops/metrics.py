@@ -44,6 +44,9 @@ class Metrics:
             "cuts_spared", "Cuts that a policy would have made, were it not auditing only.", "policy", "reason"
         )
         self._pings = self._counter("keepalive_pings", "Pings of the guard's own.", "side")
+        self._throttled = self._counter(
+            "connections_throttled", "Connections whose client sent too fast, and was held back.", "policy", "reason"
+        )
         self._connection_duration = self._histogram(
             "connection_duration_seconds", "How long admitted connections lived.", _LONG
         )
@@ -122,6 +125,10 @@ class Metrics:
     def pinged(self, side: Side) -> None:
         """Count a ping that was sent to a client or a backend."""
         self._pings.labels(side).inc()
+
+    def throttled(self, policy: str, reason: CloseReason) -> None:
+        """Count a connection that is held back by a limit for the first time."""
+        self._throttled.labels(policy, reason.token).inc()
 
     def lingering(self, count: int) -> None:
         """So many refused clients are awaited now."""

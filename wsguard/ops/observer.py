@@ -75,6 +75,11 @@ class Observer:
             "cut_spared", connection_id=connection_id, policy=policy, reason=reason.token, detail=detail or None
         )
 
+    def throttled(self, connection_id: str, policy: str, reason: CloseReason) -> None:
+        """A client is held back."""
+        self._metrics.throttled(policy, reason)
+        self._log.audit("connection_throttled", connection_id=connection_id, policy=policy, reason=reason.token)
+
     def rejudged(self, judged: int, cut: int) -> None:
         """The policies have changed, and live connections were judged again."""
         self._log.audit("connections_rejudged", judged=judged, cut=cut)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from wsguard.policy.documents import read_document
 from wsguard.policy.key_files import KeyFile, key_files
 from wsguard.policy.lint import lint_policy
+from wsguard.policy.lint_caps import lint_addresses
 from wsguard.policy.lint_logout import lint_watching
 from wsguard.policy.lint_set import (
     lint_backends,
@@ -175,6 +176,7 @@ def _across(documents: _Documents, sources: tuple[SourceText, ...]) -> Iterator[
 def _lint(documents: _Documents, guard: GuardSpec) -> Iterator[Problem]:
     for policy, node in documents.policies:
         among = (*lint_hosts(policy, guard), *lint_watching(policy, guard), *lint_client_certificates(policy, guard))
+        among += tuple(lint_addresses(policy, guard))
         for finding in (*lint_policy(policy), *among):
             yield _at(node, finding)
     nodes = {id(policy): node for policy, node in documents.policies}

@@ -23,6 +23,7 @@ from wsguard.policy.model_authorization import (
     Rule,
 )
 from wsguard.policy.model_base import Model, read_as, shorten, written
+from wsguard.policy.model_caps import Compression, Connections, Handshakes, OnFull
 from wsguard.policy.model_claims import ClaimToHeader
 from wsguard.policy.model_events import (
     NATSJetStream,
@@ -40,6 +41,13 @@ from wsguard.policy.model_extraction import (
     HeaderSource,
     ParamSource,
     SubprotocolSource,
+)
+from wsguard.policy.model_flow import (
+    Bandwidth,
+    Messages,
+    MessageType,
+    OnExceed,
+    SlowConsumer,
 )
 from wsguard.policy.model_guard import (
     Admin,
@@ -67,6 +75,7 @@ from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
 from wsguard.policy.model_migration import Migration, MigrationHint
 from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
+from wsguard.policy.model_rate import ByteRate, Rate, Unit
 from wsguard.policy.model_session import (
     Detail,
     Enforcement,
@@ -82,16 +91,18 @@ from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
 from wsguard.protocol.profiles import Profile
 
 __all__ = [
-    "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "ClaimMatch", "ClaimToHeader",
-    "ClientIPDetection", "CookieSource", "Detail", "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom",
-    "FirstMessage", "ForwardAuth", "Framing", "GuardConfig", "GuardSpec", "HandshakeToken", "HeaderSource", "HostPort",
-    "Introspection", "IntrospectionProvider", "Jwt", "JwtPrincipal", "JwtProvider", "KeepAlive", "Limits", "Listener",
-    "LocalJwks", "LogFormat", "LogLevel", "Logging", "LogoutDetection", "LogoutRequest", "Match", "Metadata",
-    "Migration", "MigrationHint", "MissingOrigin",
-    "NATSJetStream", "NonWebSocket", "OnGap", "OnOutage", "OnReload", "OriginPattern", "OriginSpec", "ParamSource",
-    "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "RedisStream", "Rejection", "RejectionMode",
-    "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents", "SharedSignals", "Shutdown", "StreamTls",
-    "SubjectFrom", "SubprotocolSource", "WebSocketPolicy", "XForwardedFor",
+    "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "Bandwidth", "ByteRate",
+    "ClaimMatch", "ClaimToHeader", "ClientIPDetection", "Compression", "Connections", "CookieSource", "Detail",
+    "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom", "FirstMessage", "ForwardAuth", "Framing", "GuardConfig",
+    "GuardSpec", "HandshakeToken", "Handshakes", "HeaderSource", "HostPort", "Introspection", "IntrospectionProvider",
+    "Jwt", "JwtPrincipal", "JwtProvider", "KeepAlive", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel",
+    "Logging", "LogoutDetection", "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration",
+    "MigrationHint", "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnExceed", "OnFull", "OnGap", "OnOutage",
+    "OnReload", "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal",
+    "Profile", "Rate",
+    "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents",
+    "SharedSignals", "Shutdown", "SlowConsumer", "StreamTls", "SubjectFrom", "SubprotocolSource", "Unit",
+    "WebSocketPolicy", "XForwardedFor",
 ]  # fmt: skip
 
 
@@ -196,7 +207,7 @@ class PolicySpec(Model):
     keep_alive: KeepAlive = KeepAlive()
     """Who is pinged, and taken for dead; absent: nobody."""
     framing: Framing = Framing.STRICT
-    """Strict: a frame header that breaks RFC 6455 cuts. Transparent: only an unmasked client frame does."""
+    """Strict: a frame that breaks RFC 6455 cuts. Transparent: only wrong masking and an impossible length do."""
     rejection: Rejection = Rejection()
     """How a client is told no."""
     migration: Migration | None = None

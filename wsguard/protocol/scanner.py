@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD, Opcode, apply_mask
+from wsguard.protocol.reasons import is_sendable
 
 FIN = 0x80
 RSV1 = 0x40  # the only reserved bit that permessage-deflate uses, on a message's first frame (RFC 7692 §6)
@@ -92,6 +93,22 @@ def reserved_bits(extensions: bytes | None) -> int:
     return RSV1 if names == {b"permessage-deflate"} else RSV
 
 
+def close_problem(payload: bytes) -> str | None:
+    """What is wrong with a Close frame's unmasked `payload` (RFC 6455 §5.5.1 and §7.4)."""
+    if not payload:
+        return None
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1:
+        return "Close with half a code"
+    if not is_sendable(code):
+        return f"Close with the code {code}, which none may carry"
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return "Close whose reason is not UTF-8"
+    return None
+
+
 class FrameScanner:
     """Follows one direction of one connection, header by header.
 
@@ -113,6 +130,7 @@ class FrameScanner:
         "_table",
         "close_code",
         "halted",
+        "has_unknown_extension",
         "in_message",
         "left",
         "messages",
@@ -131,6 +149,7 @@ class FrameScanner:
         self._sizes = _SIZES[self._mask_bit]
         self._overhead = 8 if self._mask_bit else 4  # of a frame with a 16-bit length
         self._strict = strict
+        self.has_unknown_extension = reserved == RSV  # frames may mean what only it knows: none may be added to them
         self._held = b""
         self._behind: bytes | None = None
         self.own_pong = b""
@@ -143,11 +162,6 @@ class FrameScanner:
         self.close_code: int | None = None
         self.violation: str | None = None
         self.halted = False
-
-    @property
-    def has_unknown_extension(self) -> bool:
-        """Whether frames may mean what only an extension knows that we do not: none may be added to them."""
-        return self._starting is _TABLES[self._strict, RSV][0]
 
     @property
     def takes_a_message(self) -> bool:
@@ -230,11 +244,9 @@ class FrameScanner:
                 return self._refuse(position, "length with the most significant bit set")
             if self._strict and length < (126 if header == 4 else 0x10000):
                 return self._refuse(position, "length not in its shortest form")  # RFC 6455 §5.2
-        if length == 1 and kind == _CLOSE and self._strict:
-            return self._refuse(position, "Close with half a code")  # RFC 6455 §5.5.1
         end = position + header + (4 if self._mask_bit else 0) + length
         if kind == _CLOSE and length <= MAX_CONTROL_PAYLOAD:
-            return self._hold(data, position) if end > size else self._read_close(data, position + header, end)
+            return self._hold(data, position) if end > size else self._read_close(data, position, header, end)
         if kind > _CLOSE:
             self._follow(kind)
         return end if kind != _CONTROL else self._read_control(data, position, end, length)
@@ -256,10 +268,12 @@ class FrameScanner:
         self.halted = True
         return ~position
 
-    def _read_close(self, data: bytes, start: int, end: int) -> int:
-        payload = data[start:end]
+    def _read_close(self, data: bytes, position: int, header: int, end: int) -> int:
+        payload = data[position + header : end]
         if self._mask_bit:
             payload = apply_mask(payload[4:], payload[:4])
+        if self._strict and not data[position] & RSV and (problem := close_problem(payload)) is not None:
+            return self._refuse(position, problem)
         self.left = 0
         self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_STATUS
         self.halted = True
@@ -269,7 +283,7 @@ class FrameScanner:
         """Where a Ping or a Pong ends; `~position` where scanning stops for it: it is not whole yet, or our own."""
         if data[position] == _PING:
             self.pings += 1
-        if data[position] != _PONG or not self.own_pongs_due or length != len(self.own_pong):
+        if not self._may_be_own_pong(data, position):
             return end
         if end > len(data):
             return self._hold(data, position)
@@ -284,6 +298,16 @@ class FrameScanner:
         self._behind = data[end:]
         self.halted = True
         return ~position
+
+    def _may_be_own_pong(self, data: bytes, position: int) -> bool:
+        """Whether the header at `position`, as far as it has come, is that of an answer to the guard's own ping."""
+        second = data[position + 1 : position + 2]
+        is_short = not second or second[0] & 0x7F == len(self.own_pong)
+        return bool(data[position] == _PONG and self.own_pongs_due and is_short)
+
+    @property
+    def _own_size(self) -> int:
+        return 2 + len(self.own_pong) + (4 if self._mask_bit else 0)
 
     def _first_byte_problem(self, byte: int) -> str:
         opcode = byte & 0x0F

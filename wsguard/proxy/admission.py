@@ -10,7 +10,8 @@ from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
-from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.limited_scanner import LIMITS
+from wsguard.protocol.reasons import Advice, CloseReason
 from wsguard.proxy import keepalive
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
@@ -33,6 +34,9 @@ _POLICY_CUTS = frozenset(
         CloseReason.MAX_DURATION,
         CloseReason.IDLE_TIMEOUT,
         CloseReason.KEEPALIVE_TIMEOUT,
+        CloseReason.TOO_MANY_CONNECTIONS,
+        CloseReason.SLOW_CONSUMER,
+        *LIMITS,
     )
 )
 """What a policy under Audit does not do. What an operator asks for, or a peer forces, still happens."""
@@ -60,6 +64,7 @@ class Admission:
         connection.host, connection.certificate = case.effective.authority.host, case.effective.certificate
         connection.farewell = farewell(self.policy.spec.migration, self._subprotocol)
         env.registry.add(connection)
+        env.turnstile.enter(connection)
         bounds = self._watch()
         env.renewer.enter(self)
         if env.revalidator is not None:
@@ -87,6 +92,7 @@ class Admission:
         if admit.identity is not None:
             connection.identity, connection.others = admit.identity, admit.others
         self._live_until(admit.expires_at)
+        self._env.turnstile.move(connection)
 
     def renew(self, identities: Sequence[Identity], case: Case) -> None:
         """Live on by `identities`, some of which `case` has shown; no bound moves but that of the credentials."""
@@ -115,12 +121,25 @@ class Admission:
 
     def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
         """The words of a cut; None where the policy only audits such cuts."""
-        env, spec = self._env, self.policy.spec
-        if spec.enforcement is Enforcement.AUDIT and reason in _POLICY_CUTS:
-            env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
+        if self._spares(reason):
             return None
-        guard = env.policies().guard
-        return word(reason, spec.rejection, guard, env.rng, population=crowd or len(env.registry))
+        env, guard = self._env, self._env.policies().guard
+        if reason.advice is Advice.RECONNECT:
+            env.registry.dismiss(self.connection.id)
+        return word(reason, self.policy.spec.rejection, guard, env.rng, population=crowd or len(env.registry))
+
+    def throttles(self, reason: CloseReason) -> bool:
+        """Whether the client is to be held back; not where the policy only audits."""
+        if self._spares(reason):
+            return False
+        self._env.observer.throttled(self.connection.id, self.policy.name, reason)
+        return True
+
+    def _spares(self, reason: CloseReason) -> bool:
+        if self.policy.spec.enforcement is not Enforcement.AUDIT or reason not in _POLICY_CUTS:
+            return False
+        self._env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
+        return True
 
     def _is_logged_out(self, judged_at: float, now: float, monotonic: float) -> bool:
         connection, deny_list = self.connection, self._env.deny_list
@@ -171,6 +190,7 @@ class Admission:
         """Leave the registry and tell the observer, once."""
         env, connection = self._env, self.connection
         env.registry.remove(connection.id)
+        env.turnstile.leave(connection)
         env.timekeeper.forget(connection.id)
         env.keepalive.forget(connection.id)
         env.rejudger.forget(connection.id)

@@ -29,7 +29,8 @@ class Attempt:
     """`ends` is monotonic seconds: when the answer is due. `case` grows as facts come in.
 
     `client` is aiohttp's request, or who waits behind a 101 for its first message to be judged; that 101 has promised
-    the subprotocol `promised`, or none. `trace` is None where nothing is traced.
+    the subprotocol `promised`, or none. `trace` is None where nothing is traced. `spared` is the first limit that
+    would have refused it, did the policy not only audit. `is_good`: it was judged, and admitted.
     """
 
     id: str
@@ -41,6 +42,8 @@ class Attempt:
     ends: float
     promised: str | None = None
     trace: Trace | None = None
+    spared: Refuse | None = None
+    is_good: bool = False
 
     @property
     def handshake(self) -> Handshake:

@@ -64,11 +64,14 @@ class Conductor:
         if env.tracer is not None:
             head, host = handshake.head, str(effective.authority)
             attempt.trace = env.tracer.begin(head.headers, handshake.path, host, is_trusted=effective.trusted_peer)
+        is_over = True
         try:
             decision = await self._failing_closed(self._decide(attempt))
             if isinstance(decision, FirstMessage):
                 assert policy is not None  # which asks for it
-                return self._await_message(attempt, policy, request, decision)
+                answer = self._await_message(attempt, policy, request, decision)
+                is_over = False  # it goes on in a task of its own
+                return answer
             return await self._usher.carry_out(attempt, decision)
         except ConnectionResetError:
             self._usher.lost(attempt, _LEFT)
@@ -76,11 +79,15 @@ class Conductor:
         except asyncio.CancelledError:
             self._usher.lost(attempt, _LEFT)
             raise
+        finally:
+            if is_over:
+                env.turnstile.abandon(attempt)
 
     async def _decide(self, attempt: Attempt) -> Decision | FirstMessage:
         """The verdict, or the message that it has to wait for."""
-        case, policy = attempt.case, attempt.policy
-        refusal = self._judge_early(case)
+        case, policy, turnstile = attempt.case, attempt.policy, self._env.turnstile
+        too_often = turnstile.knock(attempt)
+        refusal = self._judge_early(case) or too_often
         if policy is not None and (refusal is None or is_only_audited(case)):
             case.credentials = read_credentials(case.handshake, policy)
         if refusal is not None:
@@ -90,6 +97,8 @@ class Conductor:
         message = awaited(case)
         if message is not None and self._env.lobby.is_full:
             return Refuse(CloseReason.TOO_MANY_CONNECTIONS, "too many wait for their first message to be judged")
+        if (full := turnstile.reserve(attempt, is_awaited=message is not None)) is not None:
+            return full
         return message or await self._judge(attempt)
 
     def _judge_early(self, case: Case) -> Refuse | None:
@@ -103,7 +112,8 @@ class Conductor:
             async with asyncio.timeout(attempt.remaining(env.clock.monotonic())):
                 await gathering.ask(case, policy, env.verifier, env.approver)
             case.now = env.clock.wall()
-        return judge(case)
+        decision = judge(case)
+        return env.turnstile.seat(attempt, decision) or decision if isinstance(decision, Admit) else decision
 
     async def _failing_closed(self, judging: Awaitable[_D]) -> _D | Refuse:
         """What `judging` says; whatever goes wrong on the way to it is a refusal."""
@@ -125,7 +135,8 @@ class Conductor:
         answer = switching_protocols(handshake.key, protocol_field(answered_early(handshake, policy)))
         waiting.begin(request, answer, message.timeout)
         attempt.client, attempt.promised = waiting, promised(handshake, policy)
-        self._env.lobby.enter(waiting, self._listen(attempt, policy, waiting))
+        task = self._env.lobby.enter(waiting, self._listen(attempt, policy, waiting))
+        task.add_done_callback(lambda _task: self._env.turnstile.abandon(attempt))  # also where it never began
         return HANDED_OVER
 
     async def _listen(self, attempt: Attempt, policy: WebSocketPolicy, waiting: Waiting) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wsguard.policy.effective import Effective
 from wsguard.policy.evidence import Evidence
@@ -30,6 +30,9 @@ from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 from wsguard.sessions.registry import Registry
+
+if TYPE_CHECKING:
+    from wsguard.proxy.turnstile import Turnstile
 
 
 class Revalidator(Protocol):
@@ -73,6 +76,10 @@ class Observer(Protocol):
 
     def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
         """A policy that only audits would have cut this connection."""
+        ...
+
+    def throttled(self, connection_id: str, policy: str, reason: CloseReason) -> None:
+        """A client sends faster than its policy allows, and is held back from now on; told once a limit."""
         ...
 
     def rejudged(self, judged: int, cut: int) -> None:
@@ -148,6 +155,7 @@ class Environment:
     keepalive: Keepalive
     rejudger: Rejudger
     renewer: Renewer
+    turnstile: Turnstile
     lobby: Lobby
     verifier: Verifier
     observer: Observer

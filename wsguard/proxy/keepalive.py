@@ -178,5 +178,5 @@ def _sight(half: Half, other: Half) -> Sight:
         heard=half.bytes_in + half.scanner.own_pongs,
         told=other.bytes_in,
         pings=other.scanner.pings,
-        is_read=not other.paused,
+        is_read=not half.pauses,
     )

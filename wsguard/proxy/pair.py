@@ -6,7 +6,7 @@ guard's own stands at a frame boundary of what the other side has sent, or nowhe
 
 from __future__ import annotations
 
-from wsguard.proxy.half import Half
+from wsguard.proxy.half import Half, Pause
 from wsguard.sessions.connection import Traffic
 
 REST_OF_FRAME = 65_536
@@ -54,8 +54,10 @@ class Pair:
             if half is not None and early:
                 half.data_received(early)
         for half in (self.backend, self.client):
-            if half is not None and (half.sink is None or not half.sink.paused):
-                half.resume()
+            if half is not None and half.sink is not None and half.sink.paused:
+                half.sink.pause_writing()  # when that began, it had no half yet
+            elif half is not None:
+                half.unpause(Pause.SINK)
 
     def close_client(self, frame: bytes) -> None:
         """Send the client `frame`, a Close, at the next boundary of what the backend has sent."""

@@ -22,7 +22,7 @@ MOST_UNREAD = 4 << 20
 class Sight(NamedTuple):
     """A look at one side. Totals: bytes `heard` from it and `told` to it, `pings` of the other side's among them.
 
-    `is_read` is False while it is not listened to, since the other side does not keep up.
+    `is_read` is False while it is not listened to: the other side does not keep up, or a limit holds it back.
     """
 
     heard: int

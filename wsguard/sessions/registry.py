@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from wsguard.sessions.census import Census
 from wsguard.sessions.connection import Connection
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.successions import Successions
@@ -56,7 +57,8 @@ class Page:
 class Registry:
     """The live connections, by unique ids. What one is found by does not change while it is in here.
 
-    `successions` are the session cookies that connections came with, those of some that are gone among them.
+    `successions` are the session cookies that connections came with, those of some that are gone among them. `census`
+    knows how many of them, and of handshakes under way, count against limits.
     """
 
     def __init__(self) -> None:
@@ -68,6 +70,7 @@ class Registry:
         self._by_jti = _Index(_each(lambda who: who.jti))
         self._by_cookie = _Index(lambda c: c.cookies)
         self.successions = Successions(self._by_cookie.has)
+        self.census = Census()
         self._indexes = (
             self._by_policy,
             self._by_backend,
@@ -100,6 +103,11 @@ class Registry:
             for index in self._indexes:
                 index.remove(connection)
         return connection
+
+    def dismiss(self, connection_id: str) -> None:
+        """It was told to go: it counts against no limit any more, so that its successor finds room before it leaves."""
+        if connection_id in self._by_id:
+            self.census.excuse(connection_id)
 
     def get(self, connection_id: str) -> Connection | None:
         """The connection of this id, or None."""
