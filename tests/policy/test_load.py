@@ -355,7 +355,6 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 
 NOT_YET = [
     ("", "backendLoss: Close"),
-    ("", "streams: [WebSocket]"),
 ]
 
 
@@ -523,7 +522,7 @@ def test_says_what_is_no_document(text: str, error: str) -> None:
 
 
 def test_says_everything_at_once_in_the_order_of_the_files() -> None:
-    first = policy("orign: {}\nsession: {clockSkew: 5}\nsession: {}\nstreams: {}")
+    first = policy("orign: {}\nsession: {clockSkew: 5}\nsession: {}\nbackendLoss: {}")
     found = errors(f"{first}---\nkind: Nothing\n", guard("listener: {address: x}\nbackends: 3"))
     places = [error.split(" ", 1)[0] for error in found]
     assert places == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from wsguard.ops.drainer import Drainer
 from wsguard.ops.migration import MigrationState
 from wsguard.ops.migrator import Migrator
 from wsguard.sessions.clock import Clock
-from wsguard.sessions.connection import Traffic
+from wsguard.sessions.connection import Stream, Traffic
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.registry import Registry
 
@@ -45,6 +46,7 @@ class Scrape(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read everything once."""
         yield self._connections()
+        yield self._streams()
         yield from self._traffic()
         yield from self._drain()
         yield from self._migration()
@@ -64,6 +66,14 @@ class Scrape(Collector):
         gauge = GaugeMetricFamily("wsguard_connections", "Admitted connections that live.", labels=["policy"])
         for policy in sorted(self._policies):
             gauge.add_metric([policy], counts.get(policy, 0))
+        return gauge
+
+    def _streams(self) -> Metric:
+        counts = Counter(connection.stream for connection in self._sources.registry)
+        help_text = "Admitted connections that live, by what they are."
+        gauge = GaugeMetricFamily("wsguard_streams", help_text, labels=["stream"])
+        for stream in Stream:
+            gauge.add_metric([stream.value], counts[stream])
         return gauge
 
     def _traffic(self) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ from wsguard.policy.lint_first_message import check_first_message, check_subprot
 from wsguard.policy.lint_flow import check_flow, check_framing
 from wsguard.policy.lint_logout import check_logout_detection
 from wsguard.policy.lint_origin import check_origin
+from wsguard.policy.lint_streams import check_streams
 from wsguard.policy.model import (
     Action,
     Authorization,
@@ -194,6 +195,7 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_framing,
     check_migration,
     check_keep_alive,
+    check_streams,
     check_enforcement,
 )
 

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Annotated, ClassVar, Literal
 
 import re2
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from wsguard.policy.fields import File, Flag, Hostname, HostPort, Name, PositiveDuration, duration, plain_path
 from wsguard.policy.model_asking import ForwardAuth, Introspection, IntrospectionProvider, SubjectFrom
@@ -22,7 +22,7 @@ from wsguard.policy.model_authorization import (
     Principal,
     Rule,
 )
-from wsguard.policy.model_base import Model, read_as, shorten, written
+from wsguard.policy.model_base import Model, read_as, shorten, unique, written
 from wsguard.policy.model_caps import Compression, Connections, Handshakes, OnFull
 from wsguard.policy.model_claims import ClaimToHeader
 from wsguard.policy.model_events import (
@@ -89,6 +89,7 @@ from wsguard.policy.model_session import (
 )
 from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
 from wsguard.protocol.profiles import Profile
+from wsguard.sessions.connection import Stream
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "Bandwidth", "ByteRate",
@@ -183,10 +184,15 @@ class OriginSpec(Model):
     """A proof that the page is one of the application's own, beside its Origin; absent: none is looked for."""
 
 
+def _distinct_streams(value: tuple[Stream, ...]) -> tuple[Stream, ...]:
+    unique((stream.value for stream in value), "streams")
+    return value
+
+
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"backendLoss", "streams"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"backendLoss"})
 
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
@@ -212,6 +218,10 @@ class PolicySpec(Model):
     """How a client is told no."""
     migration: Migration | None = None
     """What clients are told before a drain closes their connections; absent: nothing."""
+    streams: Annotated[tuple[Stream, ...], AfterValidator(_distinct_streams), Field(min_length=1)] = (
+        Stream.WEB_SOCKET,
+    )
+    """What is judged: WebSocket, ServerSentEvents (by the answer's Content-Type), LongPolling (all HTTP)."""
     enforcement: Enforcement = Enforcement.ENFORCE
     """Audit decides and records, and lets through."""
 

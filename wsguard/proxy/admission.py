@@ -18,7 +18,7 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.farewell import farewell
 from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
-from wsguard.sessions.connection import Connection, Traffic
+from wsguard.sessions.connection import NO_WORDS, Connection, Farewell, Stream, Traffic
 from wsguard.sessions.identity import Identity, earliest_end
 from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Delivery, Ended
@@ -43,7 +43,7 @@ _POLICY_CUTS = frozenset(
 
 
 class Admission:
-    """Owns one splice: gives it words for its cuts, and takes its end to everyone who must know."""
+    """Owns one splice or exchange: gives it words for its cuts, and takes its end to everyone who must know."""
 
     __slots__ = ("_env", "_opened", "_subprotocol", "connection", "policy")
 
@@ -62,7 +62,7 @@ class Admission:
         env, link = self._env, connection.link
         self.connection = connection
         connection.host, connection.certificate = case.effective.authority.host, case.effective.certificate
-        connection.farewell = farewell(self.policy.spec.migration, self._subprotocol)
+        connection.farewell = self._farewell(self.policy)
         env.registry.add(connection)
         env.turnstile.enter(connection)
         bounds = self._watch()
@@ -88,7 +88,7 @@ class Admission:
         connection = self.connection
         self._env.registry.remove(connection.id)  # it is found there by policy and identity
         self.policy, connection.policy = policy, policy.name
-        connection.farewell = farewell(policy.spec.migration, self._subprotocol)
+        connection.farewell = self._farewell(policy)
         if admit.identity is not None:
             connection.identity, connection.others = admit.identity, admit.others
         self._live_until(admit.expires_at)
@@ -141,6 +141,11 @@ class Admission:
         self._env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
         return True
 
+    def _farewell(self, policy: WebSocketPolicy) -> Farewell:
+        if self.connection.stream is not Stream.WEB_SOCKET:
+            return NO_WORDS  # hints are messages of a WebSocket
+        return farewell(policy.spec.migration, self._subprotocol)
+
     def _is_logged_out(self, judged_at: float, now: float, monotonic: float) -> bool:
         connection, deny_list = self.connection, self._env.deny_list
         if any(deny_list.denies(who, now) for who in connection.identities):
@@ -171,8 +176,9 @@ class Admission:
             idle_timeout=session.idle_timeout,
         )
         self._env.timekeeper.watch(connection.id, connection.link, bounds)
-        link = cast("keepalive.Link", connection.link)  # a splice: whoever is admitted has one
-        self._env.keepalive.watch(connection.id, link, self.policy.spec.keep_alive)
+        if connection.stream is Stream.WEB_SOCKET:  # and so its link is a splice
+            link = cast("keepalive.Link", connection.link)
+            self._env.keepalive.watch(connection.id, link, self.policy.spec.keep_alive)
         if session.expiry_hint is not None:
             when = bounds.hint_at(session.expiry_hint.before, self._env.clock.wall())
             if when is not None:
@@ -213,6 +219,7 @@ class Admission:
                 duration=env.clock.monotonic() - self._opened,
                 traffic=traffic,
                 backend=connection.backend,
+                stream=connection.stream,
             )
         )
         del self.connection  # its link holds the splice, which holds this: nothing is to wait for the collector

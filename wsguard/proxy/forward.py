@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import cast
+from typing import Protocol, cast
 
 from aiohttp import (
     BaseConnector,
@@ -38,6 +38,7 @@ from wsguard.policy.model import Backend
 from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import reset
 from wsguard.proxy.leaving import SeeingOut
@@ -89,6 +90,34 @@ class _Answer(ClientResponse):
         return self
 
 
+class Escort(Protocol):
+    """Who goes along with one request and its answer."""
+
+    def reached(self, backend: str) -> None:
+        """The answer is this backend's."""
+        ...
+
+    async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
+        """The head of the answer has come. What the client gets in its place, or None."""
+        ...
+
+    def answered(self, response: web.StreamResponse) -> None:
+        """The head has gone on."""
+        ...
+
+    def take(self, chunk: bytes) -> bytes:
+        """What of this part of the body goes on."""
+        ...
+
+    def passed(self) -> bool:
+        """It has gone on, as far as the client's buffer has room. Whether that was the last that is to."""
+        ...
+
+    def failed(self, reason: CloseReason) -> None:
+        """The answer will never be whole."""
+        ...
+
+
 class Forwarder:
     """Passes plain HTTP on to the active backend. Made inside a running loop; close it at the end."""
 
@@ -109,22 +138,36 @@ class Forwarder:
             await session.close()
 
     async def forward(
-        self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
+        self,
+        request: web.BaseRequest,
+        head: RequestHead,
+        effective: Effective,
+        tls: bool,
+        escort: Escort | None = None,
+        outgoing: RequestHead | None = None,
     ) -> web.StreamResponse:
-        """Pass one request on, and its response back."""
+        """Pass one request on, and its response back. `outgoing` is what the backend gets in place of `head`."""
         with self._env.backends.request() as backend:
-            return await self._forward(backend, request, head, effective, tls)
+            return await self._forward(backend, request, head, effective, tls, escort, outgoing)
 
     async def _forward(
-        self, backend: Backend, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
+        self,
+        backend: Backend,
+        request: web.BaseRequest,
+        head: RequestHead,
+        effective: Effective,
+        tls: bool,
+        escort: Escort | None,
+        outgoing: RequestHead | None,
     ) -> web.StreamResponse:
-        headers = self._outgoing(request, head, effective, tls)
+        headers = self._outgoing(request, head, effective, tls) if outgoing is None else _multidict(outgoing.headers)
+        target = head.target if outgoing is None else outgoing.target
         expects = head.headers.tokens(b"expect") == [b"100-continue"]
         tls_context = self._env.backends.tls(backend)
         base = _AT_SOCKET if isinstance(backend.address, SocketPath) else backend.url
         asking = self._sessions[backend.name].request(
             head.method,
-            URL(base + head.target, encoded=True),
+            URL(base + target, encoded=True),
             headers=headers,
             data=_body(request, expects) if request.can_read_body else None,
             expect100=expects and request.can_read_body,
@@ -134,12 +177,16 @@ class Forwarder:
         )
         try:
             async with await self._seeing_out.answer(asking, head, effective) as answer:
-                return await self._relay(request, answer, head, effective)
+                if escort is not None:
+                    escort.reached(backend.name)
+                return await self._relay(request, answer, head, effective, escort)
         except TimeoutError:
+            _tell(escort, CloseReason.BACKEND_TIMEOUT)
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
             if isinstance(request.content.exception(), HttpProcessingError):
                 return self._failed(request, HTTPStatus.BAD_REQUEST, "an unreadable body")
+            _tell(escort, CloseReason.BACKEND_UNREACHABLE)
             text = "the backend gave no usable answer"
             return self._failed(request, HTTPStatus.BAD_GATEWAY, text, f"backend: {_why(error)}")
 
@@ -152,22 +199,37 @@ class Forwarder:
         return _multidict(headers)
 
     async def _relay(
-        self, request: web.BaseRequest, answer: ClientResponse, head: RequestHead, effective: Effective
+        self,
+        request: web.BaseRequest,
+        answer: ClientResponse,
+        head: RequestHead,
+        effective: Effective,
+        escort: Escort | None,
     ) -> web.StreamResponse:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            _tell(escort, CloseReason.BACKEND_INVALID)
             return self._failed(request, HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
         headers = end_to_end(Headers(answer.raw_headers))
+        refusal = None if escort is None else await escort.meet(answer.status, headers)
         await self._notice(Exchange(head, effective, answer.status, headers))
+        if refusal is not None:
+            return refusal
         response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(headers))
         request[_ANSWERED] = True
         await response.prepare(request)
+        if escort is not None:
+            escort.answered(response)
         try:
             async for chunk in answer.content.iter_any():
-                await response.write(chunk)
+                await response.write(chunk if escort is None else escort.take(chunk))
+                if escort is not None and escort.passed():
+                    return response
         except (ClientError, OSError) as error:
             transport = request.transport
             if transport is None or transport.is_closing():
+                _tell(escort, CloseReason.CLIENT_LOST)
                 return response  # it was the client who left, and nobody was turned away
+            _tell(escort, CloseReason.BACKEND_LOST)
             # Half a body must not look like a whole one, as it would to HTTP/1.0 that ends with a FIN.
             self._env.observer.body_cut_short(request.remote or "unknown", _why(error))
             reset(transport)
@@ -216,6 +278,11 @@ async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]
         request.transport.write(_CONTINUE)
     async for chunk in request.content.iter_any():
         yield chunk
+
+
+def _tell(escort: Escort | None, reason: CloseReason) -> None:
+    if escort is not None:
+        escort.failed(reason)
 
 
 def _go_on(expected: asyncio.Future[bool]) -> None:
