@@ -73,6 +73,7 @@ from wsguard.proxy.entrance import Listening, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
+from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
@@ -173,6 +174,7 @@ class Guard:
             registry=self._registry,
             deny_list=self._deny_list,
             timekeeper=Timekeeper(loop, clock),
+            keepalive=Keepalive(loop, clock, rng, self._metrics.pinged),
             rejudger=Rejudger(clock, observer, self._policies),
             renewer=Renewer(self._registry, self._deny_list, observer),
             turnstile=Turnstile(self._registry, clock, self._policies),
@@ -230,8 +232,9 @@ class Guard:
             closing.push_async_callback(self._migrator.close)
             closing.push_async_callback(self._env.rejudger.close)
             closing.push_async_callback(self._env.lobby.close)
-            self._env.timekeeper.start()
-            closing.callback(self._env.timekeeper.stop)
+            for keeper in (self._env.timekeeper, self._env.keepalive):
+                keeper.start()
+                closing.callback(keeper.stop)
             self._listen_to_signals()
             calm_the_collector()
             self._health.started = True

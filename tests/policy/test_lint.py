@@ -301,3 +301,18 @@ def test_limits_that_are_reached_with_nothing_to_do(spec: str, said: list[str]) 
 def test_everyone_is_trusted_in_forwarded() -> None:
     (line,) = warnings(policy(""), guard("clientIPDetection: {forwarded: {trustedCIDRs: ['0.0.0.0/0']}}"))
     assert "0.0.0.0/0: everyone is trusted" in line
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("keepAlive: {}", None),
+        ("keepAlive: {clientPingInterval: 30s, timeout: 20s}", None),
+        ("keepAlive: {clientPingInterval: 0s, timeout: 20s}", "a.yaml:6:14: warning: pings nobody"),
+        ("keepAlive: {backendPingInterval: 500ms}", "a.yaml:6:36: warning: very often"),
+        ("keepAlive: {clientPingInterval: 30s, timeout: 1s}", "a.yaml:6:49: warning: very short"),
+    ],
+)
+def test_pings_that_are_never_sent_or_without_end(spec: str, expected: str | None) -> None:
+    found = warnings(policy(f"match: {{hostnames: [a.test]}}\n{spec}"))
+    assert [line[: len(expected or "")] for line in found] == ([expected] if expected else []), found

@@ -354,7 +354,6 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 
 
 NOT_YET = [
-    ("", "keepAlive: {clientPingInterval: 30s}"),
     ("", "backendLoss: Close"),
 ]
 
@@ -577,7 +576,7 @@ def test_two_policies_that_claim_the_same(one: str, two: str, place: str) -> Non
 
 
 def test_a_policy_with_errors_still_claims_its_name_and_paths() -> None:
-    found = errors(policy("streams: {}", "one"), policy("keepAlive: {}", "one"))
+    found = errors(policy("streams: {}", "one"), policy("backendLoss: Close", "one"))
     assert len(found) == 4
     assert 'two policies have the name "one"' in found[1]
     assert "claims PathPrefix / on every host" in found[3]

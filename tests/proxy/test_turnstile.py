@@ -24,13 +24,13 @@ from wsguard.policy.model import (
     GuardSpec,
     Handshakes,
     Limits,
-    OnFull,
+    Newcomer,
     PolicySpec,
     Rate,
     Rejection,
     RejectionMode,
-    Unit,
     TrustedProxies,
+    Unit,
 )
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import Identity
@@ -45,7 +45,7 @@ FULL = (4429, "too-many-connections")
 OFTEN = (4429, "handshake-rate")
 
 
-def capped(on_exceed: OnFull = OnFull.REFUSE_NEW, **caps: int) -> PolicySpec:
+def capped(on_exceed: Newcomer = Newcomer.REFUSE_NEW, **caps: int) -> PolicySpec:
     connections = Connections(on_exceed=on_exceed, **caps)
     return PolicySpec(limits=Limits(connections=connections), rejection=Rejection(close_timeout=0.3))
 
@@ -176,7 +176,10 @@ async def test_subjects_and_sessions_count_apart(backend: RecordingBackend) -> N
 
 async def test_the_oldest_makes_room(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    async with House(backend, capped(OnFull.CLOSE_OLDEST, total=2), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with (
+        House(backend, capped(Newcomer.CLOSE_OLDEST, total=2), BEHIND_A_PROXY) as house,
+        AsyncExitStack() as stack,
+    ):
         first = await enter(house, stack)
         await eventually(lambda: len(house.registry) == 1, what="the first is in")
         for _ in range(2):
@@ -190,7 +193,10 @@ async def test_the_oldest_makes_room(backend: RecordingBackend) -> None:
 
 async def test_a_newcomer_that_is_not_let_in_closes_nobody(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    async with House(backend, capped(OnFull.CLOSE_OLDEST, total=1), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with (
+        House(backend, capped(Newcomer.CLOSE_OLDEST, total=1), BEHIND_A_PROXY) as house,
+        AsyncExitStack() as stack,
+    ):
         await enter(house, stack)
         await eventually(lambda: len(house.registry) == 1, what="the first is in")
         backend.answer = answers.reply(403, b"")
@@ -236,7 +242,7 @@ async def test_audit_lets_in_records_and_counts_as_if_it_had_refused(backend: Re
 
 async def test_audit_spares_the_oldest(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    audit = capped(OnFull.CLOSE_OLDEST, total=1).model_copy(update={"enforcement": Enforcement.AUDIT})
+    audit = capped(Newcomer.CLOSE_OLDEST, total=1).model_copy(update={"enforcement": Enforcement.AUDIT})
     async with House(backend, audit, BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
         for _ in range(3):
             await enter(house, stack)

@@ -23,7 +23,7 @@ from wsguard.policy.model_authorization import (
     Rule,
 )
 from wsguard.policy.model_base import Model, read_as, shorten, unique, written
-from wsguard.policy.model_caps import Compression, Connections, Handshakes, OnFull
+from wsguard.policy.model_caps import Compression, Connections, Handshakes, Newcomer
 from wsguard.policy.model_claims import ClaimToHeader
 from wsguard.policy.model_events import (
     NATSJetStream,
@@ -70,6 +70,7 @@ from wsguard.policy.model_jwt import (
     LocalJwks,
     RemoteJwks,
 )
+from wsguard.policy.model_keepalive import KeepAlive
 from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
 from wsguard.policy.model_migration import Migration, MigrationHint
@@ -96,13 +97,13 @@ __all__ = [
     "ClaimMatch", "ClaimToHeader", "ClientIPDetection", "Compression", "Connections", "CookieSource", "Detail",
     "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom", "FirstMessage", "ForwardAuth", "Framing", "GuardConfig",
     "GuardSpec", "HandshakeToken", "Handshakes", "HeaderSource", "HostPort", "Introspection", "IntrospectionProvider",
-    "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging",
-    "LogoutDetection", "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration", "MigrationHint",
-    "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnExceed", "OnFull", "OnGap", "OnOutage", "OnReload",
-    "OriginPattern", "OriginSpec", "Overload", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal",
-    "Profile", "Rate", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session",
-    "SessionEvents", "SharedSignals", "Shutdown", "SlowConsumer", "StreamTls", "SubjectFrom", "SubprotocolSource",
-    "TrustedProxies", "Unit", "WebSocketPolicy",
+    "Jwt", "JwtPrincipal", "JwtProvider", "KeepAlive", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel",
+    "Logging", "LogoutDetection", "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration",
+    "MigrationHint", "MissingOrigin", "NATSJetStream", "Newcomer", "NonWebSocket", "OnExceed", "OnGap", "OnOutage",
+    "OnReload", "OriginPattern", "OriginSpec", "Overload", "ParamSource", "PathMatch", "PathType", "PolicySpec",
+    "Principal", "Profile", "Rate", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule",
+    "Session", "SessionEvents", "SharedSignals", "Shutdown", "SlowConsumer", "StreamTls", "SubjectFrom",
+    "SubprotocolSource", "TrustedProxies", "Unit", "WebSocketPolicy",
 ]  # fmt: skip
 
 
@@ -191,7 +192,7 @@ def _distinct_streams(value: tuple[Stream, ...]) -> tuple[Stream, ...]:
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive", "backendLoss"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"backendLoss"})
 
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
@@ -209,6 +210,8 @@ class PolicySpec(Model):
     """How long a connection lives."""
     limits: Limits = Limits()
     """How much of anything a client may have."""
+    keep_alive: KeepAlive = KeepAlive()
+    """Who is pinged, and taken for dead; absent: nobody."""
     framing: Framing = Framing.STRICT
     """Strict: a frame that breaks RFC 6455 cuts. Transparent: only wrong masking and an impossible length do."""
     rejection: Rejection = Rejection()

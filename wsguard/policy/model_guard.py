@@ -65,8 +65,7 @@ class Listener(Model):
     handshake_timeout: PositiveDuration = duration("10s")
     """How long a client may take to send its handshake; as long before it for a PROXY header, and for TLS."""
     body_timeout: Duration = duration("60s")
-    """In each such time a client has to send 8 KiB of a forwarded request's body, and to take 8 KiB of the answer that
-    waits for it; what the backend takes does not count. `0s`: no bound."""
+    """How long a client may take to send 8 KiB of a forwarded body, and to take 8 KiB of an answer; `0s`: no bound."""
     tls: ListenerTls | None = None
     """Certificates, so that the port speaks TLS; absent: it does not."""
     proxy_protocol: Flag = False

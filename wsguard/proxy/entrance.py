@@ -22,6 +22,7 @@ from wsguard.protocol.proxy_header import BadProxyHeader, read, wanted
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.door import Door
 from wsguard.proxy.half import LINGER_0
+from wsguard.proxy.tcp import keep
 
 _BACKLOG = 1024
 _AT_ONCE = 64  # connections that one turn of the loop takes, so that the open ones have their turn too
@@ -51,7 +52,10 @@ async def listen(
     """Open the public port. `tls` gives the context in force, None where `listener` has no TLS. Raises OSError."""
     address = listener.address
     if isinstance(address, HostPort) and listener.tls is None and not listener.proxy_protocol:
-        return await loop.create_server(door, address.host, address.port, reuse_address=True, backlog=_BACKLOG)
+        server = await loop.create_server(door, address.host, address.port, reuse_address=True, backlog=_BACKLOG)
+        for each in server.sockets:
+            keep(each)
+        return server
     sockets = [_unix_socket(address)] if isinstance(address, SocketPath) else await _tcp_sockets(loop, address)
     return Entrance(loop, door, listener, sockets, tls)
 
@@ -230,6 +234,7 @@ def _unix_socket(address: SocketPath) -> socket.socket:
 
 
 def _listen(listening: socket.socket, where: object) -> None:
+    keep(listening)
     listening.bind(where)  # type: ignore[arg-type]  # whatever getaddrinfo gave, or a path
     listening.listen(_BACKLOG)
     listening.setblocking(False)

@@ -20,6 +20,7 @@ from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.backends import Backends
 from wsguard.proxy.gathering import Approver, Verifier
+from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewer import Renewer
@@ -152,6 +153,7 @@ class Environment:
     registry: Registry
     deny_list: DenyList
     timekeeper: Timekeeper
+    keepalive: Keepalive
     rejudger: Rejudger
     renewer: Renewer
     turnstile: Turnstile

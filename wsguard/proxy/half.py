@@ -104,8 +104,8 @@ class Half(asyncio.Protocol):
             self.bytes_in += len(allowed)
             if allowed:
                 sink.transport.write(allowed)
-            if scanner.messages != messages or scanner.in_message or scanner.left > MAX_CONTROL_PAYLOAD:
-                self.splice.touch()
+                if scanner.messages != messages or scanner.in_message or scanner.left > MAX_CONTROL_PAYLOAD:
+                    self.splice.touch()
         if scanner.halted:
             self.splice.halted(self)
 
