@@ -74,7 +74,7 @@ class Headers:
     def without(self, names: Iterable[bytes]) -> Headers:
         """The same fields less those named (in lower case)."""
         gone = frozenset(names)
-        return Headers(tuple((key, value) for key, value in self.raw if key.lower() not in gone))
+        return Headers(tuple([field for field in self.raw if field[0].lower() not in gone]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ class Errand:
 
     def _begin(self, stream: Stream) -> Attempt | HttpRefusal:
         # What is judged is what will be forwarded: a field that Connection takes away counts for nobody.
-        headers = end_to_end(self._head.headers).without((b"expect",))
+        headers = end_to_end(self._head.headers, besides=(b"expect",))
         handshake = read_request(replace(self._head, headers=headers))
         if isinstance(handshake, HttpRefusal):
             return handshake
