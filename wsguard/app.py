@@ -70,6 +70,7 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
 from wsguard.proxy.lobby import Lobby
+from wsguard.proxy.redialer import Redialer
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
@@ -160,6 +161,7 @@ class Guard:
             rejudger=Rejudger(clock, observer, self._policies),
             renewer=Renewer(self._registry, self._deny_list, observer),
             lobby=lobby,
+            redialer=Redialer(loop, rng, observer.holding),
             verifier=self._inquiry,
             observer=observer,
             policies=self._policies,
@@ -211,6 +213,7 @@ class Guard:
             self._in_background("asking again about live connections", self._revalidator.run(), closing)
             closing.push_async_callback(self._env.rejudger.close)
             closing.push_async_callback(self._env.lobby.close)
+            closing.push_async_callback(self._env.redialer.close)
             self._env.timekeeper.start()
             closing.callback(self._env.timekeeper.stop)
             self._listen_to_signals()

@@ -21,13 +21,14 @@ from wsguard.proxy.entrance import listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.lobby import Lobby
+from wsguard.proxy.redialer import Redialer
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
-from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
+from wsguard.sessions.records import Decided, Delivery, Ended, Rejoined, Renewed
 from wsguard.sessions.registry import Registry
 
 
@@ -61,6 +62,11 @@ class Notebook:
         self.overflows = 0
         self.cut_short: list[str] = []
         self.faults: list[tuple[str, BaseException]] = []
+        self.holds: list[str] = []
+        self.declined: list[str] = []
+        self.redials: list[str] = []
+        self.returns: list[Rejoined] = []
+        self.held_now = 0
 
     def decided(self, record: Decided) -> None:
         self.decisions.append(record)
@@ -73,6 +79,21 @@ class Notebook:
 
     def rejudged(self, judged: int, cut: int) -> None:
         self.rejudgements.append((judged, cut))
+
+    def held(self, connection_id: str, policy: str, backend: str) -> None:
+        self.holds.append(connection_id)
+
+    def not_held(self, connection_id: str, policy: str, detail: str) -> None:
+        self.declined.append(detail)
+
+    def redialled(self, policy: str, result: str) -> None:
+        self.redials.append(result)
+
+    def rejoined(self, record: Rejoined) -> None:
+        self.returns.append(record)
+
+    def holding(self, count: int) -> None:
+        self.held_now = count
 
     def renewed(self, record: Renewed) -> None:
         self.renewals.append(record)
@@ -141,6 +162,7 @@ class House:
         self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
         self.renewer = Renewer(self.registry, self.deny_list, self.notebook)
         self.lobby = Lobby()
+        self.redialer = Redialer(loop, Random(7), self.notebook.holding)
         self.env = env = Environment(
             loop=loop,
             clock=self.clock,
@@ -151,6 +173,7 @@ class House:
             rejudger=self.rejudger,
             renewer=self.renewer,
             lobby=self.lobby,
+            redialer=self.redialer,
             verifier=self.facts,
             observer=self.notebook,
             policies=lambda: self.policies,
@@ -171,6 +194,7 @@ class House:
         self.timekeeper.stop()
         await self.rejudger.close()
         await self.lobby.close()
+        await self.redialer.close()
         self.server.close()
         for connection in self.registry:
             connection.link.cut(CloseReason.TERMINATED)
@@ -185,6 +209,7 @@ class House:
         await eventually(self._is_empty, what="an empty house")
         assert not self.timekeeper._watched
         assert not len(self.renewer)
+        assert (len(self.redialer), self.redialer.kept) == (0, 0)
 
     def _is_empty(self) -> bool:
         return not len(self.registry) and not self.notebook.lingering_now and not len(self.lobby)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from wsguard.policy.lint_asking import check_asking, check_header_names, check_provider_names, is_tappable
 from wsguard.policy.lint_first_message import check_first_message, check_subprotocols
+from wsguard.policy.lint_hold import check_hold
 from wsguard.policy.lint_logout import check_logout_detection
 from wsguard.policy.lint_origin import check_origin
 from wsguard.policy.model import (
@@ -169,6 +170,7 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_session,
     check_logout_detection,
     check_migration,
+    check_hold,
     check_enforcement,
 )
 

@@ -55,6 +55,7 @@ from wsguard.policy.model_guard import (
     Shutdown,
     XForwardedFor,
 )
+from wsguard.policy.model_hold import BackendLoss, Hold
 from wsguard.policy.model_jwt import (
     Algorithm,
     Jwt,
@@ -174,7 +175,7 @@ class OriginSpec(Model):
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive", "backendLoss", "streams"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive", "streams"})
 
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
@@ -196,6 +197,10 @@ class PolicySpec(Model):
     """Strict: a frame header that breaks RFC 6455 cuts. Transparent: only an unmasked client frame does."""
     rejection: Rejection = Rejection()
     """How a client is told no."""
+    backend_loss: BackendLoss = BackendLoss.CLOSE
+    """What becomes of a client whose backend is lost: Close, or Hold, where its protocol bears that."""
+    hold: Hold | None = None
+    """With `backendLoss: Hold`: how clients are held."""
     migration: Migration | None = None
     """What clients are told before a drain closes their connections; absent: nothing."""
     enforcement: Enforcement = Enforcement.ENFORCE

@@ -112,6 +112,7 @@ class FrameScanner:
         "left",
         "messages",
         "violation",
+        "withheld",
     )
 
     def __init__(self, sender: Sender, *, strict: bool = True, reserved: int = 0) -> None:
@@ -129,6 +130,7 @@ class FrameScanner:
         self.close_code: int | None = None
         self.violation: str | None = None
         self.halted = False
+        self.withheld: bytes | None = None  # b"": a Close is not to go on; then the frame that did not
 
     @property
     def has_unknown_extension(self) -> bool:
@@ -144,6 +146,11 @@ class FrameScanner:
     def is_at_rest(self) -> bool:
         """Whether the sender is between two messages: not a byte of the next has come."""
         return not (self.left or self.in_message or self._held)
+
+    @property
+    def held(self) -> bytes:
+        """What has come of the next header, and has not gone on."""
+        return self._held
 
     def feed(self, data: bytes) -> bytes:
         """Scan the next bytes; returns those that may go on."""
@@ -210,7 +217,7 @@ class FrameScanner:
             return self._refuse(position, "Close with half a code")  # RFC 6455 §5.5.1
         end = position + header + (4 if self._mask_bit else 0) + length
         if kind == _CLOSE and length <= MAX_CONTROL_PAYLOAD:
-            return self._hold(data, position) if end > size else self._read_close(data, position + header, end)
+            return self._hold(data, position) if end > size else self._read_close(data, position, header, end)
         if kind > _CLOSE:
             self._follow(kind)
         return end
@@ -232,13 +239,16 @@ class FrameScanner:
         self.halted = True
         return ~position
 
-    def _read_close(self, data: bytes, start: int, end: int) -> int:
-        payload = data[start:end]
+    def _read_close(self, data: bytes, position: int, header: int, end: int) -> int:
+        payload = data[position + header : end]
         if self._mask_bit:
             payload = apply_mask(payload[4:], payload[:4])
         self.left = 0
         self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_STATUS
         self.halted = True
+        if self.withheld is not None:
+            self.withheld = data[position:end]
+            return ~position
         return ~end
 
     def _first_byte_problem(self, byte: int) -> str:

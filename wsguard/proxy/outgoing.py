@@ -10,6 +10,7 @@ from wsguard.policy.credentials import erase, without_offers
 from wsguard.policy.decision import Admit
 from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.handshake_token import shown
+from wsguard.policy.holding import is_held
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.subprotocols import unlisted
 from wsguard.protocol.http import Headers, RequestHead
@@ -20,7 +21,8 @@ CONNECTION_ID = b"X-Wsguard-Connection-ID"
 """The field that tells the backend which connection of the guard's it speaks on."""
 
 _TRACE = frozenset((b"traceparent", b"tracestate"))
-_NEGOTIATED = frozenset((b"sec-websocket-protocol", b"sec-websocket-extensions"))
+_EXTENSIONS = b"sec-websocket-extensions"
+_NEGOTIATED = frozenset((b"sec-websocket-protocol", _EXTENSIONS))
 
 
 class BrokenPromise(Exception):
@@ -47,6 +49,8 @@ def _with_trace(attempt: Attempt, headers: Headers) -> Headers:
 
 
 def _negotiable(attempt: Attempt, headers: Headers) -> Headers:
+    if is_held(attempt.policy):
+        headers = headers.without((_EXTENSIONS,))
     if attempt.is_answered:
         return Headers((*headers.without(_NEGOTIATED).raw, *protocol_field(attempt.promised).raw))
     if attempt.policy is not None and (names := unlisted(attempt.handshake, attempt.policy)):
@@ -58,7 +62,7 @@ def check_answer(attempt: Attempt, head: RequestHead, answer: Answer) -> None:
     """Raise BadAnswer or BrokenPromise unless a 101 answers `head`, which the backend was sent."""
     key, chosen = attempt.handshake.key, chosen_subprotocol(answer.headers)
     if not attempt.is_answered:
-        check_switch(answer, key, offered(head), attempt.handshake.extensions)
+        check_switch(answer, key, offered(head), b",".join(head.headers.all(_EXTENSIONS)))
     elif attempt.promised is None:
         check_switch(answer, key, (), None)
     else:

@@ -6,6 +6,7 @@ guard's own stands at a frame boundary of what the other side has sent, or nowhe
 
 from __future__ import annotations
 
+from wsguard.protocol.scanner import FrameScanner
 from wsguard.proxy.half import Half
 from wsguard.sessions.connection import Traffic
 
@@ -83,6 +84,28 @@ class Pair:
             backend.abort()
         else:
             source.resume()
+
+    def pass_on_close(self, half: Half) -> None:
+        """The Close that the scanner of `half` has withheld goes on after all."""
+        frame = half.scanner.withheld
+        if frame and half.sink is not None:
+            half.bytes_in += len(frame)
+            half.sink.transport.write(frame)
+
+    def vacate(self, scanner: FrameScanner) -> Half | None:
+        """The backend's half is that of nobody, from a frame's beginning on; returns the one that it was.
+
+        What has passed on it counts on. The client's Close can be put in here as ever.
+        """
+        client, gone = self.client, self.backend
+        if client is None or gone is None:
+            return None
+        vacant = Half(gone.splice, scanner, is_client=False)
+        vacant.transport, vacant.lost = gone.transport, True
+        vacant.bytes_in, scanner.messages = gone.bytes_in, gone.scanner.messages
+        gone.sink = gone.closing = None
+        self.join(client, vacant)
+        return gone
 
     def give_up_boundary(self, half: Half) -> None:
         """`half` will send no more: a Close that waits for the end of its frame has nowhere to stand."""

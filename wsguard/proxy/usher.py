@@ -23,6 +23,7 @@ from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import Half
+from wsguard.proxy.holding import let_hold
 from wsguard.proxy.outgoing import BrokenPromise, check_answer, outgoing, with_subprotocol
 from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
@@ -132,6 +133,7 @@ class Usher:
         watched = () if audited else attempt.case.watched  # whom the policy would refuse vouches for no cookie
         connection = attempt.connection(policy, admit, env.backend.name, env.clock.wall(), splice, watched)
         admission.enter(connection, attempt.case)
+        let_hold(splice, env, admission, attempt.case, head, (answer, early))
         splice.begin(answer.tail, early)
         return HANDED_OVER
 

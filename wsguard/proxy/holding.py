@@ -1,0 +1,346 @@
+"""Holds one client while its backend is away (`backendLoss: Hold`), and brings it to another one.
+
+Law: nothing happens silently, and nothing twice that the policy does not call safe to repeat. The new backend is told
+by a header field, the client by a hint; what cannot be continued is not held, and the log says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from wsguard.policy.case import Case
+from wsguard.policy.decision import Refuse
+from wsguard.policy.holding import hint, is_held, recorder, why_not
+from wsguard.policy.judge import is_only_audited
+from wsguard.policy.model_hold import Hold
+from wsguard.policy.rejudge import kept, rejudge, renewed
+from wsguard.protocol.closing import close_frame
+from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.reasons import RESTARTS, CloseReason
+from wsguard.protocol.replay import Recorder
+from wsguard.protocol.scanner import FrameScanner, Sender
+from wsguard.protocol.upgrade import Answer, BadAnswer, check_switch, subprotocol_of, upgrade_request
+from wsguard.proxy.admission import Admission
+from wsguard.proxy.dial import DialError, dial
+from wsguard.proxy.environment import Environment
+from wsguard.proxy.half import Half
+from wsguard.proxy.held import Held, Listener
+from wsguard.proxy.outgoing import offered
+from wsguard.proxy.pair import Pair
+from wsguard.proxy.redialer import Outcome
+from wsguard.proxy.splice import Splice
+from wsguard.sessions.identity import Identity
+from wsguard.sessions.lifecycle import Phase
+from wsguard.sessions.records import Rejoined
+
+REDIAL = b"X-Wsguard-Redial"
+"""The field that tells a backend that it is not the first for its client, and which redial this is: 1, 2, 3."""
+
+STEADY = 10.0
+"""Seconds after which a backend has lasted: the time for which one is looked for begins anew with the next loss."""
+
+_TRY_AGAIN = frozenset((HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS))
+
+
+def let_hold(
+    splice: Splice, env: Environment, admission: Admission, case: Case, head: RequestHead, sides: tuple[Answer, bytes]
+) -> None:
+    """Let the connection be held, where its policy says so and its protocol bears it.
+
+    `case` is what it was admitted on, `head` what the backend was sent; `sides` are that backend's 101, and what the
+    client has sent behind its handshake already.
+    """
+    spec = admission.policy.spec
+    if not is_held(admission.policy) or spec.hold is None:
+        return
+    answer, early = sides
+    subprotocol = subprotocol_of(answer.headers)
+    if (problem := why_not(admission.policy, subprotocol)) is not None:
+        env.observer.not_held(admission.connection.id, admission.policy.name, problem)
+        return
+    admission.keeper = keeper = ClientKeeper(env, admission, kept(case), head, subprotocol, spec.hold)
+    splice.keep(keeper)
+    keeper.hear(early)
+
+
+@dataclass(slots=True)
+class _Absence:
+    """One time without a backend. `left` is what there was of a message that no backend has whole."""
+
+    began: float
+    held: Held
+    deadline: asyncio.TimerHandle = field(repr=False)
+    attempts: int = 0
+    last_problem: str = "none was dialled"
+
+
+class ClientKeeper:
+    """Keeps one client. Implements `proxy.keeper.Keeper` and `proxy.redialer.Holding`."""
+
+    __slots__ = (
+        "_absence",
+        "_admission",
+        "_back_at",
+        "_case",
+        "_env",
+        "_head",
+        "_hold",
+        "_losses",
+        "_pair",
+        "_recorder",
+        "_redials",
+        "_splice",
+        "_subprotocol",
+        "_until",
+        "problem",
+    )
+
+    _splice: Splice
+    _pair: Pair
+
+    def __init__(
+        self, env: Environment, admission: Admission, case: Case, head: RequestHead, subprotocol: str, spec: Hold
+    ) -> None:
+        """`case` holds no secret; `head` does, as far as the policy forwards it."""
+        self._env = env
+        self._admission = admission
+        self._case = case
+        self._head = head
+        self._subprotocol = subprotocol
+        self._hold = spec
+        self._recorder: Recorder | None = recorder(spec)
+        self._absence: _Absence | None = None
+        self._redials = self._losses = 0
+        self._back_at, self._until = float("-inf"), 0.0  # monotonic
+        self.problem: str | None = None
+
+    # What the splice asks.
+
+    def watch(self, splice: Splice, pair: Pair) -> None:
+        """Hear what the client says, and keep a Close of the backend's back until it is known what it means."""
+        self._splice, self._pair = splice, pair
+        if pair.backend is not None:
+            pair.backend.scanner.withheld = b""
+        self._listen()
+
+    def hear(self, early: bytes) -> None:
+        """What the client sent behind its handshake goes to the backend by another way."""
+        if self._recorder is not None:
+            self._recorder.feed(early)
+
+    def bears(self, pair: Pair, code: int | None) -> bool:
+        """A backend that restarts has nothing against its client; any other Close is what it says."""
+        if code is not None and code not in RESTARTS:
+            return False
+        self.problem = self._problem(pair)
+        return self.problem is None
+
+    def _problem(self, pair: Pair) -> str | None:
+        policy, backend = self._admission.policy, pair.backend
+        if backend is None or backend.scanner.left or backend.scanner.in_message:
+            return "it left amid a message for the client"
+        if policy.spec.hold is None or why_not(policy, self._subprotocol) is not None:
+            return "the policy in force does not hold"
+        if self._env.is_draining():
+            return "the guard is draining"
+        return self._recorder.problem if self._recorder is not None else None
+
+    def hold(self) -> None:
+        """The backend's half is nobody's from here on; its transport is closed, politely where it said Close."""
+        env, client = self._env, self._pair.client
+        assert client is not None  # else the splice has not been open
+        scanner = FrameScanner(Sender.BACKEND)
+        scanner.withheld = b""
+        gone = self._pair.vacate(scanner)
+        if gone is not None:
+            _part_from(gone, client, env.loop, self._admission.policy.spec.rejection.close_timeout)
+        if self._recorder is not None:
+            self._recorder.begin_anew()
+        now = env.clock.monotonic()
+        self._hold = self._admission.policy.spec.hold or self._hold
+        if now - self._back_at > STEADY:
+            self._losses, self._until = 0, now + self._hold.give_up_after
+        else:
+            self._losses += 1
+        deadline = env.loop.call_later(max(self._until - now, 0.0), self._expire)
+        held = Held(client, self._hold.buffer, env.redialer, self._ask)
+        self._absence = _Absence(now, held, deadline)
+        connection = self._admission.connection
+        env.observer.held(connection.id, connection.policy, connection.backend)
+        env.redialer.enter(self)
+        if held.mailbox.is_whole:
+            self._ask()
+
+    def release(self) -> None:
+        """The connection ends: what was kept goes nowhere."""
+        absence = self._end_absence()
+        if absence is not None and self._pair.client is not None:
+            self._pair.client.scanner.messages -= absence.held.mailbox.messages
+            absence.held.leave()
+
+    def renewed(self, identities: Sequence[Identity]) -> None:
+        """What is judged again is judged of these."""
+        self._case = renewed(self._case, identities)
+
+    # What the redialer asks.
+
+    def read_on(self) -> None:
+        """There is room for what clients say, or no more."""
+        if self._absence is not None:
+            self._absence.held.read_on()
+
+    def fail(self, error: Exception) -> None:
+        """A bug must not keep anyone."""
+        self._env.observer.fault("dialling again for a client that is held", error)
+        self._splice.cut(CloseReason.GUARD_FAULT, f"a fault of the guard: {type(error).__name__}")
+
+    async def redial(self) -> Outcome:
+        """Judge again, dial, and prove the answer; then the client goes on."""
+        outcome, problem = await self._redial()
+        self._env.observer.redialled(self._admission.policy.name, outcome.value)
+        if self._absence is not None and outcome is not Outcome.JOINED:
+            self._absence.last_problem = problem
+            if outcome is Outcome.REFUSED:
+                self._give_up(problem)
+        return outcome
+
+    async def _redial(self) -> tuple[Outcome, str]:
+        env, absence = self._env, self._absence
+        if absence is None or not self._may_return():
+            return Outcome.FORBIDDEN, ""
+        self._redials += 1
+        absence.attempts += 1
+        head = self._request()
+        timeout = min(env.policies().guard.listener.handshake_timeout, max(self._until - env.clock.monotonic(), 0.001))
+        try:
+            transport, answer = await dial(env.loop, env.backend, env.backend_tls(), upgrade_request(head), timeout)
+        except DialError as error:
+            return Outcome.FAILED, str(error)
+        problem = self._problem_of(answer, head)
+        if problem is None:
+            self._join(absence, transport, answer)
+            return Outcome.JOINED, ""
+        transport.abort()
+        may_change = answer.status in _TRY_AGAIN or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return Outcome.FAILED if may_change else Outcome.REFUSED, problem
+
+    # A redial's parts.
+
+    def _may_return(self) -> bool:
+        """Whether what is known of the client by now, and the policy in force, still let it in. Else it is cut."""
+        env, admission, splice = self._env, self._admission, self._splice
+        for reason in admission.objections(self._case.now):
+            splice.cut(reason)
+        if not self._is_held:
+            return False
+        again, decision = rejudge(self._case, env.policies(), env.clock.wall())
+        policy = again.policy
+        if isinstance(decision, Refuse) and not is_only_audited(again):
+            admission.cut(policy, decision.reason, decision.detail)
+        elif policy is None or why_not(policy, self._subprotocol) is not None:
+            self._give_up("the policy in force does not hold")
+        return self._is_held
+
+    @property
+    def _is_held(self) -> bool:
+        return self._splice.state == Phase.HELD.value
+
+    def _request(self) -> RequestHead:
+        """As the first backend was sent it, with a key of its own (RFC 6455 §4.1)."""
+        head, key = self._head, base64.b64encode(os.urandom(16))
+        fields = head.headers.without((b"sec-websocket-key",)).raw
+        own = ((b"Sec-WebSocket-Key", key), (REDIAL, str(self._redials).encode("ascii")))
+        return RequestHead(head.method, head.target, head.version, Headers((*fields, *own)))
+
+    def _problem_of(self, answer: Answer, head: RequestHead) -> str | None:
+        if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            return f"the backend answered {answer.status}"
+        try:
+            check_switch(answer, head.headers.first(b"sec-websocket-key") or b"", offered(head), None)
+        except BadAnswer as error:
+            return f"the backend's answer: {error}"
+        if (chosen := subprotocol_of(answer.headers)) != self._subprotocol:
+            return f"the backend speaks {chosen or 'no subprotocol'} now, the client {self._subprotocol or 'none'}"
+        return None
+
+    def _join(self, absence: _Absence, transport: asyncio.Transport, answer: Answer) -> None:
+        """The hint first, then whatever the new backend says; to it what is repeated, then what was kept."""
+        client, backend, env = self._pair.client, self._pair.backend, self._env
+        assert client is not None
+        assert backend is not None  # a client that is held has the half of nobody for its other one
+        self._end_absence()
+        backend.transport, backend.lost = transport, False
+        transport.set_protocol(backend)
+        messages, kept_back = absence.held.mailbox.messages, absence.held.leave()
+        said_again = self._recorder.messages if self._recorder is not None else ()
+        transport.write(b"".join((*said_again, kept_back)))
+        client.bytes_in += len(kept_back)
+        if self._recorder is not None:
+            self._recorder.feed(kept_back + client.scanner.held)
+        client.transport.write(hint(self._hold))
+        self._listen()
+        self._back_at = env.clock.monotonic()
+        self._name_backend(env.backend.name)
+        connection = self._admission.connection
+        env.observer.rejoined(
+            Rejoined(
+                connection_id=connection.id,
+                policy=connection.policy,
+                backend=connection.backend,
+                duration=self._back_at - absence.began,
+                attempts=absence.attempts,
+                repeated=len(said_again),
+                kept=messages,
+                lost=int(absence.held.mailbox.has_lost),
+            )
+        )
+        self._splice.back(answer.tail)
+
+    def _name_backend(self, name: str) -> None:
+        connection, registry = self._admission.connection, self._env.registry
+        if connection.backend != name:
+            registry.remove(connection.id)
+            connection.backend = name
+            registry.add(connection)
+
+    def _listen(self) -> None:
+        client, heard = self._pair.client, self._recorder
+        if client is not None and heard is not None and not heard.is_done:
+            client.transport.set_protocol(Listener(client, heard))
+
+    def _ask(self) -> None:
+        self._env.redialer.ask(self, self._losses)
+
+    def _expire(self) -> None:
+        absence = self._absence
+        if absence is not None:
+            tries = f"{absence.attempts} redials" if absence.attempts != 1 else "one redial"
+            self._give_up(f"no other was had within {self._hold.give_up_after:g} s and {tries}: {absence.last_problem}")
+
+    def _give_up(self, why: str) -> None:
+        self._splice.give_up(f"the backend was lost, the client held: {why}")
+
+    def _end_absence(self) -> _Absence | None:
+        absence, self._absence = self._absence, None
+        if absence is not None:
+            absence.deadline.cancel()
+            self._env.redialer.leave(self)
+        return absence
+
+
+def _part_from(gone: Half, client: Half, loop: asyncio.AbstractEventLoop, grace: float) -> None:
+    """Leave a backend: a Close of its own is answered, unless a frame of the client's is under way to it."""
+    transport = gone.transport
+    if gone.lost or transport.is_closing():
+        return
+    transport.set_protocol(asyncio.Protocol())
+    if gone.scanner.withheld and not client.scanner.left:
+        code = gone.scanner.withheld[2:4]
+        transport.write(close_frame(int.from_bytes(code, "big"), "", mask=os.urandom(4)))
+    transport.close()
+    loop.call_later(grace, transport.abort)
