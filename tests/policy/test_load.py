@@ -354,7 +354,6 @@ NOT_YET = [
     ("limits", "compression: Deny"),
     ("limits", "slowConsumer: {maxPause: 30s}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
-    ("", "backendLoss: Close"),
     ("", "streams: [WebSocket]"),
 ]
 

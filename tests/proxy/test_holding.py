@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -501,11 +501,10 @@ async def test_an_expiry_hint_reaches_who_is_held(backend: RecordingBackend) -> 
 
 async def test_two_hundred_are_not_dialled_for_at_once(backend: RecordingBackend) -> None:
     """And while the backend is away, one asks for all."""
-    async with House(backend, holding(give_up_after=30)) as house:
-        clients = [connect(house.port) for _ in range(200)]
-        opened = [await each.__aenter__() for each in clients]
-        for each in opened:
-            await each.open(wire.upgrade())
+    async with House(backend, holding(give_up_after=30)) as house, AsyncExitStack() as clients:
+        for _ in range(200):
+            client = await clients.enter_async_context(connect(house.port))
+            await client.open(wire.upgrade())
         before = list(backend.conversations)
         backend.answer = reply(503)
         for far in before:
@@ -525,5 +524,3 @@ async def test_two_hundred_are_not_dialled_for_at_once(backend: RecordingBackend
         backend.answer = slow
         await eventually(lambda: len(house.notebook.returns) == 200, 20.0)
         assert 1 < most <= redialer.MOST_DIALS
-        for each in clients:
-            await each.__aexit__(None, None, None)

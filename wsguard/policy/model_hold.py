@@ -58,12 +58,11 @@ class Replay(Model):
     """Which of the client's messages are said again to the next backend: only such as are safe to repeat."""
 
     messages: Annotated[Count, AfterValidator(_some)]
-    """With `custom`: how many of its first messages are looked at. With `graphql-ws`: how many subscriptions may be
-    under way; who has more is not held."""
+    """`custom`: how many first messages are looked at. `graphql-ws`: who has more subscriptions is not held."""
     json_path: Annotated[Text, AfterValidator(keys)] | None = None
-    """With `custom`: the member of the message, a JSON object, that tells what it is; dots lead into nested objects."""
+    """`custom`: the member of a message, a JSON object, that tells what it is; dots lead into nested objects."""
     values: Annotated[tuple[Text, ...], AfterValidator(_distinct)] = Field(default=(), min_length=1, max_length=100)
-    """With `custom`: what stands there in a message that is safe to repeat. No other is repeated."""
+    """`custom`: what stands there in a message that is safe to repeat. No other is repeated."""
 
 
 class Hold(Model):
@@ -74,7 +73,7 @@ class Hold(Model):
     ]
     """What is spoken: `custom`, an application's own, or `graphql-ws`. No other protocol is held."""
     hint: Annotated[str, AfterValidator(own_message)] | None = None
-    """With `custom`, required: the text message that tells the client that another backend serves it now."""
+    """`custom`, required: the text message that tells the client that another backend serves it now."""
     buffer: Annotated[Size, AfterValidator(_bounded)] = size("256Ki")
     """Bytes of the client's messages that are kept meanwhile; beyond it the client is read no further. At most 16Mi."""
     give_up_after: PositiveDuration = duration("30s")
