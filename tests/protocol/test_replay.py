@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.test_client_frames import cut
 from tests.support import wire
-from wsguard.protocol.replay import MOST_BYTES, FirstMessages, Recorder, Subscriptions
+from wsguard.protocol.replay import MOST_BYTES, FirstMessages, Recorder, Subscriptions, is_welcome
 
 
 def text(value: object) -> bytes:
@@ -116,7 +116,8 @@ def graphql(most: int = 2) -> Recorder:
 def test_subscriptions_that_are_under_way_come_back() -> None:
     a, b, c = subscribe("a"), subscribe("b", "\n subscription B($x: Int) { b(x: $x) }"), subscribe("c")
     recorder = graphql()
-    assert heard(recorder, INIT, a, b, complete("a"), c, text({"type": "pong"})) == [INIT, b, c]
+    assert heard(recorder, INIT, a, b, complete("a"), c, text({"type": "pong"})) == [b, c]
+    assert recorder.greeting == INIT
     assert not recorder.is_done
 
 
@@ -125,7 +126,7 @@ def test_subscriptions_that_are_under_way_come_back() -> None:
 )
 def test_queries_and_mutations_are_never_repeated(query: str) -> None:
     recorder = graphql()
-    assert heard(recorder, INIT, subscribe("a", query)) == [INIT]
+    assert heard(recorder, INIT, subscribe("a", query)) == []
     assert recorder.problem is None
 
 
@@ -144,7 +145,7 @@ def test_queries_and_mutations_are_never_repeated(query: str) -> None:
 )
 def test_what_cannot_be_told_from_them_is_a_problem(query: object) -> None:
     recorder = graphql()
-    assert heard(recorder, INIT, subscribe("a", query)) == [INIT]
+    assert heard(recorder, INIT, subscribe("a", query)) == []
     assert recorder.problem == "a client's operation that may be a subscription cannot be told from others"
 
 
@@ -155,3 +156,25 @@ def test_too_many_at_once_are_a_problem() -> None:
     recorder.feed(subscribe("c"))
     assert recorder.problem == "more than 2 subscriptions were under way at once"
     assert recorder.is_done
+
+
+def test_the_first_greeting_counts() -> None:
+    recorder = graphql()
+    assert heard(recorder, INIT, text({"type": "connection_init"})) == []
+    assert recorder.greeting == INIT
+    assert first().greeting == b""
+
+
+@pytest.mark.parametrize(
+    ("said", "welcome"),
+    [
+        (b'{"type":"connection_ack"}', True),
+        (b'{"type":"ping"}', None),
+        (b'{"type":"pong"}', None),
+        (b'{"type":"next"}', False),
+        (b"hello", False),
+        (None, False),
+    ],
+)
+def test_what_answers_a_greeting(said: bytes | None, welcome: bool | None) -> None:
+    assert is_welcome(said) is welcome

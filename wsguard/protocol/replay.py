@@ -22,6 +22,11 @@ class Rule(Protocol):
     """Which messages are kept."""
 
     @property
+    def greeting(self) -> bytes:
+        """What is said first of all, and answered before anything else may be said; or nothing."""
+        ...
+
+    @property
     def kept(self) -> Sequence[bytes]:
         """Whole messages, as they came, in their order."""
         ...
@@ -43,6 +48,8 @@ class Rule(Protocol):
 
 class FirstMessages:
     """Of the first `count` messages those with one of `values` at `path`, keys with dots between them."""
+
+    greeting = b""
 
     def __init__(self, count: int, path: str, values: Sequence[str]) -> None:
         self._left = count
@@ -70,7 +77,7 @@ _OPERATIONS = re.compile(r"\b(?:query|mutation|subscription|fragment)\b")
 
 
 class Subscriptions:
-    """`graphql-transport-ws`: the connection_init, and every subscription that the client has not ended.
+    """`graphql-transport-ws`: the connection_init, a greeting, and every subscription that the client has not ended.
 
     Never a query or a mutation. A document is a subscription where it begins with the word and has none of its like in
     it, and none where it lacks the word: of any other (several operations, fragments, a hash in place of a document) it
@@ -81,21 +88,21 @@ class Subscriptions:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._init: bytes | None = None
+        self.greeting = b""
         self._by_id: dict[str, bytes] = {}
         self.problem: str | None = None
 
     @property
     def kept(self) -> list[bytes]:
-        """The connection_init first."""
-        return [*(() if self._init is None else (self._init,)), *self._by_id.values()]
+        """The subscriptions."""
+        return list(self._by_id.values())
 
     def hear(self, message: dict[str, Any] | None, raw: bytes) -> None:
         """A message of the protocol, or something that is none."""
         message = message or {}
         kind, name = message.get("type"), message.get("id")
-        if kind == "connection_init" and self._init is None:
-            self._init = raw
+        if kind == "connection_init":
+            self.greeting = self.greeting or raw
         elif kind == "complete" and isinstance(name, str):
             self._by_id.pop(name, None)
         elif kind == "subscribe" and isinstance(name, str):
@@ -127,6 +134,11 @@ class Recorder:
         self._frames = Frames()
         self._raw, self._frame, self._payload = bytearray(), bytearray(), bytearray()
         self._is_text = False
+
+    @property
+    def greeting(self) -> bytes:
+        """What is to be said first of all, and answered before the rest may be said; or nothing."""
+        return self._rule.greeting
 
     @property
     def messages(self) -> Sequence[bytes]:
@@ -172,7 +184,13 @@ class Recorder:
             self._rule.hear(_object(bytes(self._payload)) if self._is_text else None, bytes(self._raw))
             self._raw.clear()
             self._payload.clear()
-            self._overflow = sum(map(len, self._rule.kept)) > MOST_BYTES
+            self._overflow = len(self._rule.greeting) + sum(map(len, self._rule.kept)) > MOST_BYTES
+
+
+def is_welcome(text: bytes | None) -> bool | None:
+    """Whether a backend's message answers the greeting; None: it has nothing to do with that."""
+    kind = (_object(text or b"") or {}).get("type")
+    return None if kind in ("ping", "pong") else kind == "connection_ack"
 
 
 def _object(text: bytes) -> dict[str, Any] | None:

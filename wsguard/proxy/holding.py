@@ -28,6 +28,7 @@ from wsguard.protocol.upgrade import Answer, BadAnswer, check_switch, subprotoco
 from wsguard.proxy.admission import Admission
 from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
+from wsguard.proxy.greeting import Unwelcome, greet
 from wsguard.proxy.half import Half
 from wsguard.proxy.held import Held, Listener
 from wsguard.proxy.outgoing import offered
@@ -222,12 +223,26 @@ class ClientKeeper:
         except DialError as error:
             return Outcome.FAILED, str(error)
         problem = self._problem_of(answer, head)
-        if problem is None:
-            self._join(absence, transport, answer)
-            return Outcome.JOINED, ""
-        transport.abort()
-        may_change = answer.status in _TRY_AGAIN or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        return Outcome.FAILED if may_change else Outcome.REFUSED, problem
+        if problem is not None:
+            transport.abort()
+            may_change = answer.status in _TRY_AGAIN or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            return Outcome.FAILED if may_change else Outcome.REFUSED, problem
+        try:
+            early = await self._greet(transport, answer.tail, timeout)
+        except Unwelcome as error:
+            return Outcome.REFUSED, str(error)
+        except (OSError, TimeoutError) as error:
+            return Outcome.FAILED, str(error) or "the backend did not answer a connection_init in time"
+        self._join(absence, transport, early)
+        return Outcome.JOINED, ""
+
+    async def _greet(self, transport: asyncio.Transport, early: bytes, timeout: float) -> bytes:
+        """What the client is to hear of the new backend: not its answer to a greeting that was answered before."""
+        words, backend = self._recorder.greeting if self._recorder is not None else b"", self._pair.backend
+        if not words:
+            return early
+        welcome, behind = await greet(self._env.loop, transport, early, words, timeout)
+        return behind if backend is not None and backend.scanner.messages else welcome + behind
 
     # A redial's parts.
 
@@ -268,7 +283,7 @@ class ClientKeeper:
             return f"the backend speaks {chosen or 'no subprotocol'} now, the client {self._subprotocol or 'none'}"
         return None
 
-    def _join(self, absence: _Absence, transport: asyncio.Transport, answer: Answer) -> None:
+    def _join(self, absence: _Absence, transport: asyncio.Transport, early: bytes) -> None:
         """The hint first, then whatever the new backend says; to it what is repeated, then what was kept."""
         client, backend, env = self._pair.client, self._pair.backend, self._env
         assert client is not None
@@ -294,12 +309,12 @@ class ClientKeeper:
                 backend=connection.backend,
                 duration=self._back_at - absence.began,
                 attempts=absence.attempts,
-                repeated=len(said_again),
+                repeated=len(said_again) + bool(self._recorder is not None and self._recorder.greeting),
                 kept=messages,
                 lost=int(absence.held.mailbox.has_lost),
             )
         )
-        self._splice.back(answer.tail)
+        self._splice.back(early)
 
     def _name_backend(self, name: str) -> None:
         connection, registry = self._admission.connection, self._env.registry
