@@ -6,7 +6,7 @@ import pytest
 
 from tests.policy.test_lint import warnings
 from tests.policy.test_load import errors, loaded, policy
-from wsguard.policy.holding import hint, recorder, why_not
+from wsguard.policy.holding import hint, recorder, terms, why_not
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.model_hold import BackendLoss
 
@@ -128,6 +128,21 @@ OPENED = [
 def test_decided_when_it_opens(spec: str, subprotocol: str, why: str | None) -> None:
     found = why_not(one(spec), subprotocol)
     assert found == why or (why is not None and found is not None and why in found)
+
+
+TERMS = [
+    ("", ["chat"], None),
+    (GRAPHQL, ["graphql-transport-ws"], "held when its backend is lost, if that has chosen graphql-transport-ws"),
+    (GRAPHQL, [], "not held when its backend is lost: the backend speaks no subprotocol, and graphql-transport-ws"),
+    (CUSTOM, ["mqtt"], "held when its backend is lost, if that has chosen no subprotocol"),
+    (f"{CUSTOM}\nlimits: {{subprotocols: [a]}}", ["a"], "if that has chosen a or no subprotocol"),
+]
+
+
+@pytest.mark.parametrize(("spec", "offers", "said"), TERMS)
+def test_what_explain_says(spec: str, offers: list[str], said: str | None) -> None:
+    found = terms(one(spec), offers)
+    assert found == said or (said is not None and found is not None and said in found)
 
 
 def test_nothing_is_repeated_unless_the_policy_says_what() -> None:

@@ -145,9 +145,8 @@ async def test_nobody_comes_and_the_client_is_told() -> None:
         await client.recv()
         await served.stop()
         await client.wait_closed()
-        assert (client.close_code, client.close_reason) == (1014, "backend-lost retry-after=1") or (
-            client.close_code == 1014 and str(client.close_reason).startswith("backend-lost retry-after=")
-        )
+        assert client.close_code == 1014
+        assert str(client.close_reason).startswith("backend-lost retry-after=")
         ended = await guard.ended(reason="backend-lost")
         assert (ended["initiator"], ended["phase"]) == ("backend", "held")
 
@@ -156,7 +155,8 @@ async def test_a_broker_keeps_its_sessions_to_itself(tmp_path: Path) -> None:
     """`protocol: mqtt` does not load; and what speaks MQTT under a policy for something else is not held."""
     port = free_port()
     settings = tmp_path / "mosquitto.conf"
-    settings.write_text(f"listener {port} 127.0.0.1\nprotocol websockets\nallow_anonymous true\n")
+    listeners = f"listener {free_port()} 127.0.0.1\nlistener {port} 127.0.0.1\nprotocol websockets\n"
+    settings.write_text(f"{listeners}allow_anonymous true\n")
     async with AsyncExitStack() as brokers, Guard(f"http://127.0.0.1:{port}", policy(JSON)) as guard:
         broker = await brokers.enter_async_context(Program(need("mosquitto"), "-c", settings))
         await listening(port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from wsguard.policy.model import WebSocketPolicy
@@ -30,6 +31,16 @@ def why_not(policy: WebSocketPolicy, subprotocol: str) -> str | None:
     if subprotocol and subprotocol not in spec.limits.subprotocols:
         return f"the backend speaks {subprotocol}, which limits.subprotocols does not list"
     return None
+
+
+def terms(policy: WebSocketPolicy, offers: Sequence[str]) -> str | None:
+    """On what it depends whether a client that offers these subprotocols is held, as a sentence; None: it is not."""
+    if not is_held(policy):
+        return None
+    borne = [name or "no subprotocol" for name in (*offers, "") if why_not(policy, name) is None]
+    if borne:
+        return f"held when its backend is lost, if that has chosen {' or '.join(borne)}"
+    return f"not held when its backend is lost: {why_not(policy, next(iter(offers), ''))}"
 
 
 def recorder(hold: Hold) -> Recorder | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from wsguard.protocol.first_message import Closed, FirstMessageReader, Message, Outcome
+from wsguard.protocol.reasons import RESTARTS
 from wsguard.protocol.replay import MOST_BYTES, is_welcome
 from wsguard.protocol.scanner import Sender
+
+_LEFT = "the backend left before it answered a connection_init"
 
 
 class Unwelcome(Exception):
@@ -37,17 +40,19 @@ class Greeter(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """It may be restarting still."""
-        self._fail(ConnectionResetError("the backend left before it answered a connection_init"))
+        self._fail(ConnectionResetError(_LEFT))
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The same."""
-        self._fail(ConnectionResetError("the backend left before it answered a connection_init"))
+        self._fail(ConnectionResetError(_LEFT))
 
     def _judge(self, outcome: Outcome) -> bool | None:
         if isinstance(outcome, Message):
             return is_welcome(outcome.text)
-        if isinstance(outcome, Closed):
+        if isinstance(outcome, Closed) and int.from_bytes(outcome.reply[2:4], "big") in RESTARTS:
+            self._fail(ConnectionResetError(_LEFT))
+        elif isinstance(outcome, Closed):
             self._fail(Unwelcome("the backend closed in place of answering a connection_init"))
         return False
 

@@ -49,24 +49,21 @@ _TRY_AGAIN = frozenset((HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPSt
 
 
 def let_hold(
-    splice: Splice, env: Environment, admission: Admission, case: Case, head: RequestHead, sides: tuple[Answer, bytes]
+    splice: Splice, env: Environment, admission: Admission, case: Case, head: RequestHead, answer: Answer
 ) -> None:
     """Let the connection be held, where its policy says so and its protocol bears it.
 
-    `case` is what it was admitted on, `head` what the backend was sent; `sides` are that backend's 101, and what the
-    client has sent behind its handshake already.
+    `case` is what it was admitted on, `head` what the backend was sent, `answer` that backend's 101.
     """
     spec = admission.policy.spec
     if not is_held(admission.policy) or spec.hold is None:
         return
-    answer, early = sides
     subprotocol = subprotocol_of(answer.headers)
     if (problem := why_not(admission.policy, subprotocol)) is not None:
         env.observer.not_held(admission.connection.id, admission.policy.name, problem)
         return
     admission.keeper = keeper = ClientKeeper(env, admission, kept(case), head, subprotocol, spec.hold)
     splice.keep(keeper)
-    keeper.hear(early)
 
 
 @dataclass(slots=True)
@@ -129,11 +126,6 @@ class ClientKeeper:
             pair.backend.scanner.withheld = b""
         self._listen()
 
-    def hear(self, early: bytes) -> None:
-        """What the client sent behind its handshake goes to the backend by another way."""
-        if self._recorder is not None:
-            self._recorder.feed(early)
-
     def bears(self, pair: Pair, code: int | None) -> bool:
         """A backend that restarts has nothing against its client; any other Close is what it says."""
         if code is not None and code not in RESTARTS:
@@ -160,6 +152,7 @@ class ClientKeeper:
         gone = self._pair.vacate(scanner)
         if gone is not None:
             _part_from(gone, client, env.loop, self._admission.policy.spec.rejection.close_timeout)
+            gone.lost = True  # whatever still happens to it is nobody's affair
         if self._recorder is not None:
             self._recorder.begin_anew()
         now = env.clock.monotonic()
@@ -233,6 +226,8 @@ class ClientKeeper:
             return Outcome.REFUSED, str(error)
         except (OSError, TimeoutError) as error:
             return Outcome.FAILED, str(error) or "the backend did not answer a connection_init in time"
+        if transport.is_closing():
+            return Outcome.FAILED, "the backend left at once"
         self._join(absence, transport, early)
         return Outcome.JOINED, ""
 

@@ -6,6 +6,9 @@ guard's own stands at a frame boundary of what the other side has sent, or nowhe
 
 from __future__ import annotations
 
+import asyncio
+from typing import cast
+
 from wsguard.protocol.scanner import FrameScanner
 from wsguard.proxy.half import Half
 from wsguard.sessions.connection import Traffic
@@ -52,8 +55,8 @@ class Pair:
     def begin(self, from_backend: bytes, from_client: bytes) -> None:
         """Read both, after what each has sent behind its part of the handshake."""
         for half, early in ((self.backend, from_backend), (self.client, from_client)):
-            if half is not None and early:
-                half.data_received(early)
+            if half is not None and early:  # to whoever stands in its place by now
+                cast("asyncio.Protocol", half.transport.get_protocol()).data_received(early)
         for half in (self.backend, self.client):
             if half is not None and (half.sink is None or not half.sink.paused):
                 half.resume()

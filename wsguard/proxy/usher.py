@@ -133,7 +133,7 @@ class Usher:
         watched = () if audited else attempt.case.watched  # whom the policy would refuse vouches for no cookie
         connection = attempt.connection(policy, admit, env.backend.name, env.clock.wall(), splice, watched)
         admission.enter(connection, attempt.case)
-        let_hold(splice, env, admission, attempt.case, head, (answer, early))
+        let_hold(splice, env, admission, attempt.case, head, answer)
         splice.begin(answer.tail, early)
         return HANDED_OVER
 
