@@ -4,6 +4,9 @@
 # make check   the readers that run nothing: style, types, floors
 # make bench   measure wsguard beside other proxies; writes docs/performance.md
 # make soak    a storm of log-outs over replicas that die: make soak ARGS="--minutes 30 --seed 1 --engine nats"
+# make wear    an hour among peers that fail at random; what is left over at the end is said: ARGS="--minutes 60 --seed 1"
+# make fuzz    look for bytes that break whoever reads them: make fuzz ARGS="scanner --seconds 3600"
+# make audit   ask the advisory databases about every locked dependency (needs the network)
 # make docs    write again what the docs take from the code
 # make lock    resolve the lock files anew
 
@@ -14,7 +17,7 @@ PIP    := $(RUN) -m pip --disable-pip-version-check --quiet
 UV     := .make/uv/bin/uv
 LOCK   := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
-.PHONY: demo test test-extended check bench soak docs lock
+.PHONY: demo test test-extended check bench soak wear fuzz audit docs lock
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.runtime
@@ -45,6 +48,16 @@ soak: $(VENV)/.dev
 	$(PYTHON) tests/support/provision.py test
 	$(RUN) -m benchmarks.soak $(ARGS)
 
+wear: $(VENV)/.dev
+	$(RUN) -m benchmarks.wear $(ARGS)
+
+fuzz: $(VENV)/.dev
+	$(RUN) -m tests.fuzz --corpus .make/corpus $(ARGS)
+
+audit: .make/audit/bin/pip-audit
+	set -e; for lock in requirements*.lock; do .make/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock; done
+	cd tests/npm && npm audit --audit-level=high
+
 docs: $(VENV)/.dev
 	$(RUN) -m docs.generate
 
@@ -70,6 +83,10 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "wsguard needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
+
+.make/audit/bin/pip-audit:
+	$(PYTHON) -m venv .make/audit
+	.make/audit/bin/pip --disable-pip-version-check --quiet install pip-audit
 
 .make/uv/bin/uv:
 	$(PYTHON) -m venv .make/uv

@@ -60,7 +60,7 @@ def metrics() -> str:
     log = Log(LineWriter(_NOWHERE))
     registry, denylist, clock = Registry(), DenyList(), SystemClock()
     drainer = Drainer(registry, clock, SystemRandom(), log, lambda: None, Shutdown)
-    sources = Sources(registry, denylist, drainer, clock, lambda: 0, lambda: 0)
+    sources = Sources(registry, denylist, drainer, clock, lambda: 0, lambda: 0, lambda: 0)
     kept = [each for each in vars(Metrics(sources)).values() if isinstance(each, MetricWrapperBase)]
     rows = [(each._name, each._type, each._documentation, each._labelnames) for each in kept]
     read_when_asked = Scrape(sources, lambda: Traffic(0, 0, 0, 0)).collect()

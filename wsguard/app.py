@@ -128,7 +128,13 @@ class Guard:
         lobby = Lobby()
         self._drainer = Drainer(self._registry, clock, rng, self._log, lobby.send_away, self._shutdown)
         sources = Sources(
-            self._registry, self._deny_list, self._drainer, clock, lambda: self._log.dropped, lambda: len(lobby)
+            self._registry,
+            self._deny_list,
+            self._drainer,
+            clock,
+            log_dropped=lambda: self._log.dropped,
+            awaited=lambda: len(lobby),
+            tasks=lambda: len(asyncio.all_tasks(loop)),
         )
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())

@@ -92,7 +92,9 @@ class Rig:
         self.sent_away = 0
         self.drainer = Drainer(self.registry, self.clock, Random(1), self.log, self.send_away, lambda: self.shutdown)
         self.metrics = Metrics(
-            Sources(self.registry, self.denylist, self.drainer, self.clock, lambda: self.log.dropped, lambda: 0)
+            Sources(
+                self.registry, self.denylist, self.drainer, self.clock, lambda: self.log.dropped, lambda: 0, lambda: 3
+            )
         )
         self.control = Control(
             registry=self.registry,

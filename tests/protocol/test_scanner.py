@@ -198,3 +198,15 @@ def test_any_bytes_are_scanned_the_same_whole_and_in_two(sender: Sender, strict:
     assert len(data) - len(out) <= MAX_CLOSE or whole.halted
     assert (whole.left, whole.messages, whole.halted) == (halves.left, halves.messages, halves.halted)
     assert (whole.violation, whole.close_code) == (halves.violation, halves.close_code)
+
+
+@pytest.mark.parametrize("size", [3, 200])
+@pytest.mark.parametrize(("strict", "first"), [(False, 0x81), (True, 0xA4)])
+def test_a_whole_message_that_leniency_lets_into_a_fragmented_one_ends_it(strict: bool, first: int, size: int) -> None:
+    """However short it is, and however it is cut: found by the fuzzer, beside a reader frame by frame."""
+    start = wire.frame(wire.TEXT, b"a", fin=False)
+    odd = bytes((first, *wire.frame(wire.TEXT, bytes(size))[1:]))
+    for chunks in ([start + odd], [start, odd], [bytes((byte,)) for byte in start + odd]):
+        scanner = FrameScanner(Sender.CLIENT, strict=strict, reserved=RSV if strict else 0)
+        assert b"".join(scanner.feed(chunk) for chunk in chunks) == start + odd
+        assert (scanner.in_message, scanner.messages, scanner.is_at_rest) == (False, 1, True)

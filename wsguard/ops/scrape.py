@@ -19,7 +19,7 @@ from wsguard.sessions.registry import Registry
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where a scrape reads. `log_dropped` gives the log lines lost so far, `awaited` how many clients that have a 101
-    wait for their first message to be judged.
+    wait for their first message to be judged, `tasks` how many tasks the event loop has.
     """
 
     registry: Registry
@@ -28,6 +28,7 @@ class Sources:
     clock: Clock
     log_dropped: Callable[[], int]
     awaited: Callable[[], int]
+    tasks: Callable[[], int]
 
 
 class Scrape(Collector):
@@ -46,6 +47,7 @@ class Scrape(Collector):
         yield from self._deny_list()
         help_text = "Clients that were answered, and whose first message is awaited or being judged."
         yield _gauge("first_messages_awaited", help_text, self._sources.awaited())
+        yield _gauge("event_loop_tasks", "Tasks of the event loop: waiting, for the most part.", self._sources.tasks())
         lost = self._sources.log_dropped()
         yield CounterMetricFamily("wsguard_log_lines_dropped", "Log lines lost, as nobody read them.", lost)
         build = GaugeMetricFamily("wsguard_build_info", "The version that runs.", labels=["version"])

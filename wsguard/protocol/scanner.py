@@ -39,7 +39,8 @@ def _first_byte(byte: int, in_message: bool, strict: bool, reserved: int) -> int
         kind = _ENDS if fin else _CONTINUES
         allowed = in_message and not byte & RSV
     else:
-        kind = _WHOLE if fin else _STARTS
+        # Inside a fragmented message only leniency lets it pass: it is looked at closely, since it ends that message.
+        kind = (_ENDS if in_message else _WHOLE) if fin else _STARTS
         allowed = not in_message and opcode <= Opcode.BINARY and not byte & RSV & ~reserved
     # An extension we do not know may give any meaning to reserved bits and opcodes (RFC 6455 §5.8).
     unknown_extension = reserved == RSV and (byte & RSV or opcode not in Opcode._value2member_map_)
