@@ -15,6 +15,7 @@ from wsguard.policy.model import PolicySpec, Rejection
 from wsguard.policy.model_hold import BackendLoss, Hold, Replay
 from wsguard.protocol.bearing import HINT, HeldProtocol
 
+LOOPS = ("uvloop",)
 PROTOCOL = "graphql-transport-ws"
 INIT, ACK = b'{"type":"connection_init"}', b'{"type":"connection_ack"}'
 SUBSCRIBE = b'{"type":"subscribe","id":"1","payload":{"query":"subscription { ticks }"}}'

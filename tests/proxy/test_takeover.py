@@ -281,7 +281,7 @@ async def test_a_flood_towards_a_backend_that_then_stalls_is_held_back(backend: 
         go.set()
         await client.head()
         (connection,) = house.registry
-        towards = connection.link._backend.transport  # type: ignore[attr-defined]
+        towards = connection.link._pair.backend.transport  # type: ignore[attr-defined]
         await eventually(lambda: towards.get_write_buffer_size() > WRITE_HIGH_WATER)
         await stays(lambda: towards.get_write_buffer_size() <= MAX_TAIL, 0.5)
         assert not sending.done()
