@@ -50,7 +50,6 @@ class World(Bench):
             observer=Silent(),
             redialer=self.store,
             is_draining=lambda: False,
-            backend=SimpleNamespace(name="b"),
             registry=Silent(),
         )
         connection = SimpleNamespace(id="c", policy="p", backend="b")
@@ -82,7 +81,7 @@ class World(Bench):
         self.backend = FakeTransport()
         self.backend.reading = False
         self.backends.append(self.backend)
-        self.keeper._join(absence, cast("asyncio.Transport", self.backend), b"")
+        self.keeper._join(absence, cast("asyncio.Transport", self.backend), b"", "b")
 
 
 def message(number: int, size: int) -> bytes:

@@ -7,11 +7,9 @@ by a header field, the client by a hint; what cannot be continued is not held, a
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 
 from wsguard.policy.case import Case
 from wsguard.policy.decision import Refuse
@@ -20,32 +18,27 @@ from wsguard.policy.judge import is_only_audited
 from wsguard.policy.model_hold import Hold
 from wsguard.policy.rejudge import kept, rejudge, renewed
 from wsguard.protocol.closing import close_frame
-from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import RESTARTS, CloseReason
 from wsguard.protocol.replay import Recorder
 from wsguard.protocol.scanner import FrameScanner, Sender
-from wsguard.protocol.upgrade import Answer, BadAnswer, check_switch, subprotocol_of, upgrade_request
+from wsguard.protocol.upgrade import Answer, subprotocol_of, upgrade_request
 from wsguard.proxy.admission import Admission
 from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.greeting import Unwelcome, greet
 from wsguard.proxy.half import Half
 from wsguard.proxy.held import Held, Listener
-from wsguard.proxy.outgoing import offered
 from wsguard.proxy.pair import Pair
+from wsguard.proxy.redial import answer_problem, may_change, redial_request
 from wsguard.proxy.redialer import Outcome
 from wsguard.proxy.splice import Splice
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Rejoined
 
-REDIAL = b"X-Wsguard-Redial"
-"""The field that tells a backend that it is not the first for its client, and which redial this is: 1, 2, 3."""
-
 STEADY = 10.0
 """Seconds after which a backend has lasted: the time for which one is looked for begins anew with the next loss."""
-
-_TRY_AGAIN = frozenset((HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS))
 
 
 def let_hold(
@@ -68,7 +61,7 @@ def let_hold(
 
 @dataclass(slots=True)
 class _Absence:
-    """One time without a backend. `left` is what there was of a message that no backend has whole."""
+    """One time without a backend, that `began` then (monotonic seconds). `last_problem` is why it lasts."""
 
     began: float
     held: Held
@@ -209,17 +202,16 @@ class ClientKeeper:
             return Outcome.FORBIDDEN, ""
         self._redials += 1
         absence.attempts += 1
-        head = self._request()
+        head, backend = redial_request(self._head, self._redials), env.backend
         timeout = min(env.policies().guard.listener.handshake_timeout, max(self._until - env.clock.monotonic(), 0.001))
         try:
-            transport, answer = await dial(env.loop, env.backend, env.backend_tls(), upgrade_request(head), timeout)
+            transport, answer = await dial(env.loop, backend, env.backend_tls(), upgrade_request(head), timeout)
         except DialError as error:
             return Outcome.FAILED, str(error)
-        problem = self._problem_of(answer, head)
+        problem = answer_problem(answer, head, self._subprotocol)
         if problem is not None:
             transport.abort()
-            may_change = answer.status in _TRY_AGAIN or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            return Outcome.FAILED if may_change else Outcome.REFUSED, problem
+            return Outcome.FAILED if may_change(answer) else Outcome.REFUSED, problem
         try:
             early = await self._greet(transport, answer.tail, timeout)
         except Unwelcome as error:
@@ -228,7 +220,7 @@ class ClientKeeper:
             return Outcome.FAILED, str(error) or "the backend did not answer a connection_init in time"
         if transport.is_closing():
             return Outcome.FAILED, "the backend left at once"
-        self._join(absence, transport, early)
+        self._join(absence, transport, early, backend.name)
         return Outcome.JOINED, ""
 
     async def _greet(self, transport: asyncio.Transport, early: bytes, timeout: float) -> bytes:
@@ -260,26 +252,8 @@ class ClientKeeper:
     def _is_held(self) -> bool:
         return self._splice.state == Phase.HELD.value
 
-    def _request(self) -> RequestHead:
-        """As the first backend was sent it, with a key of its own (RFC 6455 §4.1)."""
-        head, key = self._head, base64.b64encode(os.urandom(16))
-        fields = head.headers.without((b"sec-websocket-key",)).raw
-        own = ((b"Sec-WebSocket-Key", key), (REDIAL, str(self._redials).encode("ascii")))
-        return RequestHead(head.method, head.target, head.version, Headers((*fields, *own)))
-
-    def _problem_of(self, answer: Answer, head: RequestHead) -> str | None:
-        if answer.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            return f"the backend answered {answer.status}"
-        try:
-            check_switch(answer, head.headers.first(b"sec-websocket-key") or b"", offered(head), None)
-        except BadAnswer as error:
-            return f"the backend's answer: {error}"
-        if (chosen := subprotocol_of(answer.headers)) != self._subprotocol:
-            return f"the backend speaks {chosen or 'no subprotocol'} now, the client {self._subprotocol or 'none'}"
-        return None
-
-    def _join(self, absence: _Absence, transport: asyncio.Transport, early: bytes) -> None:
-        """The hint first, then whatever the new backend says; to it what is repeated, then what was kept."""
+    def _join(self, absence: _Absence, transport: asyncio.Transport, early: bytes, name: str) -> None:
+        """With the backend of that name. The hint first, then whatever the new backend says; to it what is repeated, then what was kept."""
         client, backend, env = self._pair.client, self._pair.backend, self._env
         assert client is not None
         assert backend is not None  # a client that is held has the half of nobody for its other one
@@ -295,7 +269,7 @@ class ClientKeeper:
         client.transport.write(hint(self._hold))
         self._listen()
         self._back_at = env.clock.monotonic()
-        self._name_backend(env.backend.name)
+        self._name_backend(name)
         connection = self._admission.connection
         env.observer.rejoined(
             Rejoined(
