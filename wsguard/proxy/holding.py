@@ -253,7 +253,7 @@ class ClientKeeper:
         return self._splice.state == Phase.HELD.value
 
     def _join(self, absence: _Absence, transport: asyncio.Transport, early: bytes, name: str) -> None:
-        """With the backend of that name. The hint first, then whatever the new backend says; to it what is repeated, then what was kept."""
+        """With the backend `name`: to it what is repeated, then what was kept; to the client first of all the hint."""
         client, backend, env = self._pair.client, self._pair.backend, self._env
         assert client is not None
         assert backend is not None  # a client that is held has the half of nobody for its other one
