@@ -43,6 +43,7 @@ bench: $(VENV)/.dev
 	$(RUN) -m benchmarks
 	$(RUN) -m benchmarks sessions
 	$(RUN) -m benchmarks drain
+	$(RUN) -m benchmarks rollout
 
 soak: $(VENV)/.dev
 	$(PYTHON) tests/support/provision.py test

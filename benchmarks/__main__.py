@@ -1,7 +1,7 @@
 """Measure wsguard beside other proxies: writes docs/performance.md, its plot and the raw figures.
 
-`python -m benchmarks sessions` measures the ends of sessions instead, `python -m benchmarks drain` that of the guard;
-both go on the same page.
+`python -m benchmarks sessions` measures the ends of sessions instead, `python -m benchmarks drain` that of the guard,
+`python -m benchmarks rollout` a rolling deploy; all go on the same page.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks import drain, sessions
+from benchmarks import drain, rollout, rollout_report, sessions
 from benchmarks.drain_report import PICTURE, Drains, draw
 from benchmarks.native import BenchmarkError, compile_tools, echo_backend
 from benchmarks.pages import PageError
 from benchmarks.peers import PEERS, Peer
 from benchmarks.plot import plot
 from benchmarks.report import Run, machine, markdown
+from benchmarks.rollout_report import Deploys
 from benchmarks.sessions_report import Sessions
 from benchmarks.workloads import FULL, QUICK, Bench, Effort, Figures
 
 WINDOWS = (10.0, 60.0)  # seconds of a drain, where none is asked for
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-COMPARED, SESSIONS, DRAINS = "latest.json", "sessions.json", "drain.json"
+COMPARED, SESSIONS, DRAINS, DEPLOYS = "latest.json", "sessions.json", "drain.json", "rollout.json"
 
 
 def main() -> int:
     """Parse the command line, run, write; returns the exit status."""
-    others = {"sessions": measure_sessions, "drain": measure_drains}
+    others = {"sessions": measure_sessions, "drain": measure_drains, "rollout": measure_deploys}
     other = others.get(sys.argv[1]) if len(sys.argv) > 1 else None
     return other(sys.argv[2:]) if other else compare()
 
@@ -64,6 +65,24 @@ def measure_drains(arguments: list[str]) -> int:
     draw(found, docs / PICTURE)
     _write_page(docs, results)
     return 0
+
+
+def measure_deploys(arguments: list[str]) -> int:
+    """`python -m benchmarks rollout`; 1 too where the deploy with wsguard was not what it must be."""
+    asked = rollout.options(arguments)
+    try:
+        found = asyncio.run(rollout.measure(asked.clients, asked.window))
+    except AssertionError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    docs, results = _folders(asked.output)
+    (results / DEPLOYS).write_text(found.to_json())
+    rollout_report.draw(found, docs / rollout_report.PICTURE)
+    _write_page(docs, results)
+    broken = found.deploys[0].broken
+    for sentence in broken:
+        print(f"benchmarks: {sentence}", file=sys.stderr)
+    return 1 if broken else 0
 
 
 def compare() -> int:
@@ -136,12 +155,20 @@ def _folders(output: Path | None) -> tuple[Path, Path]:
 
 def _write_page(docs: Path, results: Path) -> None:
     """The page from the raw figures of all kinds: what was not measured now stays as it was measured last."""
-    compared, ended, drained = results / COMPARED, results / SESSIONS, results / DRAINS
+    compared = results / COMPARED
     run = Run.from_json((compared if compared.exists() else RESULTS / COMPARED).read_text())
-    found = Sessions.from_json(ended.read_text()) if ended.exists() else None
-    drains = Drains.from_json(drained.read_text()) if drained.exists() else None
-    (docs / "performance.md").write_text(markdown(run, found, drains))
+    (docs / "performance.md").write_text(markdown(run, *others(results)))
     print(f"wrote {docs / 'performance.md'} from what is in {results}")
+
+
+def others(results: Path) -> tuple[Sessions | None, Drains | None, Deploys | None]:
+    """What is not compared with other proxies, as far as it was measured."""
+    ended, drained, deployed = results / SESSIONS, results / DRAINS, results / DEPLOYS
+    return (
+        Sessions.from_json(ended.read_text()) if ended.exists() else None,
+        Drains.from_json(drained.read_text()) if drained.exists() else None,
+        Deploys.from_json(deployed.read_text()) if deployed.exists() else None,
+    )
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks import drain_report
+from benchmarks import drain_report, rollout_report
 from benchmarks.drain_report import Drains
+from benchmarks.rollout_report import Deploys
 from benchmarks.sessions_report import Sessions, sections
 from benchmarks.tables import table
 from benchmarks.workloads import (
@@ -93,8 +94,10 @@ def size_name(size: int) -> str:
     return f"{size // 1024} KiB" if size >= 1024 else f"{size} B"
 
 
-def markdown(run: Run, sessions: Sessions | None = None, drains: Drains | None = None) -> str:
-    """The whole page, with the figures of `sessions` and `drains` where there are some."""
+def markdown(
+    run: Run, sessions: Sessions | None = None, drains: Drains | None = None, deploys: Deploys | None = None
+) -> str:
+    """The whole page, with the figures of `sessions`, `drains` and `deploys` where there are some."""
     compared = (_targets, _relay, _handshake, _memory, _open, _latency, _method)
     parts = [
         "# Performance",
@@ -103,6 +106,7 @@ def markdown(run: Run, sessions: Sessions | None = None, drains: Drains | None =
         *(part for section in compared for part in section(run)),
         *(sections(sessions) if sessions else ()),
         *(drain_report.sections(drains) if drains else ()),
+        *(rollout_report.sections(deploys) if deploys else ()),
     ]
     return "\n\n".join(parts) + "\n"
 

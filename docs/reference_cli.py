@@ -13,9 +13,11 @@ from wsguard.ops.drainer import Drainer
 from wsguard.ops.log import Log
 from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.metrics import Metrics
+from wsguard.ops.migrator import Migrator
 from wsguard.ops.scrape import Scrape, Sources
-from wsguard.policy.model import Shutdown
+from wsguard.policy.model import Backend, Shutdown
 from wsguard.process import SystemClock
+from wsguard.proxy.backends import Backends
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.registry import Registry
@@ -60,7 +62,9 @@ def metrics() -> str:
     log = Log(LineWriter(_NOWHERE))
     registry, denylist, clock = Registry(), DenyList(), SystemClock()
     drainer = Drainer(registry, clock, SystemRandom(), log, lambda: None, Shutdown)
-    sources = Sources(registry, denylist, drainer, clock, lambda: 0, lambda: 0, lambda: 0)
+    backends = Backends((Backend(url="http://127.0.0.1:3000"),), clock)
+    migrator = Migrator(registry, backends, drainer, clock, SystemRandom(), log, Shutdown)
+    sources = Sources(registry, denylist, drainer, clock, lambda: 0, lambda: 0, lambda: 0, migrator)
     kept = [each for each in vars(Metrics(sources)).values() if isinstance(each, MetricWrapperBase)]
     rows = [(each._name, each._type, each._documentation, each._labelnames) for each in kept]
     read_when_asked = Scrape(sources, lambda: Traffic(0, 0, 0, 0)).collect()

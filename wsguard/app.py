@@ -48,6 +48,8 @@ from wsguard.ops.log import Log
 from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.loop_lag import sample_loop_lag
 from wsguard.ops.metrics import Metrics
+from wsguard.ops.migration_api import MigrationApi
+from wsguard.ops.migrator import Migrator
 from wsguard.ops.observer import Observer
 from wsguard.ops.overview import Overview
 from wsguard.ops.problem import ProblemError
@@ -62,6 +64,7 @@ from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
 from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
 from wsguard.proxy import client_script, handshake_token, renewal_endpoint
+from wsguard.proxy.backends import Backends
 from wsguard.proxy.client_script import ClientScript
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route
@@ -75,6 +78,7 @@ from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
+from wsguard.proxy.turnstile import Turnstile
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.logout import Logout
@@ -127,6 +131,8 @@ class Guard:
         self._deny_list = DenyList(events.deny_list.max_entries, events.replay_window if events.sources else 0.0)
         lobby = Lobby()
         self._drainer = Drainer(self._registry, clock, rng, self._log, lobby.send_away, self._shutdown)
+        backends = Backends(guard.backends, clock, lambda: self._reloader.current.backend_tls)
+        self._migrator = Migrator(self._registry, backends, self._drainer, clock, rng, self._log, self._shutdown)
         sources = Sources(
             self._registry,
             self._deny_list,
@@ -135,6 +141,7 @@ class Guard:
             log_dropped=lambda: self._log.dropped,
             awaited=lambda: len(lobby),
             tasks=lambda: len(asyncio.all_tasks(loop)),
+            migrator=self._migrator,
         )
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
@@ -166,19 +173,19 @@ class Guard:
             timekeeper=Timekeeper(loop, clock),
             rejudger=Rejudger(clock, observer, self._policies),
             renewer=Renewer(self._registry, self._deny_list, observer),
+            turnstile=Turnstile(self._registry, clock, self._policies),
             lobby=lobby,
             redialer=Redialer(loop, rng, observer.holding),
             verifier=self._inquiry,
             observer=observer,
             policies=self._policies,
             is_draining=lambda: self._drainer.refuses,
-            backend=guard.backends[0],
+            backends=backends,
             approver=self._inquiry,
             revalidator=self._revalidator,
             tracer=self._tracer,
             session_watch=self._events.detector,
             token_keys=lambda: self._reloader.current.token_keys,
-            backend_tls=lambda: self._reloader.current.backend_tls,
         )
         self._control = Control(
             registry=self._registry,
@@ -190,7 +197,8 @@ class Guard:
             policies=self._loaded,
             issuers=self._issuers,
             drain_window=self._drain_window,
-            overview=Overview(self._metrics, self._drainer, self._loaded, clock, clock.wall()),
+            overview=Overview(self._metrics, self._drainer, self._migrator, self._loaded, clock, clock.wall()),
+            migration=MigrationApi(self._migrator, self._drain_window),
         )
         self._ending, self._hurried = asyncio.Event(), asyncio.Event()
         self._requests_end = 0.0  # on the loop's clock: until when forwarded requests may go on
@@ -217,6 +225,7 @@ class Guard:
             self._in_background("watching the policy files", watcher.run(), closing)
             self._in_background("sampling the loop's lag", sample_loop_lag(self._metrics.loop_lagged), closing)
             self._in_background("asking again about live connections", self._revalidator.run(), closing)
+            closing.push_async_callback(self._migrator.close)
             closing.push_async_callback(self._env.rejudger.close)
             closing.push_async_callback(self._env.lobby.close)
             closing.push_async_callback(self._env.redialer.close)

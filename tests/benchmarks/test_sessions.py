@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import COMPARED, DRAINS, RESULTS, SESSIONS
-from benchmarks.drain_report import Drains
+from benchmarks.__main__ import COMPARED, RESULTS, others
 from benchmarks.native import missing_compiler
 from benchmarks.report import Run, markdown
 from benchmarks.sessions import (
@@ -61,8 +60,4 @@ def test_the_page_says_it() -> None:
 
 def test_the_published_page_is_what_the_published_figures_make() -> None:
     run = Run.from_json((RESULTS / COMPARED).read_text())
-    ended = RESULTS / SESSIONS
-    sessions = Sessions.from_json(ended.read_text()) if ended.exists() else None
-    drained = RESULTS / DRAINS
-    drains = Drains.from_json(drained.read_text()) if drained.exists() else None
-    assert PAGE.read_text() == markdown(run, sessions, drains)
+    assert PAGE.read_text() == markdown(run, *others(RESULTS))

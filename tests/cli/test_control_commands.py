@@ -18,6 +18,7 @@ import pytest
 
 from tests.ops.rig import Rig
 from tests.sessions.fakes import identity, link_of
+from tests.support.waiting import eventually
 from wsguard.cli import main
 from wsguard.ops.control import control_app
 from wsguard.ops.control_socket import ControlSocket, serve_control
@@ -65,6 +66,7 @@ async def operator(home: Path) -> AsyncIterator[Operator]:
     control = await serve_control(control_app(rig.control), path)
     yield Operator(path, rig, control)
     await control.close()
+    await rig.migrator.close()
     rig.log.close()
 
 
@@ -75,16 +77,16 @@ async def test_connections_are_an_aligned_table(operator: Operator) -> None:
     assert (status, err) == (0, "")
     head, first, second = out.splitlines()
     assert head.split() == [
-        "ID", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH", "OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE",
+        "ID", "STREAM", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH", "OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE",
     ]  # fmt: skip
     assert first.split() == [
-        "c1", "chat", "alice", digest("s1"), "192.0.2.7", "/ws",
+        "c1", "WebSocket", "chat", "alice", digest("s1"), "192.0.2.7", "/ws",
         "1970-01-01T00:16:40.000Z", "1970-01-01T01:16:40.000Z", "0/0", "0/0", "open",
     ]  # fmt: skip
-    assert second.split()[2:4] == ["-", "-"]
+    assert second.split()[3:5] == ["-", "-"]
     assert "\\x1b[31m" in second
     assert "\x1b" not in out
-    assert [line.index(word) for line, word in ((head, "POLICY"), (first, "chat"), (second, "chat"))] == [14] * 3
+    assert [line.index(word) for line, word in ((head, "POLICY"), (first, "chat"), (second, "chat"))] == [25] * 3
 
 
 async def test_connections_as_json_and_filtered(operator: Operator) -> None:
@@ -184,6 +186,70 @@ async def test_a_guard_that_ends_meanwhile_has_drained(operator: Operator) -> No
     assert (status, out.splitlines()[-1]) == (0, "the guard has ended")
 
 
+async def test_a_migration_begins_is_shown_and_aborted(operator: Operator) -> None:
+    operator.rig.connect("c1")
+    status, out, _ = await operator("migrate")
+    assert (status, [line.split() for line in out.splitlines()]) == (
+        0,
+        [
+            ["BACKEND", "CONNECTIONS", "HANDSHAKES", "REQUESTS"],
+            ["default", "(active)", "1", "0", "0"],
+            ["green", "0", "0", "0"],
+            ["idle"],
+        ],
+    )
+    begun = await operator("migrate", "--to", "green", "--window", "1h")
+    assert begun == (0, "moving 1 connection to green over 3600s\n", "")
+    assert (await operator("migrate"))[1].splitlines()[-1] == "migrating: from default to green, 1 of 1 left"
+    assert [line.split()[0] for line in (await operator("connections", "--backend", "green"))[1].splitlines()] == ["ID"]
+    aborted = await operator("migrate", "--abort")
+    assert aborted == (0, "aborted: new connections go to default, those at green stay there\n", "")
+    assert operator.rig.backends.active_name == "default"
+    last = (await operator("migrate"))[1].splitlines()[-1]
+    assert last == "aborted: from default to green, 1 of 1 left; an operator has asked for it"
+    assert await operator("migrate", "--abort") == (2, "", "wsguard migrate: no migration is under way\n")
+    operator.rig.backends.away["green"] = "green cannot be dialled: refused"
+    refused = await operator("migrate", "--to", "green")
+    assert refused == (2, "", "wsguard migrate: green cannot be dialled: refused\n")
+
+
+async def test_who_waits_for_a_migration_hears_of_its_pauses(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Terminal, "isatty", lambda self: True)
+    monkeypatch.setattr("wsguard.ops.migrator.LOOK", 0.05)
+    rig = operator.rig
+    rig.connect("c1")
+    waiting = asyncio.create_task(operator("migrate", "--to", "green", "--window", "300ms", "--wait"))
+    await eventually(lambda: rig.migrator.is_under_way)
+    rig.backends.away["green"] = "green cannot be dialled: refused"
+    await eventually(lambda: rig.migrator.status.state.value == "paused")
+    await asyncio.sleep(0.5)  # the command looks four times a second
+    del rig.backends.away["green"]
+    await asyncio.sleep(0.5)
+    rig.backends.under_way["default"][1] = 2
+    rig.registry.remove("c1")
+    status, out, err = await asyncio.wait_for(waiting, 10)
+    assert status == 0
+    assert out.splitlines() == [
+        "moving 1 connection to green over 300ms",
+        "paused: green cannot be dialled: refused",
+        "goes on",
+        "moved to green: default has 0 connections, 2 plain requests under way",
+    ]
+    assert "0 of 1 closed, 0/s, paused" in err
+
+
+async def test_who_waits_learns_that_the_migration_was_aborted(operator: Operator) -> None:
+    operator.rig.connect("c1")
+    assert (await operator("migrate", "--wait"))[2] == "wsguard migrate: no migration is under way\n"
+    waiting = asyncio.create_task(operator("migrate", "--to", "green", "--window", "1h", "--wait"))
+    await eventually(lambda: operator.rig.migrator.is_under_way)
+    await operator.rig.migrator.abort()
+    status, _, err = await asyncio.wait_for(waiting, 10)
+    assert (status, err) == (2, "wsguard migrate: the migration was aborted: an operator has asked for it\n")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -197,6 +263,11 @@ async def test_a_guard_that_ends_meanwhile_has_drained(operator: Operator) -> No
         ("drain", "--window", "soon"),
         ("drain", "--window", ""),
         ("connections", "--limit"),
+        ("migrate", "--to", "green", "--abort"),
+        ("migrate", "--window", "3s"),
+        ("migrate", "--abort", "--wait"),
+        ("migrate", "--to", "nowhere"),
+        ("migrate", "--to", "green", "--window", "soon"),
     ],
 )
 async def test_bad_usage_is_2(operator: Operator, arguments: tuple[str, ...]) -> None:

@@ -413,3 +413,31 @@ def test_a_line_of_the_trail_does_not_reach_the_terminal_raw(explain: Explainer)
     text = json.dumps({**line, "host": "app.test", "path": "/ws", "client_ip": "::1", "detail": "\u202e"})
     for said in (explain.text("--replay", text), explain.text("--replay", text, "--json")):
         assert said.replace("\n", "").isprintable()
+
+
+def test_limits_that_it_would_count_against(explain: Explainer) -> None:
+    """How many others there are only a running guard knows."""
+    limits = "limits: {connections: {total: 9, perSubject: 2}, compression: Deny}"
+    explain.write(policy(f"{SPEC}\n{limits}" if not SPEC.endswith("\n") else f"{SPEC}{limits}"))
+    token = explain.issuer.token(groups=["staff"])
+    offer = ("--header", "Sec-WebSocket-Extensions: permessage-deflate")
+    arguments = ("--url", URL, "--origin", HOME, "--cookie", f"session={token}", *offer)
+    admission = explain.json(*arguments)["admission"]
+    assert admission["counted"][0] == "connections.total, 9"
+    assert admission["counted"][1].startswith("connections.perSubject, 2, for ")
+    text = explain.text(*arguments)
+    assert "counts against limits.connections.total, 9" in text
+    assert "limits takes every extension out of the offer" in text
+
+
+def test_a_stream_is_explained_where_the_policy_judges_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "streams.yaml").write_text(policy("streams: [ServerSentEvents, LongPolling]"))
+
+    def said(*arguments: str) -> str:
+        assert main(["explain", "--policy", str(tmp_path), *arguments]) == 0
+        return capsys.readouterr().out
+
+    assert "refused: HTTP 403 origin-denied" in said("--stream", "LongPolling", "--method", "post")
+    assert "refused: HTTP 400" in said("--stream", "ServerSentEvents", "--url", "http://localhost/a//b")
+    assert "admitted by policy chat" in said("--stream", "ServerSentEvents", "--header", "Sec-Fetch-Site: same-origin")
+    assert "4404 no-policy" in said(), "a WebSocket is not what the policy is for"

@@ -14,7 +14,9 @@ def look(second: int, messages: int, *listed: dict[str, Any], **changed: Any) ->
         "now": f"2026-01-31T12:00:{second:02}.000Z",
         "revision": "0a1b2c",
         "drain": {"state": "serving"},
+        "migration": {"state": "idle", "backends": [{"name": "app", "active": True, "connections": 5}]},
         "connections": [{"policy": "chat", "value": 2}, {"policy": "feed", "value": 3}],
+        "streams": [{"stream": "WebSocket", "value": 5}, {"stream": "LongPolling", "value": 0}],
         "handshakes": [{"policy": "chat", "result": "refused", "reason": "origin-denied", "value": second}],
         "closed": [{"policy": "chat", "reason": "client-closed", "value": 7}],
         "messages": [{"direction": "client_to_backend", "value": messages}],
@@ -54,6 +56,16 @@ def test_a_drain_shows_what_is_left() -> None:
     )
 
 
+def test_several_backends_show_what_each_has() -> None:
+    """And how far a migration is, pauses included."""
+    blue, green = ({"name": name, "active": name == "green", "connections": 3} for name in ("blue", "green"))
+    idle = {"state": "idle", "backends": [blue, green]}
+    assert "backends: blue 3  green* 3" in list(draw(look(1, 0), look(2, 0, migration=idle)))
+    paused = {**idle, "state": "paused", "total": 6, "closed": 3, "rate": 0.5, "eta": None}
+    words = f"backends: blue 3  green* 3  paused: [{'#' * 15}{'.' * 15}] 3 of 6 closed, 0.5/s, paused"
+    assert words in list(draw(look(1, 0), look(2, 0, migration=paused)))
+
+
 def test_a_guard_that_started_anew_has_no_negative_rates() -> None:
     assert "0.0 messages/s" in list(draw(look(1, 1000), look(2, 0)))[1]
 
@@ -62,3 +74,9 @@ def test_what_would_not_print_is_escaped_and_what_is_long_is_cut() -> None:
     text = "\n".join(draw(look(1, 0), look(2, 0, one("c1", 0, "\x1b[31mann" + "n" * 500))))
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) < 200
+
+
+def test_what_is_connected_is_told_apart_where_not_all_are_websockets() -> None:
+    kinds = [{"stream": "WebSocket", "value": 3}, {"stream": "ServerSentEvents", "value": 2}]
+    assert "3 WebSocket  2 ServerSentEvents" in list(draw(look(1, 0), look(2, 0, streams=kinds)))
+    assert not any("WebSocket" in line for line in draw(look(1, 0), look(2, 0)))

@@ -126,6 +126,9 @@ def spec(text: str) -> GuardSpec:
 
 BASE = "listener: {address: '127.0.0.1:1'}, backends: [{name: a, url: 'http://a:1'}]"
 
+SEVERAL = "backends: [{name: a, url: 'http://a:1'}, {name: b, url: 'http://b:1'}]"
+SEVERAL_TURNED = "backends: [{name: b, url: 'http://b:1'}, {name: a, url: 'http://a:1'}]"
+
 STREAM = "sessionEvents: {onGap: Continue, sources: [{type: RedisStream, url: 'redis://a', key: a}]}"
 
 
@@ -146,6 +149,8 @@ STREAM = "sessionEvents: {onGap: Continue, sources: [{type: RedisStream, url: 'r
         ("", "sessionEvents: {denyList: {maxEntries: 9}}", "spec.sessionEvents.denyList changed, which needs"),
         (STREAM, STREAM.replace("key: a", "key: b"), "spec.sessionEvents.sources changed, which needs"),
         (BASE, BASE.replace("name: a", "name: b"), "spec.backends[0].name changed from a to b"),
+        (SEVERAL, BASE, "spec.backends: 2 before and 1 now"),
+        (SEVERAL, SEVERAL_TURNED.replace("http://b:1", "http://c:1"), "spec.backends[0].url changed from http://b:1"),
         (
             BASE,
             BASE.replace("http://a:1'", "http://a:1', connectTimeout: 500ms"),
@@ -175,3 +180,8 @@ def test_other_certificates_need_no_restart() -> None:
     """New connections get what is in force, ended or begun under whichever name."""
     old, new = (spec(f"{{listener: {{tls: {{certFile: {name}, keyFile: b}}}}}}") for name in ("a", "c"))
     assert list(changes_that_need_a_restart(old, new)) == []
+
+
+def test_the_order_of_backends_counts_only_at_the_start() -> None:
+    """Who has migrated puts the other one first, so that a restart keeps to it; and policies are still reloaded."""
+    assert not list(changes_that_need_a_restart(spec(f"{{{SEVERAL}}}"), spec(f"{{{SEVERAL_TURNED}}}")))

@@ -278,7 +278,7 @@ def test_certificates_are_read_with_their_keys(tmp_path: Path) -> None:
     )
     assert found.listener_tls is not None
     assert found.listener_tls.verify_mode is ssl.CERT_REQUIRED
-    assert found.backend_tls is None
+    assert found.backend_tls == {}
     assert "PRIVATE" not in repr(found)
 
 

@@ -14,7 +14,7 @@ import yaml
 from tests.support.programs import NPM, ROOT
 from wsguard.cli import _parser, main
 
-TALKING = {"run", "demo", "connections", "logout", "drain", "top"}
+TALKING = {"run", "demo", "connections", "logout", "drain", "migrate", "top"}
 """Commands that serve, or talk to a guard that does: their arguments are checked. tests/demo and tests/ops run them."""
 
 

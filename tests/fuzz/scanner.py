@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tests.support import wire
+from wsguard.protocol.frames import Opcode
+from wsguard.protocol.limited_scanner import LimitedScanner, Measure
 from wsguard.protocol.scanner import RSV, RSV1, FrameScanner, Sender
 
 _OPCODES = (0, 1, 2, 8, 9, 10)
@@ -64,6 +66,27 @@ def check(data: bytes) -> None:
 
     expected = _slowly(stream, sender is Sender.CLIENT, strict, reserved)
     assert Read(len(passed), whole.messages, whole.violation is not None, whole.close_code) == expected
+    _check_limited(choice, cut, stream, passed)
+
+
+def _check_limited(choice: int, cut: int, stream: bytes, passed: bytes) -> None:
+    """With limits: whole and in chunks the same goes on, and is no more than goes on without."""
+    measure = Measure(True, True, 1 + cut, (Opcode.TEXT,) if choice & 16 else None)
+    sender = Sender.BACKEND if choice & 4 else Sender.CLIENT
+    outcomes = []
+    for size in (len(stream) or 1, cut or 1):
+        scanner = LimitedScanner(sender, measure, strict=not choice & 8, reserved=(0, RSV1, RSV, 0)[choice & 3])
+        scanner.frames, scanner.octets = choice >> 5, 40 * (1 + cut % 16)
+        out = rest = b""
+        for at in range(0, len(stream), size):
+            if scanner.exceeded is None:
+                out += scanner.feed(stream[at : at + size])
+            else:
+                rest += stream[at : at + size]
+        exceeded = scanner.exceeded
+        outcomes.append((out, exceeded, scanner.take_rest() + rest if exceeded else b"", _state(scanner)))
+    assert outcomes[0] == outcomes[1]
+    assert passed.startswith(outcomes[0][0])
 
 
 def _state(scanner: FrameScanner) -> tuple[object, ...]:
@@ -94,7 +117,11 @@ def _slowly(stream: bytes, masked: bool, strict: bool, reserved: int) -> Read:
         if opcode == 8 and length <= 125:
             if end > len(stream):
                 return Read(at, messages, False, None)
-            return Read(end, messages, False, _close_code(stream[body:end], stream[body - 4 : body] if masked else b""))
+            payload = wire.apply_mask(stream[body - 4 : body], stream[body:end]) if masked else stream[body:end]
+            if strict and not first & RSV and _is_bad_close(payload):
+                return Read(at, messages, True, None)
+            code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005
+            return Read(end, messages, False, code)
         if opcode < 8:
             messages += fin
             in_message = not fin
@@ -130,12 +157,13 @@ def _extent(frame: bytes, masked: bool, strict: bool, is_control: bool) -> tuple
         is_longer_than_needed = length < (126 if head == 4 else 1 << 16)
         if length >= 1 << 63 or (strict and is_longer_than_needed):
             return _REFUSED, 0
-    is_half_a_code = frame[0] & 0xF == 8 and length == 1
-    return (_REFUSED, 0) if strict and is_half_a_code else (head, length)
+    return head, length
 
 
-def _close_code(payload: bytes, key: bytes) -> int:
-    if len(payload) < 2:
-        return 1005
-    high, low, *_ = key or b"\0\0"
-    return (payload[0] ^ high) << 8 | payload[1] ^ low
+def _is_bad_close(payload: bytes) -> bool:
+    if not payload:
+        return False
+    code, why = int.from_bytes(payload[:2], "big"), payload[2:]
+    registered = code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014)
+    is_text = why.decode("utf-8", "replace").encode() == why  # a character that stands for a fault is one itself
+    return len(payload) == 1 or not (registered or 3000 <= code < 5000) or not is_text

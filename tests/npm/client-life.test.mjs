@@ -166,7 +166,22 @@ test("hints at every connection make no storm", () => {
     sockets.at(-1).says(HINT);
     pass(1000);
   }
-  assert.ok(sockets.length < 20, String(sockets.length));
+  assert.ok(sockets.length < 30, String(sockets.length));
+});
+
+test("a quick deploy may move it from replica to replica without a wait", () => {
+  const { seen } = made({ firstDelay: 1e6 });
+  sockets[0].opens();
+  for (const replica of [1, 2, 3]) {
+    pass(1000);
+    sockets.at(-1).says(HINT);
+    assert.equal(sockets.length, replica + 1);
+    sockets.at(-1).opens();
+  }
+  pass(1000);
+  sockets.at(-1).says(HINT);
+  assert.equal(sockets.length, 4);
+  assert.deepEqual(seen, ["open", "open", "open", "open"]);
 });
 
 test("onauthrequired: its success reconnects at once, then with the back-off; its failure is the end", async () => {

@@ -11,4 +11,5 @@ from tests.ops.rig import Rig
 async def rig() -> AsyncIterator[Rig]:
     made = Rig()
     yield made
+    await made.migrator.close()
     made.log.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -16,6 +17,8 @@ from wsguard.ops.health import Health
 from wsguard.ops.log import Format, Log
 from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.metrics import Metrics
+from wsguard.ops.migration_api import MigrationApi
+from wsguard.ops.migrator import Migrator
 from wsguard.ops.overview import Overview
 from wsguard.ops.scrape import Sources
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
@@ -75,6 +78,43 @@ class LeavingLink(FakeLink):
             self.registry.remove(self.id)
 
 
+class FakeBackends:
+    """Backends that answer what the test sets: `away` are sentences by name."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.active_name = names[0]
+        self.away: dict[str, str] = {}
+        self.doubts: dict[str, str] = {}
+        self.under_way = {name: [0, 0] for name in names}  # handshakes, requests
+        self.dialled: list[str] = []
+        self.serving: set[str] = set()
+        self.suspects: set[str] = set()
+
+    def activate(self, name: str) -> None:
+        self.active_name = name
+
+    def handshakes(self, name: str) -> int:
+        return self.under_way[name][0]
+
+    def requests(self, name: str) -> int:
+        return self.under_way[name][1]
+
+    def doubt(self, name: str) -> str | None:
+        return self.doubts.get(name)
+
+    def has_served(self, name: str, seconds: float) -> bool:
+        return name in self.serving
+
+    def is_unreachable(self, name: str) -> bool:
+        return name in self.suspects
+
+    async def dial_problem(self, name: str) -> str | None:
+        self.dialled.append(name)
+        await asyncio.sleep(0)
+        return self.away.get(name)
+
+
 class Rig:
     """Everything that a test of ops/ looks at."""
 
@@ -91,9 +131,20 @@ class Rig:
         self.log = self.lines.log
         self.sent_away = 0
         self.drainer = Drainer(self.registry, self.clock, Random(1), self.log, self.send_away, lambda: self.shutdown)
+        self.backends = FakeBackends("default", "green")
+        self.migrator = Migrator(
+            self.registry, self.backends, self.drainer, self.clock, Random(1), self.log, lambda: self.shutdown
+        )
         self.metrics = Metrics(
             Sources(
-                self.registry, self.denylist, self.drainer, self.clock, lambda: self.log.dropped, lambda: 0, lambda: 3
+                self.registry,
+                self.denylist,
+                self.drainer,
+                self.clock,
+                lambda: self.log.dropped,
+                lambda: 0,
+                lambda: 3,
+                self.migrator,
             )
         )
         self.control = Control(
@@ -106,7 +157,8 @@ class Rig:
             policies=lambda: self.loaded,
             issuers=lambda: self.issuers,
             drain_window=lambda: 20.0,
-            overview=Overview(self.metrics, self.drainer, lambda: self.loaded, self.clock, 1_000.0),
+            overview=Overview(self.metrics, self.drainer, self.migrator, lambda: self.loaded, self.clock, 1_000.0),
+            migration=MigrationApi(self.migrator, lambda: 20.0),
         )
 
     def send_away(self) -> None:

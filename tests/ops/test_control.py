@@ -53,6 +53,7 @@ async def test_a_connection_is_shown_as_the_contract_names_it(rig: Rig, api: Api
         "connections": [
             {
                 "id": "c1",
+                "stream": "WebSocket",
                 "policy": "chat",
                 "issuer": "https://idp.test",
                 "subject": "alice",
@@ -117,7 +118,7 @@ async def test_pages_show_each_that_stays_once(rig: Rig, api: Api) -> None:
         ("limit=%D9%A3", "limit is a number from 1 to 1000"),
         ("limit=9999999999999999999999", "limit is a number from 1 to 1000"),
         ("limit=", "limit is a number from 1 to 1000"),
-        ("subjct=a", 'unknown parameter "subjct": known are cursor, limit, policy, sid, subject'),
+        ("subjct=a", 'unknown parameter "subjct": known are backend, cursor, limit, policy, sid, subject'),
         ("%1B[31m=a", 'unknown parameter "\\x1b[31m"'),
         ("sid=a&sid=b", "the parameter sid is given twice"),
     ],

@@ -91,7 +91,7 @@ async def test_a_straggler_does_not_hold_the_process(rig: Rig, monkeypatch: pyte
     rig.connect("zombie")
     rig.drainer.start(0.0)
     await asyncio.wait_for(rig.drainer.wait(), 5)
-    assert rig.drainer.status.remaining == 1
+    assert rig.drainer.status.progress.remaining == 1
     assert rig.events("drain_finished")[0]["connections"] == 1
 
 
@@ -178,7 +178,7 @@ async def test_a_hint_comes_first_and_then_a_grace(rig: Rig) -> None:
         assert 0.25 < (link.cut_at or 0.0) - link.hinted_at < 3.0
     hints = sorted(link.hinted_at for link in links)
     assert 0.4 < hints[-1] - hints[0] < 3.0, "spread over what the grace leaves of the window"
-    assert rig.drainer.status.hinted == 10
+    assert rig.drainer.status.progress.hinted == 10
 
 
 async def test_a_grace_is_at_most_half_of_the_window(rig: Rig) -> None:
@@ -207,7 +207,7 @@ async def test_the_rate_has_a_cap_and_the_drain_takes_longer_for_it(rig: Rig) ->
     rig.shutdown = Shutdown(max_closes_per_second=20)
     links = rig.connect_leaving(30)
     rig.drainer.start(0.2)
-    assert 1.0 < (rig.drainer.status.eta or 0.0) < 1.7
+    assert 1.0 < (rig.drainer.status.progress.eta or 0.0) < 1.7
     await asyncio.wait_for(rig.drainer.wait(), 10)
     moments = sorted(link.cut_at or 0.0 for link in links)
     assert 1.1 < moments[-1] - moments[0] < 4.0
@@ -224,20 +224,31 @@ async def test_hurrying_knows_no_cap_and_no_grace(rig: Rig) -> None:
     assert len(late.goodbyes) == 1
 
 
+async def test_hurrying_closes_those_in_their_grace(rig: Rig) -> None:
+    """Everyone has been told to go, nobody is closed yet: the loop must neither wait for their grace nor spin."""
+    links = [hinted(rig, f"c{number}", 1_000.0) for number in range(3)]
+    rig.drainer.start(2_000.0)
+    rig.drainer.start(0.6)
+    await eventually(lambda: all(link.said for link in links))
+    rig.drainer.hurry()
+    await asyncio.wait_for(rig.drainer.wait(), 2)
+    assert {len(link.goodbyes) for link in links} == {1}
+
+
 async def test_progress_is_told(rig: Rig) -> None:
     links = rig.connect_leaving(4)
     rig.drainer.start(LONG)
-    status = rig.drainer.status
+    status = rig.drainer.status.progress
     assert (status.total, status.closed, status.remaining, status.rate) == (4, 0, 4, 0.0)
     assert LONG - 5 < (status.eta or 0.0) <= LONG
     links[0].cut(CloseReason.CLIENT_CLOSED)
     rig.connect("newcomer")
-    status = rig.drainer.status
+    status = rig.drainer.status.progress
     assert (status.total, status.closed, status.remaining, status.rate) == (5, 1, 4, 1.0)
     rig.registry.remove("newcomer")
     rig.drainer.hurry()
     await asyncio.wait_for(rig.drainer.wait(), 5)
-    status = rig.drainer.status
+    status = rig.drainer.status.progress
     assert (status.total, status.closed, status.remaining, status.eta) == (5, 5, 0, 0.0)
 
 
@@ -288,3 +299,15 @@ async def test_thousands_are_cut_at_once_without_stopping_the_loop(rig: Rig) -> 
     await asyncio.wait_for(rig.drainer.wait(), 10)
     counter.cancel()
     assert turns >= 10
+
+
+async def test_who_was_hinted_leaves_room_for_its_successor(rig: Rig) -> None:
+    """From the hint on, while it is open for its grace."""
+    key = ("chat", "total", "")
+    link = hinted(rig, "c1", 0.4)
+    (connection,) = rig.registry
+    rig.registry.census.open(connection, [key])
+    rig.drainer.start(1.0)
+    await eventually(lambda: link.said, what="the hint")
+    assert link.reason is None
+    assert rig.registry.census.count(key) == 0

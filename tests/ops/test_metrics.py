@@ -36,6 +36,7 @@ def ended(
     traffic: Traffic = Traffic(1, 10, 2, 200),  # noqa: B008 - a value
 ) -> Ended:
     return Ended(
+        backend="default",
         connection_id="c1",
         policy="chat",
         initiator=initiator,

@@ -63,6 +63,19 @@ def test_says_nothing_of_a_sound_policy(spec: str) -> None:
 
 
 DANGEROUS = [
+    (
+        "limits: {connections: {perClientIP: 5}}",
+        "a.yaml:5:39: warning: private and loopback peers are not counted: set clientIPDetection",
+    ),
+    (
+        "limits: {handshakes: {perClientIP: {requests: 5, unit: Second}}}",
+        "private and loopback peers are not counted",
+    ),
+    ("limits: {connections: {total: 5, unauthenticated: 6}}", "never reached: total is 5"),
+    (
+        "limits: {connections: {total: 5, onExceed: CloseOldest}}",
+        "whoever is let in can close the connections of others",
+    ),
     ("origin: {allowOrigins: ['*']}", 'a.yaml:5:27: warning: "*": every page in the world may connect'),
     ("origin: {allowOrigins: ['null']}", 'a.yaml:5:27: warning: "null": any page may connect from a sandboxed frame'),
     (
@@ -184,6 +197,10 @@ GUARDS = [
     (
         "clientIPDetection: {xForwardedFor: {trustedCIDRs: [10.0.0.0/8, '::/0']}}",
         "a.yaml:4:66: warning: ::/0: everyone is trusted to say which address he comes from",
+    ),
+    (
+        "backends: [{name: blue, url: 'http://a:1'}, {name: green, url: 'ws://A:1/'}]",
+        "a.yaml:4:66: warning: another backend has the same address: to move there moves nobody",
     ),
 ]
 

@@ -49,7 +49,7 @@ authorization:
   rules:
   - {name: ops, action: Allow, principal: {jwt: {claims: [{name: g, values: [o]}]}, clientCIDRs: [10.0.0.0/8]}}
 session: {maxConnectionDuration: 8h, idleTimeout: 10m, clockSkew: 5s, onReload: Keep}
-framing: Transparent
+framing: Strict
 rejection: {mode: HTTPStatus, codes: {session-expired: 4999}, profile: graphql-ws}
 """
     result = loaded(policy(text, "chat"))
@@ -328,6 +328,13 @@ SPEC_ERRORS += [
         "a.yaml:6:134: error: expected the timeout and maxSize of the policy's other firstMessage",
     ),
     ("limits: {subprotocols: []}", "expected at least one item"),
+    ("limits: {connections: {}}", "expected at least one of total, perSubject"),
+    ("limits: {connections: {total: 0}}", "expected a number of at least 1"),
+    ("limits: {connections: {perSubject: 1}}", "counts nobody: the policy has neither jwt nor introspection"),
+    ("limits: {compression: Deny, extensions: [permessage-deflate]}", "is listed, and compression is Deny"),
+    ("limits: {compression: Deny, compressionWindowBits: 10}", "without effect: permessage-deflate is never"),
+    ("limits: {compressionWindowBits: 8}", "expected a number of at least 9"),
+    ("limits: {extensions: [a, a]}", '2 extensions have the name "a"'),
     ("limits: {subprotocols: [a, b, a]}", '2 subprotocols have the name "a"'),
     ("limits: {subprotocols: ['a b']}", 'expected the name of a subprotocol, found "a b"'),
     ("limits: {subprotocol: [a]}", 'unknown key "subprotocol"; did you mean subprotocols?'),
@@ -347,14 +354,7 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
 
 
 NOT_YET = [
-    ("limits", "maxMessageSize: 1Mi"),
-    ("limits", "connections: {total: 2000}"),
-    ("limits", "handshakes: {perClientIP: {requests: 20, unit: Second}}"),
-    ("limits", "messages: {perConnection: {requests: 50, unit: Second}}"),
-    ("limits", "compression: Deny"),
-    ("limits", "slowConsumer: {maxPause: 30s}"),
     ("", "keepAlive: {clientPingInterval: 30s}"),
-    ("", "streams: [WebSocket]"),
 ]
 
 
@@ -389,7 +389,11 @@ GUARD_ERRORS = [
     ("backends: [{name: a, url: 'http://a:1/x'}]", "a.yaml:4:29: error: expected an address such as http://127.0.0.1"),
     (
         "backends: [{url: 'http://a:1'}, {url: 'http://b:1'}]",
-        "a.yaml:4:13: error: more than one backend is not supported",
+        'a.yaml:4:35: error: two backends have the name "default": each needs its own',
+    ),
+    (
+        "backends: [{name: blue, url: 'http://a:1'}, {name: blue, url: 'http://b:1'}]",
+        'a.yaml:4:54: error: two backends have the name "blue"',
     ),
     ("clientIPDetection: {xForwardedFor: {}}", "a.yaml:4:38: error: expected exactly one of trustedCIDRs and numTrust"),
     (
@@ -518,7 +522,7 @@ def test_says_what_is_no_document(text: str, error: str) -> None:
 
 
 def test_says_everything_at_once_in_the_order_of_the_files() -> None:
-    first = policy("orign: {}\nsession: {clockSkew: 5}\nsession: {}\nstreams: {}")
+    first = policy("orign: {}\nsession: {clockSkew: 5}\nsession: {}\nbackendLoss: {}")
     found = errors(f"{first}---\nkind: Nothing\n", guard("listener: {address: x}\nbackends: 3"))
     places = [error.split(" ", 1)[0] for error in found]
     assert places == [

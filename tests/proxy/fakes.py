@@ -6,15 +6,19 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
+from wsguard.policy.model import PolicySpec
 from wsguard.protocol.reasons import CloseReason
-from wsguard.protocol.scanner import FrameScanner, Sender
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.half import Half
+from wsguard.proxy.halves import make_halves
 from wsguard.proxy.splice import Splice
+from wsguard.proxy.watched import Clockwork
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.records import Delivery
 
 ANSWER = b"101"
+OF_HALVES = frozenset(("_look", "_wake"))
+"""The methods of halves that are called later."""
 
 
 class FakeTransport:
@@ -119,8 +123,8 @@ class FakeTransport:
 class FakeTimer:
     """What `call_later` returns."""
 
-    def __init__(self, when: float, call: Callable[[], None]) -> None:
-        self.when = when
+    def __init__(self, when: float, call: Callable[[], None], name: str) -> None:
+        self.when, self.name = when, name
         self.call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
@@ -134,13 +138,20 @@ class FakeLoop:
         self.timers: list[FakeTimer] = []
 
     def call_later(self, delay: float, call: Callable[..., None], *args: Any) -> FakeTimer:
-        self.timers.append(FakeTimer(delay, lambda: call(*args)))
+        self.timers.append(FakeTimer(delay, lambda: call(*args), getattr(call, "__name__", "")))
         return self.timers[-1]
+
+    def wake(self, what: str) -> None:
+        """The timers that are to call the method `what` of a half run out."""
+        for timer in [each for each in self.timers if each.name == what]:
+            call, timer.call = timer.call, None
+            if call is not None:
+                call()
 
     @property
     def armed(self) -> FakeTimer | None:
-        """The one timer that is armed."""
-        live = [timer for timer in self.timers if timer.call is not None]
+        """The one timer of the splice that is armed."""
+        live = [timer for timer in self.timers if timer.call is not None and timer.name not in OF_HALVES]
         assert len(live) <= 1
         return live[0] if live else None
 
@@ -153,13 +164,26 @@ class FakeLoop:
 
 
 class FakeOwner:
-    """Words every cut with the default code, and writes down the end."""
+    """Words every cut with the default code, and writes down the end; with `audits` nothing is cut."""
 
     def __init__(self) -> None:
         self.ends: list[tuple[Cause, Delivery, Traffic]] = []
+        self.audits = False
+        self.spared: list[CloseReason] = []
+        self.throttled: list[CloseReason] = []
 
     def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
+        if self.audits:
+            self.spared.append(reason)
+            return None
         return Close(reason.code, reason.token if crowd is None else f"{reason.token} crowd={crowd}")
+
+    def throttles(self, reason: CloseReason) -> bool:
+        if self.audits:
+            self.spared.append(reason)
+        else:
+            self.throttled.append(reason)
+        return not self.audits
 
     def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
         self.ends.append((cause, delivery, traffic))
@@ -168,19 +192,25 @@ class FakeOwner:
 class Bench:
     """An open splice between two fake transports. `now` is what its clock reads."""
 
-    def __init__(self, *, begin: bool = True, early: tuple[bytes, bytes] = (b"", b"")) -> None:
+    def __init__(
+        self,
+        spec: PolicySpec | None = None,
+        *,
+        begin: bool = True,
+        early: tuple[bytes, bytes] = (b"", b""),
+        reserved: int = 0,
+    ) -> None:
         self.loop, self.owner, self.now = FakeLoop(), FakeOwner(), 0.0
         loop = cast("asyncio.AbstractEventLoop", self.loop)
         self.splice = Splice(self.owner, loop, lambda: self.now, close_timeout=2.0)
         self.client, self.backend = FakeTransport(), FakeTransport()
-        self.splice.open(self._half(self.client, Sender.CLIENT), self._half(self.backend, Sender.BACKEND), ANSWER)
+        halves = make_halves(self.splice, spec or PolicySpec(), reserved, Clockwork(loop, lambda: self.now))
+        for half, transport in zip(halves, (self.client, self.backend), strict=True):
+            transport.half = half
+            half.transport = cast("asyncio.Transport", transport)
+        self.splice.open(*halves, ANSWER)
         if begin:
             self.splice.begin(*early)
-
-    def _half(self, transport: FakeTransport, sender: Sender) -> Half:
-        transport.half = Half(self.splice, FrameScanner(sender), is_client=sender is Sender.CLIENT)
-        transport.half.transport = cast("asyncio.Transport", transport)
-        return transport.half
 
     @property
     def to_client(self) -> bytes:

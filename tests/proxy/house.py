@@ -15,6 +15,7 @@ from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy import renewal_endpoint
+from wsguard.proxy.backends import Backends
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.door import Door, Route
 from wsguard.proxy.entrance import listen
@@ -26,6 +27,7 @@ from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
+from wsguard.proxy.turnstile import Turnstile
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.records import Decided, Delivery, Ended, Rejoined, Renewed
@@ -54,6 +56,7 @@ class Notebook:
         self.decisions: list[Decided] = []
         self.ends: list[Ended] = []
         self.spares: list[tuple[str, CloseReason]] = []
+        self.throttles: list[tuple[str, CloseReason]] = []
         self.rejudgements: list[tuple[int, int]] = []
         self.renewals: list[Renewed] = []
         self.turned: list[tuple[int, str]] = []
@@ -76,6 +79,9 @@ class Notebook:
 
     def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
         self.spares.append((connection_id, reason))
+
+    def throttled(self, connection_id: str, policy: str, reason: CloseReason) -> None:
+        self.throttles.append((connection_id, reason))
 
     def rejudged(self, judged: int, cut: int) -> None:
         self.rejudgements.append((judged, cut))
@@ -172,13 +178,14 @@ class House:
             timekeeper=self.timekeeper,
             rejudger=self.rejudger,
             renewer=self.renewer,
+            turnstile=Turnstile(self.registry, self.clock, lambda: self.policies),
             lobby=self.lobby,
             redialer=self.redialer,
             verifier=self.facts,
             observer=self.notebook,
             policies=lambda: self.policies,
             is_draining=lambda: self.draining,
-            backend=Backend(url=self.backend_url),
+            backends=Backends((Backend(url=self.backend_url),), self.clock),
         )
         self.forwarder = Forwarder(env)
         routes: dict[str, Route] = {renewal_endpoint.PATH: RenewalEndpoint(env), **(self.routes or {})}
@@ -210,6 +217,7 @@ class House:
         assert not self.timekeeper._watched
         assert not len(self.renewer)
         assert (len(self.redialer), self.redialer.kept) == (0, 0)
+        assert not len(self.registry.census)
 
     def _is_empty(self) -> bool:
         return not len(self.registry) and not self.notebook.lingering_now and not len(self.lobby)

@@ -24,6 +24,7 @@ from tests.support.client import RawClient, connect
 from tests.support.waiting import eventually, stays
 from wsguard.policy.credentials import Credential
 from wsguard.policy.model import (
+    Connections,
     CookieSource,
     Enforcement,
     ExtractFrom,
@@ -473,7 +474,7 @@ async def test_a_fault_is_told_and_ends_the_client(backend: RecordingBackend, mo
         raise ZeroDivisionError
 
     async with scene(backend) as at:
-        monkeypatch.setattr(at.house.door._conductor._usher, "carry_out", fail)
+        monkeypatch.setattr(at.house.door._conductor.usher, "carry_out", fail)
         await at.client.send(text())
         with pytest.raises(ConnectionResetError):
             await at.client.rest()
@@ -664,3 +665,22 @@ async def test_another_first_message_renews_where_the_policy_is_passive(
             await eventually(lambda: len(at.house.registry) == 2)
             expected = 3e9 if renewal is Renewal.PASSIVE else 2e9
             assert connection.expires_at == pytest.approx(expected, abs=60)
+
+
+@pytest.mark.parametrize("how", ["known", "left", "bad"])
+async def test_who_is_waited_for_counts_as_unauthenticated(backend: RecordingBackend, how: str) -> None:
+    """Until it is known who it is, or it has left: then the next one may wait."""
+    limits = Limits(connections=Connections(unauthenticated=1, per_subject=1))
+    async with scene(backend, spec(limits=limits)) as it, connect(it.house.port) as second:
+        assert (await second.open(wire.upgrade())).status == 101
+        code, reason = await second.close_frame()
+        assert (code, reason.split()[0]) == (4429, "too-many-connections")
+        if how == "left":
+            it.client.reset()
+        else:
+            await it.client.send(text() if how == "known" else text(b"{}"))
+        left = 1 if how == "known" else 0  # ann's own place
+        await eventually(lambda: len(it.house.registry.census) == left and not len(it.house.lobby), what="a free place")
+        async with connect(it.house.port) as third:
+            await third.open(wire.upgrade())
+            await eventually(lambda: len(it.house.lobby) == 1, what="the next one waits")

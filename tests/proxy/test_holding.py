@@ -531,3 +531,48 @@ async def test_two_hundred_are_not_dialled_for_at_once(backend: RecordingBackend
         backend.answer = slow
         await eventually(lambda: len(house.notebook.returns) == 200, 20.0)
         assert 1 < most <= redialer.MOST_DIALS
+
+
+def limited(**limits: object) -> PolicySpec:
+    return holding(limits=Limits.model_validate(limits))
+
+
+RATE = {"perConnection": {"requests": 5, "unit": "Second", "burst": 5}}
+
+
+async def test_limits_are_kept_to_meanwhile(backend: RecordingBackend) -> None:
+    async with stay(backend, limited(messages=RATE)) as held:
+        await held.loses_its_backend()
+        await held.client.send(up(b"x") * 20)
+        assert await close_of(held.client) == (4429, "message-rate")
+        assert (await held.house.end()).phase == "held"
+
+
+async def test_who_is_held_back_is_heard_once(backend: RecordingBackend) -> None:
+    """Twelve messages at five and then five a second: what waits for its turn is neither lost nor said twice."""
+    async with stay(backend, limited(messages={**RATE, "onExceed": "Throttle"})) as held:
+        said = [SUBSCRIBE, *(b"%d" % number for number in range(11))]
+        await held.client.send(b"".join(map(up, said)))
+        first = backend.conversations[-1]
+        await eventually(lambda: len(first.tail) > 40)
+        await held.loses_its_backend()
+        far = await held.finds_another()
+        heard = []
+        for conversation in (first, far):
+            while len(heard) < 13 and (conversation is far or conversation.tail):
+                heard.append((await conversation.frame()).payload)
+        assert heard == [*heard[: heard.index(SUBSCRIBE, 1)], SUBSCRIBE, *heard[heard.index(SUBSCRIBE, 1) + 1 :]]
+        assert [one for one in heard if one != SUBSCRIBE] == said[1:]
+        assert heard.count(SUBSCRIBE) == 2
+
+
+async def test_a_full_buffer_makes_nobody_a_slow_consumer(backend: RecordingBackend) -> None:
+    spec = holding(buffer=50_000, limits=Limits.model_validate({"slowConsumer": {"maxPause": "200ms"}}))
+    async with stay(backend, spec) as held:
+        await held.loses_its_backend()
+        sending = asyncio.create_task(held.client.send(up(b"z" * 4_000_000)))
+        await eventually(lambda: held.house.redialer.kept >= 50_000)
+        await stays(lambda: held.state == "held", 0.5)
+        far = await held.finds_another()
+        await sending
+        await eventually(lambda: len(far.tail) > 4_000_000)

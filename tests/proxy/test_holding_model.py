@@ -16,6 +16,8 @@ from wsguard.policy.model import Metadata, PolicySpec, WebSocketPolicy
 from wsguard.policy.model_hold import BackendLoss, Hold, Replay
 from wsguard.protocol.bearing import HeldProtocol
 from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.scanner import FrameScanner, Sender
+from wsguard.proxy.half import Half
 from wsguard.proxy.holding import ClientKeeper
 
 HOLD = Hold(
@@ -55,10 +57,13 @@ class World(Bench):
         connection = SimpleNamespace(id="c", policy="p", backend="b")
         admission = SimpleNamespace(policy=POLICY, connection=connection)
         self.keeper = ClientKeeper(
-            cast("Any", env), cast("Any", admission), cast("Any", None), cast("Any", None), "", HOLD
+            cast("Any", env), cast("Any", admission), cast("Any", None), cast("Any", None), "", HOLD, self._new_half
         )
         self.splice.keep(self.keeper)
         self.splice.begin(b"", b"")
+
+    def _new_half(self) -> Half:
+        return Half(self.splice, FrameScanner(Sender.BACKEND), is_client=False)
 
     def _keep(self, size: int) -> None:
         self.kept += size

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from tests.proxy.fakes import Bench
-from tests.proxy.tunnel import GRACE, Tunnel, record, text, tunnel
+from tests.proxy.tunnel import GRACE, Tunnel, record, stall, text, tunnel
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend
@@ -124,16 +124,6 @@ async def flood(send: Callable[[bytes], Awaitable[None]], frame: bytes) -> None:
     with suppress(ConnectionError):
         while True:
             await send(frame)
-
-
-async def stall(opened: Tunnel, frame: bytes, copies: int = 20) -> None:
-    """Send copies of `frame` until the guard reads no more from the backend."""
-    opened.far.writer.transport.set_write_buffer_limits(2**30)
-    half = opened.half("backend")
-    while half.transport.is_reading():
-        await opened.far.send(frame * copies)
-        await asyncio.sleep(0.01)
-    await stays(lambda: not half.transport.is_reading(), 0.1)
 
 
 async def read_to_close(opened: Tunnel, frame: bytes) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from tests.proxy.house import House
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend
 from tests.support.client import RawClient, connect
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, stays
 from wsguard.policy.model import PolicySpec, Rejection
 from wsguard.proxy.half import Half
 from wsguard.proxy.splice import Splice
@@ -89,3 +89,13 @@ async def record(opened: Tunnel) -> tuple[str, str, int, str, str]:
     """Initiator, reason, code, phase and delivery of the end."""
     ended = await opened.house.end()
     return ended.initiator, ended.reason.token, ended.code, ended.phase, ended.delivery
+
+
+async def stall(opened: Tunnel, frame: bytes, copies: int = 20) -> None:
+    """Send copies of `frame` until the guard reads no more from the backend."""
+    opened.far.writer.transport.set_write_buffer_limits(2**30)
+    half = opened.half("backend")
+    while half.transport.is_reading():
+        await opened.far.send(frame * copies)
+        await asyncio.sleep(0.01)
+    await stays(lambda: not half.transport.is_reading(), 0.1)

@@ -20,7 +20,7 @@ PER_DIRECTION = 384 * 1024
 """Bytes of user-space buffer that one direction of one connection may take."""
 
 
-def _resident(guard: Guard) -> int:
+def resident(guard: Guard) -> int:
     """The guard's resident memory in bytes."""
     pages = Path(f"/proc/{guard.program.pid}/statm").read_text().split()[1]
     return int(pages) * 4096
@@ -51,15 +51,15 @@ async def test_500_stalled_clients_cost_a_bounded_memory(backend: RecordingBacke
 
     backend.answer = flood
     async with Guard(backend) as guard, AsyncExitStack() as stack:
-        empty = _resident(guard)
+        empty = resident(guard)
         for _ in range(CLIENTS):
             client = await stack.enter_async_context(connect(guard.port, receive_buffer=4096))
             await client.send(wire.upgrade())
         await _settled(sent)
-        full = _resident(guard)
+        full = resident(guard)
         assert full - empty < CLIENTS * PER_DIRECTION
         await asyncio.sleep(2.0)
-        assert _resident(guard) - full < 4 * 2**20
+        assert resident(guard) - full < 4 * 2**20
         assert await guard.metric("wsguard_connections") == CLIENTS
         async with connect(guard.port) as client:  # and it still serves
             await client.open(wire.upgrade())
@@ -73,11 +73,11 @@ async def test_a_stalled_backend_holds_its_client_back(backend: RecordingBackend
         await client.open(wire.upgrade())
         conversation = await backend.conversation()
         conversation.stop_reading()
-        empty = _resident(guard)
+        empty = resident(guard)
         sending = asyncio.create_task(_pour(client, sent := [0]))
         poured = await _settled(sent)
         assert poured < 40_000_000  # what kernels hold on the way, far from the 200 MB on offer
-        assert _resident(guard) - empty < 4 * PER_DIRECTION
+        assert resident(guard) - empty < 4 * PER_DIRECTION
         if lost == "client":  # whose reading is paused: nobody can see that it left before the backend reads on
             client.reset()
             conversation.resume_reading()

@@ -71,6 +71,7 @@ def connection(
     link: FakeLink | None = None,
     others: tuple[Identity, ...] = (),
     watched: tuple[str, ...] = (),
+    backend: str = "default",
 ) -> Connection:
     return Connection(
         id=connection_id,
@@ -79,7 +80,7 @@ def connection(
         origin=origin,
         client_ip="192.0.2.7",
         path=path,
-        backend="default",
+        backend=backend,
         opened_at=1_000.0,
         expires_at=who.expires_at if who else None,
         link=link or FakeLink(),

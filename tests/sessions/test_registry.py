@@ -16,7 +16,9 @@ from wsguard.sessions.renewal import live_by
 
 FEW = st.sampled_from(["a", "b", "c"])
 MAYBE = st.none() | FEW
-FILTERS = st.builds(Filters, issuer=MAYBE, subject=MAYBE, sid=MAYBE, jti=MAYBE, policy=MAYBE, cookie=MAYBE)
+FILTERS = st.builds(
+    Filters, issuer=MAYBE, subject=MAYBE, sid=MAYBE, jti=MAYBE, policy=MAYBE, cookie=MAYBE, backend=MAYBE
+)
 PEOPLE = st.lists(st.tuples(FEW, FEW, MAYBE, MAYBE, MAYBE, FEW), max_size=3)
 Words = tuple[str, str, str | None, str | None, str | None, str]
 
@@ -30,6 +32,8 @@ def people(words: list[Words]) -> list[Identity]:
 
 def is_wanted(connection: Connection, filters: Filters) -> bool:
     if filters.policy is not None and connection.policy != filters.policy:
+        return False
+    if filters.backend is not None and connection.backend != filters.backend:
         return False
     known_by = (*connection.identities, *connection.opened_with)
     if filters.cookie is not None and filters.cookie not in {*connection.watched, *(who.cookie for who in known_by)}:
@@ -53,8 +57,9 @@ class RegistryMachine(RuleBasedStateMachine):
         policy=FEW,
         words=PEOPLE,
         watched=st.lists(FEW, max_size=2, unique=True),
+        backend=FEW,
     )
-    def add(self, number: int, policy: str, words: list[Words], watched: list[str]) -> str:
+    def add(self, number: int, policy: str, words: list[Words], watched: list[str], backend: str) -> str:
         who = people(words)
         new = connection(
             f"{number:03}",
@@ -62,6 +67,7 @@ class RegistryMachine(RuleBasedStateMachine):
             policy=policy,
             others=tuple(who[1:]),
             watched=tuple(watched),
+            backend=backend,
         )
         if new.id in self.model:
             with pytest.raises(ValueError, match=new.id):
@@ -105,6 +111,7 @@ class RegistryMachine(RuleBasedStateMachine):
             jti=filters.jti,
             policy=filters.policy,
             cookie=filters.cookie,
+            backend=filters.backend,
         )
         wanted = {c.id for c in self.model.values() if is_wanted(c, filters)}
         assert len(found) == len(wanted)
@@ -129,6 +136,8 @@ class RegistryMachine(RuleBasedStateMachine):
         assert set(self.registry) == set(self.model.values())
         policies = [c.policy for c in self.model.values()]
         assert self.registry.count_by_policy() == {name: policies.count(name) for name in set(policies)}
+        for backend in ("a", "b", "c"):
+            assert self.registry.count_at(backend) == sum(c.backend == backend for c in self.model.values())
         for connection_id in self.model:
             assert self.registry.get(connection_id) is self.model[connection_id]
 

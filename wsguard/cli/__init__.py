@@ -21,6 +21,7 @@ COMMANDS: tuple[str, ...] = (
     "explain",
     "inject",
     "logout",
+    "migrate",
     "report",
     "run",
     "schema",

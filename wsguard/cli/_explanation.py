@@ -5,16 +5,18 @@ Nothing here decides: each step is the function that the guard itself calls, in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from random import SystemRandom
 from typing import Literal, Protocol
 
+from wsguard.policy.caps import client_word, door_claims, holder_claims
 from wsguard.policy.case import Case, Check
 from wsguard.policy.credentials import CredentialConflict, Kind, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, effective_request
+from wsguard.policy.extensions import withheld
 from wsguard.policy.first_message import awaited, read_first_message
 from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
@@ -28,9 +30,11 @@ from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import Handshake, HttpRefusal, is_attempt, read_handshake, request_problem
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.stream_request import read_request
 from wsguard.protocol.target import is_reserved
 from wsguard.proxy import gathering
 from wsguard.proxy.wording import word
+from wsguard.sessions.connection import Stream
 from wsguard.sessions.denylist import DenyList
 
 
@@ -61,7 +65,8 @@ class Admission:
     newer token of its session may prolong it; None: none can. `watched` are the session cookies that came along and
     whose log-out in the application ends the connection. `held` says on what it depends whether it outlives its backend
     (None: it does not). `erased` are the sources of credentials, and subprotocols, that the backend does not get;
-    `added` are the identity headers, of which the last `answered` are of the answer of `forwardAuth`.
+    `added` are the identity headers, of which the last `answered` are of the answer of `forwardAuth`. `counted` are the
+    limits that it counts against, `extensions` what becomes of those that are offered.
     """
 
     issuer: str | None = None
@@ -74,6 +79,8 @@ class Admission:
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     answered: int = 0
+    counted: tuple[str, ...] = ()
+    extensions: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,7 @@ class Walk:
 
     `token_keys` are the keys of handshake tokens, by the name of their file. `is_token_given`: the page shows one that
     it was given for all that it shows beside it. `is_answered` once the walk is behind
-    the 101 that a first message follows: a refusal is a Close then.
+    the 101 that a first message follows: a refusal is a Close then. `is_stream`: it is no handshake, and has no Close.
     """
 
     policies: PolicySet
@@ -145,21 +152,33 @@ class Walk:
     token_keys: Mapping[str, TokenKeys] = field(default_factory=dict)
     is_token_given: bool = False
     is_answered: bool = False
+    is_stream: bool = False
 
     async def explain(
-        self, head: RequestHead, peer_ip: IPAddress, *, tls: bool, first_message: bytes | None = None
+        self,
+        head: RequestHead,
+        peer_ip: IPAddress,
+        *,
+        tls: bool,
+        first_message: bytes | None = None,
+        stream: Stream = Stream.WEB_SOCKET,
     ) -> Explanation:
-        """The way of `head`, which comes from `peer_ip`; `first_message` is what would be said first."""
-        handshake = _read(head)
+        """The way of `head`, which comes from `peer_ip`; `first_message` is what would be said first.
+
+        `stream` is what it is judged as, where the policy says that it is.
+        """
+        self.is_stream = stream is not Stream.WEB_SOCKET
+        handshake = _read(head, stream)
         if isinstance(handshake, HttpRefusal):
             return self._http(handshake)
         try:
             effective = effective_request(head, peer_ip, tls, self.policies.guard.client_ip_detection)
         except ValueError as error:  # a trusted peer's X-Forwarded-Host: Host itself was read before
             return self._http(HttpRefusal(HTTPStatus.BAD_REQUEST, f"unreadable host: {error}"))
-        self.steps.append(Step("request", True, "a valid WebSocket handshake"))
+        what = f"a request, judged as {stream.value}" if self.is_stream else "a valid WebSocket handshake"
+        self.steps.append(Step("request", True, what))
         policy = self.policies.find(effective.authority, handshake.path)
-        case = Case(handshake, effective, policy, self.policies, self.now, DenyList())
+        case = Case(handshake, effective, policy, self.policies, self.now, DenyList(), stream=stream)
         case.handshake_token = read_token(handshake, policy, self.token_keys)
         if self.is_token_given and policy is not None:
             case.handshake_token = await self._give_token(case, policy)
@@ -230,18 +249,20 @@ class Walk:
     def _refusal(self, case: Case, reason: CloseReason) -> Refusal:
         rejection = case.policy.spec.rejection if case.policy else Rejection()
         mode = rejection.foreign_origin if reason is CloseReason.ORIGIN_DENIED else rejection.mode
-        if mode is RejectionMode.HTTP_STATUS and not self.is_answered:
+        if self.is_stream or (mode is RejectionMode.HTTP_STATUS and not self.is_answered):
             return Refusal(reason.token, reason.advice.value, status=http_status(reason))
         close = word(reason, rejection, self.policies.guard, SystemRandom())
         return Refusal(reason.token, reason.advice.value, code=close.code)
 
 
-def _read(head: RequestHead) -> Handshake | HttpRefusal:
+def _read(head: RequestHead, stream: Stream) -> Handshake | HttpRefusal:
     """What the door makes of the request, before any policy."""
     if problem := request_problem(head):
         return problem
     if is_reserved(head.target):
         return HttpRefusal(HTTPStatus.NOT_FOUND, "the guard keeps /.wsguard for itself")
+    if stream is not Stream.WEB_SOCKET and not is_attempt(head):
+        return read_request(head)
     if not is_attempt(head):
         return HttpRefusal(HTTPStatus.UPGRADE_REQUIRED, "no WebSocket handshake")
     return read_handshake(head)
@@ -263,7 +284,25 @@ def _admission(case: Case, admit: Admit) -> Admission:
         erased=(*(credential.source for credential in credentials if not credential.forward), *unoffered),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
         answered=len(answered) if admit.identity_headers else 0,
+        counted=tuple(_counted(case, admit)),
+        extensions=withheld(case.handshake, case.policy),
     )
+
+
+def _counted(case: Case, admit: Admit) -> Iterator[str]:
+    """How many others there are is known to a running guard only."""
+    limits = case.policy.spec.limits if case.policy else None
+    if case.policy is None or limits is None:
+        return
+    name, client = case.policy.name, client_word(case.effective.client_ip, case.policies.guard)
+    if limits.handshakes is not None and client is not None:
+        rate = limits.handshakes.per_client_ip
+        yield f"handshakes.perClientIP, {rate.requests} a {rate.unit.value}, {rate.at_once} at once, for {client}"
+    if limits.connections is not None:
+        who = () if admit.identity is None else (admit.identity, *admit.others)
+        claims = door_claims(name, limits.connections, client, case.handshake.origin)
+        for claim in (*claims, *holder_claims(name, limits.connections, who)):
+            yield f"connections.{claim.key[1]}, {claim.most}" + (f", for {claim.key[2]}" if claim.key[2] else "")
 
 
 def _watched(case: Case) -> tuple[str, ...]:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 HELP = "list the connections of a running guard"
 
 _PAGE = "1000"
-_COLUMNS = ("ID", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH", "OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE")
+_COLUMNS = (
+    *("ID", "STREAM", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH"),
+    *("OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE"),
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subject", help="only this subject's")
     parser.add_argument("--sid", help="only this session's (the sid, or its digest as listed)")
     parser.add_argument("--policy", help="only those under this policy")
+    parser.add_argument("--backend", help="only those at this backend")
     parser.add_argument("--json", action="store_true", help="print what the control API says")
     add_control_argument(parser)
 
@@ -33,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
 
     from wsguard.cli._control import Guard
 
-    found = _all(Guard(args.control), {"subject": args.subject, "sid": args.sid, "policy": args.policy})
+    filters = {"subject": args.subject, "sid": args.sid, "policy": args.policy, "backend": args.backend}
+    found = _all(Guard(args.control), filters)
     if args.json:
         print(json.dumps({"connections": found}, indent=2))
     else:
@@ -57,6 +62,7 @@ def _row(connection: dict[str, Any]) -> Sequence[str]:
     messages, transferred = connection["messages"], connection["bytes"]
     cells = (
         connection["id"],
+        connection["stream"],
         connection["policy"],
         connection["subject"],
         connection["sid"],

@@ -12,16 +12,23 @@ _LAST_FIRST_PORT = 65535 - 3
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    parser.add_argument(
+    stories = parser.add_mutually_exclusive_group()
+    stories.add_argument(
         "--tour",
         action="store_true",
         help="play the story in the terminal by itself; exit 0 only if every close code was observed",
+    )
+    stories.add_argument(
+        "--deploy",
+        action="store_true",
+        help="replace version 1 by version 2 under fifty clients; exit 0 only if none of them lost anything",
     )
     parser.add_argument(
         "--port",
         type=int,
         metavar="PORT",
-        help="the guard's port; application, evil site and admin port are the next three (default: any)",
+        help="the guard's port; application, evil site and admin port are the next three (default: any). "
+        "With --deploy: the balancer's",
     )
 
 
@@ -31,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--port must be from 1 to {_LAST_FIRST_PORT}, not {args.port}")
     import asyncio
 
-    from wsguard.demo.show import show
+    from wsguard.demo.show import show, show_deploy
 
+    if args.deploy:
+        return asyncio.run(show_deploy(args.port))
     return asyncio.run(show(tour=args.tour, first_port=args.port))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wsguard.cli import UsageError
 from wsguard.cli._arguments import add_control_argument
+from wsguard.cli._progress import Bar
 
 if TYPE_CHECKING:
     from wsguard.cli._control import Guard
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 HELP = "send the connections of a running guard away, spread over a window"
 
 _LOOK = 0.25  # seconds between two looks
-_WIDTH = 30  # of the bar
-_BACK = "\r\x1b[K"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +69,7 @@ def _wait(guard: Guard) -> None:
 
     from wsguard.cli._control import NoGuardError
 
-    with _Bar() as bar:
+    with Bar() as bar:
         while True:
             try:
                 drain = guard.get("/v1/drain")
@@ -86,43 +85,6 @@ def _wait(guard: Guard) -> None:
                 return
             bar.draw(drain)
             time.sleep(_LOOK)
-
-
-class _Bar:
-    """The progress, in place on stderr; nowhere but in a terminal."""
-
-    def __init__(self) -> None:
-        self._shown = False
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.clear()
-
-    def draw(self, drain: dict[str, Any]) -> None:
-        import sys
-
-        if sys.stderr.isatty():
-            sys.stderr.write(f"{_BACK}{progress(drain)}")
-            sys.stderr.flush()
-            self._shown = True
-
-    def clear(self) -> None:
-        import sys
-
-        if self._shown:
-            sys.stderr.write(_BACK)
-            sys.stderr.flush()
-            self._shown = False
-
-
-def progress(drain: dict[str, Any]) -> str:
-    """One line that tells how far a drain is."""
-    total, closed = drain["total"], drain["closed"]
-    done = _WIDTH * closed // total if total else _WIDTH
-    bar = "#" * done + "." * (_WIDTH - done)
-    return f"[{bar}] {closed} of {total} closed, {drain['rate']:g}/s, {drain['eta'] or '0s'} to go"
 
 
 def _tell(drain: dict[str, Any]) -> None:

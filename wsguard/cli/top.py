@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wsguard.cli._arguments import add_control_argument
+from wsguard.cli._progress import progress
 from wsguard.cli._table import table
-from wsguard.cli.drain import progress
 
 if TYPE_CHECKING:
     from wsguard.cli._control import Guard
@@ -69,8 +69,12 @@ def draw(before: Look, now: Look) -> Iterator[str]:
         f"{_sum(now['connections']):.0f} connections  {rate('handshakes'):.1f} handshakes/s  "
         f"{rate('messages'):.1f} messages/s  {rate('bytes') / 1024:.1f} KiB/s"
     )
+    if kinds := _streams(now):
+        yield kinds
     if now["drain"]["state"] != "serving":
         yield f"drain: {progress(now['drain'])}"
+    if len(now["migration"]["backends"]) > 1:
+        yield _backends(now["migration"])
     yield ""
     refused = _by_reason(row for row in now["handshakes"] if row["result"] != "admitted")
     yield from table([("REFUSED", "", "ENDED", ""), *_side_by_side(refused, _by_reason(iter(now["closed"])))])
@@ -79,8 +83,22 @@ def draw(before: Look, now: Look) -> Iterator[str]:
     yield from table([head, *_busiest(before, now, seconds)])
 
 
+def _backends(migration: Mapping[str, Any]) -> str:
+    counts = (f"{one['name']}{'*' if one['active'] else ''} {one['connections']}" for one in migration["backends"])
+    words = f"backends: {'  '.join(counts)}"
+    if migration["state"] in ("migrating", "paused"):
+        words += f"  {migration['state']}: {progress(migration)}"
+    return words
+
+
 def _sum(rows: Sequence[Mapping[str, Any]]) -> float:
     return float(sum(row["value"] for row in rows))
+
+
+def _streams(now: Look) -> str:
+    """How many are what, where not all are WebSockets."""
+    counts = {row["stream"]: int(row["value"]) for row in now["streams"] if row["value"]}
+    return "" if set(counts) <= {"WebSocket"} else "  ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _by_reason(rows: Iterator[Mapping[str, Any]]) -> list[tuple[str, str]]:

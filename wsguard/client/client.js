@@ -244,7 +244,7 @@ export default class GuardedWebSocket extends EventTarget {
   }
 
   #replace() {
-    if (!this.#next && !this.#retry) this.#again(0);
+    if (!this.#next && !this.#retry) this.#again(3); // deploys are quick
   }
 
   #again(free) {

@@ -107,7 +107,11 @@ def changes_that_need_a_restart(old: GuardSpec, new: GuardSpec) -> Iterator[str]
         yield "spec.logging.auditFile changed, which needs a restart"
     if len(old.backends) != len(new.backends):
         yield f"spec.backends: {len(old.backends)} before and {len(new.backends)} now, which needs a restart"
-    for i, (before, after) in enumerate(zip(old.backends, new.backends, strict=False)):
+    known = {backend.name: backend for backend in old.backends}
+    if known.keys() != {backend.name for backend in new.backends}:
+        known = {}  # else their order may change, which counts only at the start
+    for i, (positioned, after) in enumerate(zip(old.backends, new.backends, strict=False)):
+        before = known.get(after.name, positioned)
         yield from _differences(f"backends[{i}]", before, after)
 
 

@@ -36,8 +36,8 @@ class Snapshot:
     `key_files` has the bytes of each file that a policy or the guard names, by the name that the model has for
     it; `local_keys` has the key sets in them, `token_keys` the keys of handshake tokens. `revision` is a short digest
     of everything that was read, and `stamp` tells whether the file system still has it so. `listener_tls` is what the
-    public port speaks and `backend_tls` what is trusted of the backend, None where that is no TLS. `warnings` are
-    what is legal but dangerous.
+    public port speaks, None where that is no TLS, and `backend_tls` what is trusted of each backend with TLS, by name.
+    `warnings` are what is legal but dangerous.
     """
 
     policy_set: PolicySet
@@ -48,7 +48,7 @@ class Snapshot:
     revision: str
     loaded_at: float
     listener_tls: ssl.SSLContext | None = field(default=None, repr=False)
-    backend_tls: ssl.SSLContext | None = field(default=None, repr=False)
+    backend_tls: Mapping[str, ssl.SSLContext] = field(default_factory=dict, repr=False)
     warnings: tuple[Problem, ...] = ()
 
 
@@ -106,7 +106,7 @@ def read(paths: Sequence[Path], overrides: Overrides = _NO_OVERRIDES, now: Calla
         revision=_revision(examined),
         loaded_at=now(),
         listener_tls=None if guard.listener.tls is None else listener_context(guard.listener.tls, files),
-        backend_tls=next((backend_context(each, files) for each in guard.backends if each.is_tls), None),
+        backend_tls={each.name: backend_context(each, files) for each in guard.backends if each.is_tls},
         warnings=problems,
     )
 

@@ -61,15 +61,22 @@ class Tab:
                     return str(message.data)
         raise LookupError(f"the socket ended with {self._ws.close_code} before “{wanted}” came")
 
+    async def read(self) -> str | Ending:
+        """The next message, or how the socket ended."""
+        message = await self._ws.receive()
+        match message.type:
+            case aiohttp.WSMsgType.CLOSE:
+                return Ending(message.data, message.extra or "")
+            case aiohttp.WSMsgType.CLOSING | aiohttp.WSMsgType.CLOSED | aiohttp.WSMsgType.ERROR:
+                return Ending(ABNORMAL)
+        return str(message.data)
+
     async def ending(self) -> Ending:
         """Read on until the socket closes."""
         async with asyncio.timeout(PATIENCE):
-            while True:
-                message = await self._ws.receive()
-                if message.type is aiohttp.WSMsgType.CLOSE:
-                    return Ending(message.data, message.extra or "")
-                if message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
-                    return Ending(ABNORMAL)
+            while not isinstance(read := await self.read(), Ending):
+                pass
+            return read
 
     async def close(self) -> None:
         """Close it from the page's side."""

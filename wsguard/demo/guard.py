@@ -10,13 +10,16 @@ import socket
 import sys
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import cycle
 from pathlib import Path
+from random import sample
 from typing import Self
 
 import aiohttp
 
 START_DEADLINE = 15.0
 _POLL = 0.05
+_PORTS = cycle(sample(range(20_000, 30_000), 10_000))  # below those that systems give to outgoing connections
 
 
 class GuardError(Exception):
@@ -29,6 +32,7 @@ class Guard:
 
     process: asyncio.subprocess.Process
     port: int
+    admin: int
     folder: Path
 
     @classmethod
@@ -51,13 +55,18 @@ class Guard:
                 stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,  # a Ctrl-C in the terminal is ours to pass on, in our order
             )  # fmt: skip
-        guard = cls(process, port, folder)
+        guard = cls(process, port, admin, folder)
         try:
-            await guard._ready(admin)
+            await guard._ready()
         except BaseException:
             await guard.end()
             raise
         return guard
+
+    @property
+    def readyz(self) -> str:
+        """The address of its readiness probe."""
+        return f"http://127.0.0.1:{self.admin}/readyz"
 
     async def drain(self, deadline: float) -> int:
         """Send SIGTERM and wait; returns the exit status. Raises `GuardError` after `deadline` seconds."""
@@ -90,7 +99,7 @@ class Guard:
             raise GuardError(f"`wsguard {' '.join(words)}` ended with exit status {process.returncode}: {text}")
         return text
 
-    async def _ready(self, admin: int) -> None:
+    async def _ready(self) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_DEADLINE
         async with aiohttp.ClientSession() as session:
@@ -100,7 +109,7 @@ class Guard:
                         f"the guard ended with exit status {self.process.returncode}:\n{self.last_words()}"
                     )
                 with contextlib.suppress(aiohttp.ClientError):
-                    async with session.get(f"http://127.0.0.1:{admin}/readyz") as answer:
+                    async with session.get(self.readyz) as answer:
                         if answer.ok:
                             return
                 await asyncio.sleep(_POLL)
@@ -129,8 +138,9 @@ def control_socket(folder: Path) -> Path:
 
 def free_ports(count: int) -> list[int]:
     """`count` different ports of 127.0.0.1 that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", next(_PORTS)))
+            found.append(probe.getsockname()[1])
+    return found

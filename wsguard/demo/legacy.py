@@ -38,12 +38,14 @@ class Chat:
     """The application: a login page, a chat page, `/ws/{room}` and a log-out.
 
     `signing_key` (at least 32 bytes) signs the `token` cookie, a JWT with HS256. The `session` cookie
-    beside it is an opaque value that only this application can read.
+    beside it is an opaque value that only this application can read: whose session it is stands in `users`, which
+    replicas share. `greeting` is how the chat begins.
     """
 
-    def __init__(self, signing_key: bytes) -> None:
+    def __init__(self, signing_key: bytes, *, users: dict[str, str] | None = None, greeting: str = "Welcome") -> None:
         self._signing_key = signing_key
-        self._users: dict[str, str] = {}
+        self._users = {} if users is None else users
+        self._greeting = greeting
         self._rooms: defaultdict[str, Room] = defaultdict(Room)
 
     def application(self) -> web.Application:
@@ -107,7 +109,7 @@ class Chat:
         room = self._rooms[name]
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await socket.send_str(f"Welcome, {user}.")
+        await socket.send_str(f"{self._greeting}, {user}.")
         for line in room.lines:
             await socket.send_str(line)
         room.sockets.add(socket)

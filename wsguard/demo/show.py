@@ -10,6 +10,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from wsguard.demo import deploy
 from wsguard.demo.browser import ABNORMAL
 from wsguard.demo.guard import GuardError, control_socket
 from wsguard.demo.stage import Ports, Stage, stage
@@ -24,21 +25,43 @@ _Result = TypeVar("_Result")
 
 async def show(*, tour: bool, first_port: int | None) -> int:
     """Run the demonstration; returns the exit status: 0 done, 1 something expected was not observed."""
-    terminal = Terminal()
+    terminal, stop = Terminal(), _stop()
     terminal.title("A chat that checks nothing, an evil site, and wsguard between")
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     try:
         async with stage(Ports.in_a_row(first_port) if first_port else Ports()) as set_up:
             if not tour:
                 return await _serve(set_up, terminal, stop)
-            status = await _unless(stop, _tell(set_up, terminal))
-            return _INTERRUPTED if status is None else status
+            return await _played(stop, _tell(set_up, terminal))
     except (GuardError, OSError) as error:
-        print(f"wsguard demo: {error}", file=sys.stderr)
-        return 1
+        return _failed(error)
+
+
+async def show_deploy(port: int | None) -> int:
+    """Run the deploy; returns the exit status: 0 done, 1 somebody lost something."""
+    terminal, stop = Terminal(), _stop()
+    terminal.title("A deploy: version 1 of the chat becomes version 2 under its clients")
+    try:
+        return await _played(stop, deploy.play(terminal, port or 0))
+    except (GuardError, OSError) as error:
+        return _failed(error)
+
+
+def _stop() -> asyncio.Event:
+    """Set at Ctrl-C."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _played(stop: asyncio.Event, story: Coroutine[Any, Any, int]) -> int:
+    status = await _unless(stop, story)
+    return _INTERRUPTED if status is None else status
+
+
+def _failed(error: Exception) -> int:
+    print(f"wsguard demo: {error}", file=sys.stderr)
+    return 1
 
 
 async def _tell(set_up: Stage, terminal: Terminal) -> int:

@@ -54,20 +54,20 @@ async def stage(ports: Ports) -> AsyncIterator[Stage]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wsguard-demo-")))
         signing_key = secrets.token_bytes(32)
         furnish(folder, signing_key)
-        app = await stack.enter_async_context(_serve(Chat(signing_key).application(), ports.app))
+        app = await stack.enter_async_context(serve(Chat(signing_key).application(), ports.app))
         guard = await Guard.start(folder, backend=app, port=ports.guard, admin=ports.admin)
         stack.push_async_callback(guard.end)
-        unguarded, guarded = _site(APP_HOST, app), _site(APP_HOST, guard.port)
+        unguarded, guarded = site_at(APP_HOST, app), site_at(APP_HOST, guard.port)
         targets = {
             "straight at the application": lobby(unguarded),
             "through the guard": lobby(guarded),
         }
-        evil_port = await stack.enter_async_context(_serve(evil.application(targets), ports.evil))
-        yield Stage(unguarded, guarded, _site(EVIL_HOST, evil_port), guard)
+        evil_port = await stack.enter_async_context(serve(evil.application(targets), ports.evil))
+        yield Stage(unguarded, guarded, site_at(EVIL_HOST, evil_port), guard)
 
 
 @contextlib.asynccontextmanager
-async def _serve(app: web.Application, port: int) -> AsyncIterator[int]:
+async def serve(app: web.Application, port: int) -> AsyncIterator[int]:
     """Serve `app` on 127.0.0.1; gives the port."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
@@ -78,7 +78,8 @@ async def _serve(app: web.Application, port: int) -> AsyncIterator[int]:
         await runner.cleanup()
 
 
-def _site(host: str, port: int) -> URL:
+def site_at(host: str, port: int) -> URL:
+    """The address of a site here."""
     return URL.build(scheme="http", host=host, port=port)
 
 

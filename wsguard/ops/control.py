@@ -1,4 +1,4 @@
-"""The control API: see the connections, end some, log out, drain.
+"""The control API: see the connections, end some, log out, drain, migrate.
 
 It is served on the Unix socket, whose folder keeps others out, and on the admin port to who has the token.
 """
@@ -16,6 +16,7 @@ from wsguard.ops import requests
 from wsguard.ops.audited import audited
 from wsguard.ops.drainer import Drainer, DrainIsFinalError
 from wsguard.ops.log import Log
+from wsguard.ops.migration_api import MigrationApi
 from wsguard.ops.overview import Overview
 from wsguard.ops.problem import ProblemError, problems
 from wsguard.ops.redact import digest, is_digest
@@ -39,7 +40,8 @@ class Control:
 
     `log_out` applies a logout here, has the other replicas told of it, and returns how many connections that cut and
     whether every stream has it; it raises ProblemError. `policies` tells what is loaded, `issuers` which issuers the
-    loaded policies trust, `drain_window` the window (seconds) of a drain that names none, `overview` has the counts.
+    loaded policies trust, `drain_window` the window (seconds) of a drain that names none, `overview` has the counts,
+    `migration` the handlers that are about backends.
     """
 
     registry: Registry
@@ -52,6 +54,7 @@ class Control:
     issuers: Callable[[], Collection[str]]
     drain_window: Callable[[], float]
     overview: Overview
+    migration: MigrationApi
 
     @property
     def routes(self) -> Sequence[web.RouteDef]:
@@ -63,14 +66,20 @@ class Control:
             web.get("/v1/drain", self._drain_status),
             web.post("/v1/drain", self._drain),
             web.delete("/v1/drain", self._cancel_drain),
+            *self.migration.routes,
             web.get("/v1/policies", self._policies),
             web.get("/v1/overview", self._overview),
         )
 
     async def _connections(self, request: web.Request) -> web.Response:
-        asked = requests.parameters(request, "subject", "sid", "policy", "limit", "cursor")
+        asked = requests.parameters(request, "subject", "sid", "policy", "backend", "limit", "cursor")
         limit = requests.limit(asked.get("limit"), PAGE, LARGEST_PAGE)
-        filters = Filters(subject=asked.get("subject"), sid=self._sid(asked.get("sid")), policy=asked.get("policy"))
+        filters = Filters(
+            subject=asked.get("subject"),
+            sid=self._sid(asked.get("sid")),
+            policy=asked.get("policy"),
+            backend=asked.get("backend"),
+        )
         page = self.registry.page(filters, limit, asked.get("cursor"))
         listed = [connection_view(connection) for connection in page.connections]
         return web.json_response({"connections": listed, "cursor": page.cursor})

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from random import Random
 
 from wsguard.ops.log import Log, describe
@@ -24,11 +26,35 @@ _STEP = 0.1  # seconds between two looks at whether everybody has left early
 _AT_ONCE = 100  # told without letting the event loop do anything else
 
 
-class Departures:
-    """Sends everyone in a registry away for one reason, over a window."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far departures are: connections found, ended, left, and asked to reconnect before their close.
 
-    def __init__(self, registry: Registry, clock: Clock, rng: Random, log: Log, reason: CloseReason) -> None:
+    `rate` is closes in a second on average, `eta` the seconds until the last close is due; None: that cannot be known.
+    """
+
+    total: int = 0
+    closed: int = 0
+    remaining: int = 0
+    hinted: int = 0
+    rate: float = 0.0
+    eta: float | None = None
+
+
+class Departures:
+    """Sends everyone in a registry away for one reason, over a window; but for those at the backend `staying`."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Clock,
+        rng: Random,
+        log: Log,
+        reason: CloseReason,
+        staying: str | None = None,
+    ) -> None:
         self._registry = registry
+        self._staying = staying
         self._clock = clock
         self._rng = rng
         self._log = log
@@ -49,11 +75,26 @@ class Departures:
         self._closes = [(min(when, self._ends_at), connection_id) for when, connection_id in self._closes]
         heapq.heapify(self._closes)
 
+    def postpone(self, seconds: float) -> None:
+        """After a pause of `seconds`: all that is still to come comes so much later, and nothing is made up for."""
+        self._ends_at += seconds
+        self._closes = [(when + seconds, connection_id) for when, connection_id in self._closes]
+
+    @property
+    def remaining(self) -> int:
+        """How many are still here."""
+        return len(self._registry) - (self._registry.count_at(self._staying) if self._staying is not None else 0)
+
     @property
     def total(self) -> int:
         """How many there were, newcomers among them."""
-        self._found.update(connection.id for connection in self._registry)
+        self._found.update(connection.id for connection in self._here())
         return len(self._found)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the window has ended."""
+        return self._clock.monotonic() >= self._ends_at
 
     @property
     def ends_at(self) -> float:
@@ -68,9 +109,23 @@ class Departures:
         """Whether a newcomer would still be told in good time."""
         return self._clock.monotonic() < self._ends_at - self._grace
 
+    def progress(self, seconds: float, *, is_moving: bool = True) -> Progress:
+        """How far it is, after `seconds` of it; no end can be foreseen where nobody `is_moving` them."""
+        total, remaining = self.total, self.remaining
+        eta = max(self.ends_at - self._clock.monotonic(), 0.0) if remaining else 0.0
+        return Progress(
+            total,
+            total - remaining,
+            remaining,
+            self.hinted,
+            rate=(total - remaining) / max(seconds, 1.0),
+            eta=eta if is_moving or not remaining else None,
+        )
+
     async def run(self) -> None:
         """Return once everyone has been told to go, or nobody is left."""
-        while len(self._registry):
+        while self.remaining:
+            self._close_due()  # what a new window, or a pause, has made overdue; `until` would not wait for it
             now, waiting = self._clock.monotonic(), self._waiting()
             if not waiting and not self._closes and now >= self._ends_at:
                 return
@@ -80,7 +135,7 @@ class Departures:
     async def until(self, moment: float) -> None:
         """Return at `moment` on the monotonic clock, or as soon as no connection is left."""
         # Polled, because the registry tells nobody, and is to stay that simple for what it is asked all day.
-        while len(self._registry) and (left := moment - self._clock.monotonic()) > 0:
+        while self.remaining and (left := moment - self._clock.monotonic()) > 0:
             await asyncio.sleep(min(left, _STEP))
             self._close_due()
 
@@ -99,7 +154,10 @@ class Departures:
         await self.until(min(now + _SLICE, max(self._ends_at, last)))
 
     def _waiting(self) -> list[Connection]:
-        return [connection for connection in self._registry if connection.id not in self._told]
+        return [connection for connection in self._here() if connection.id not in self._told]
+
+    def _here(self) -> Iterator[Connection]:
+        return (connection for connection in self._registry if connection.backend != self._staying)
 
     def _span(self, waiting: int) -> float:
         """Seconds over which so many are told."""
@@ -108,6 +166,7 @@ class Departures:
 
     def _tell(self, connection: Connection) -> None:
         self._told.add(connection.id)
+        self._registry.dismiss(connection.id)
         farewell = connection.farewell
         grace = grace_in(self._window, farewell.grace)
         if not farewell.hint or not grace:
@@ -129,4 +188,4 @@ class Departures:
         try:
             connection.link.leave(self._reason, connection.farewell.goodbye, self._together)
         except Exception as error:  # one that cannot be cut must not keep the others, and the process, for ever
-            self._log.event("fault", logging.ERROR, where="drain", connection_id=connection_id, **describe(error))
+            self._log.event("fault", logging.ERROR, where="departure", connection_id=connection_id, **describe(error))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
-from wsguard.ops.departures import Departures
+from wsguard.ops.departures import Departures, Progress
 from wsguard.ops.log import Log
 from wsguard.policy.model import Shutdown
 from wsguard.protocol.reasons import CloseReason
@@ -36,21 +36,12 @@ class DrainIsFinalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DrainStatus:
-    """A drain at one moment. Before any, `window` (seconds), `started_at` (since the epoch) and `eta` are None.
-
-    `total` is how many connections it has found, `closed` how many of them have ended, `hinted` how many were asked to
-    reconnect first. `rate` is closes in a second on average, `eta` the seconds until the last close is due.
-    """
+    """A drain at one moment. Before any, `window` (seconds) and `started_at` (since the epoch) are None."""
 
     state: DrainState
     window: float | None
     started_at: float | None
-    remaining: int
-    total: int = 0
-    closed: int = 0
-    hinted: int = 0
-    rate: float = 0.0
-    eta: float | None = None
+    progress: Progress
 
 
 class Drainer:
@@ -100,23 +91,12 @@ class Drainer:
     @property
     def status(self) -> DrainStatus:
         """The drain as it stands."""
-        remaining, now = len(self._registry), self._clock.monotonic()
         if not self.is_draining:
-            return DrainStatus(self._state, self._window, self._started_at, remaining)
-        total = self._departures.total
-        is_over = self._state is DrainState.DRAINED
-        seconds = self._ran if is_over else now - self._began
-        return DrainStatus(
-            self._state,
-            self._window,
-            self._started_at,
-            remaining,
-            total,
-            closed=total - remaining,
-            hinted=self._departures.hinted,
-            rate=(total - remaining) / max(seconds, 1.0),
-            eta=0.0 if is_over or not remaining else max(self._departures.ends_at - now, 0.0),
-        )
+            progress = Progress(remaining=len(self._registry))
+        else:
+            is_over = self._state is DrainState.DRAINED
+            progress = self._departures.progress(self._ran if is_over else self._clock.monotonic() - self._began)
+        return DrainStatus(self._state, self._window, self._started_at, progress)
 
     def start(self, window: float) -> None:
         """Begin to drain over `window` seconds.
@@ -182,5 +162,5 @@ class Drainer:
         self._ran = self._clock.monotonic() - self._began
         self._state = DrainState.DRAINED
         self._drained.set()
-        status = self.status
-        self._log.audit("drain_finished", connections=status.remaining, closed=status.closed, hinted=status.hinted)
+        done = self.status.progress
+        self._log.audit("drain_finished", connections=done.remaining, closed=done.closed, hinted=done.hinted)

@@ -43,6 +43,9 @@ class Metrics:
         self._spared = self._counter(
             "cuts_spared", "Cuts that a policy would have made, were it not auditing only.", "policy", "reason"
         )
+        self._throttled = self._counter(
+            "connections_throttled", "Connections whose client sent too fast, and was held back.", "policy", "reason"
+        )
         self._connection_duration = self._histogram(
             "connection_duration_seconds", "How long admitted connections lived.", _LONG
         )
@@ -127,6 +130,10 @@ class Metrics:
     def redialled(self, policy: str, result: str) -> None:
         """Count a redial; `result` is one of a few words."""
         self._redials.labels(policy, result).inc()
+
+    def throttled(self, policy: str, reason: CloseReason) -> None:
+        """Count a connection that is held back by a limit for the first time."""
+        self._throttled.labels(policy, reason.token).inc()
 
     def lingering(self, count: int) -> None:
         """So many refused clients are awaited now."""

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from wsguard import __version__
 from wsguard.ops.drainer import Drainer
 from wsguard.ops.metrics import Metrics
+from wsguard.ops.migrator import Migrator
 from wsguard.ops.redact import timestamp
-from wsguard.ops.views import LoadedPolicies, View, drain_view
+from wsguard.ops.views import LoadedPolicies, View, drain_view, migration_view
 from wsguard.sessions.clock import Clock
 
 _READ = {
     "connections": "connections",
+    "streams": "streams",
     "handshakes": "handshakes",
     "spared": "cuts_spared",
     "closed": "connections_closed",
@@ -33,12 +35,15 @@ class Overview:
 
     metrics: Metrics
     drainer: Drainer
+    migrator: Migrator
     policies: Callable[[], LoadedPolicies]
     clock: Clock
     started_at: float
 
     def view(self) -> View:
         """Counts since the start; who asks twice has the rates."""
+        migration = dict(migration_view(self.migrator.status))
+        del migration["detail"]  # which may name addresses
         loaded, read = self.policies(), self.metrics.read(*_READ.values(), _DENIED)
         return {
             "version": __version__,
@@ -48,6 +53,7 @@ class Overview:
             "policies": [policy.name for policy in loaded.policies],
             "lastReloadFailed": loaded.last_error is not None,
             "drain": drain_view(self.drainer.status),
+            "migration": migration,
             **{member: read[name] for member, name in _READ.items()},
             "denyListEntries": read[_DENIED][0]["value"],
         }

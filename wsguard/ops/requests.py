@@ -55,8 +55,13 @@ async def members(request: web.Request, *known: str) -> dict[str, Any]:
     return body
 
 
+def target(body: dict[str, Any]) -> str:
+    """The name of the backend that a migration goes to. Raises ProblemError."""
+    return _word(body, "to") if "to" in body else _refuse("to is missing: the name of a backend")
+
+
 def window(body: dict[str, Any], default: float) -> float:
-    """The drain's window in seconds. Raises ProblemError."""
+    """The window of a drain or a migration in seconds. Raises ProblemError."""
     text = body.get("window")
     if text is None:
         return default
@@ -67,7 +72,7 @@ def window(body: dict[str, Any], default: float) -> float:
     except ValueError as error:
         _refuse(f"window: {error}")
     if seconds > _LONGEST_WINDOW:
-        _refuse("window: a drain lasts a day at most")
+        _refuse("window: a day at most")
     return seconds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,8 +11,10 @@ from prometheus_client.registry import Collector
 
 from wsguard import __version__
 from wsguard.ops.drainer import Drainer
+from wsguard.ops.migration import MigrationState
+from wsguard.ops.migrator import Migrator
 from wsguard.sessions.clock import Clock
-from wsguard.sessions.connection import Traffic
+from wsguard.sessions.connection import Stream, Traffic
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.registry import Registry
 
@@ -29,6 +32,7 @@ class Sources:
     log_dropped: Callable[[], int]
     awaited: Callable[[], int]
     tasks: Callable[[], int]
+    migrator: Migrator
 
 
 class Scrape(Collector):
@@ -42,8 +46,10 @@ class Scrape(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read everything once."""
         yield self._connections()
+        yield self._streams()
         yield from self._traffic()
         yield from self._drain()
+        yield from self._migration()
         yield from self._deny_list()
         help_text = "Clients that were answered, and whose first message is awaited or being judged."
         yield _gauge("first_messages_awaited", help_text, self._sources.awaited())
@@ -60,6 +66,14 @@ class Scrape(Collector):
         gauge = GaugeMetricFamily("wsguard_connections", "Admitted connections that live.", labels=["policy"])
         for policy in sorted(self._policies):
             gauge.add_metric([policy], counts.get(policy, 0))
+        return gauge
+
+    def _streams(self) -> Metric:
+        counts = Counter(connection.stream for connection in self._sources.registry)
+        help_text = "Admitted connections that live, by what they are."
+        gauge = GaugeMetricFamily("wsguard_streams", help_text, labels=["stream"])
+        for stream in Stream:
+            gauge.add_metric([stream.value], counts[stream])
         return gauge
 
     def _traffic(self) -> Iterator[Metric]:
@@ -79,12 +93,37 @@ class Scrape(Collector):
     def _drain(self) -> Iterator[Metric]:
         drainer = self._sources.drainer
         yield _gauge("draining", "1 from a drain's trigger on.", drainer.is_draining)
-        status = drainer.status
-        remaining = status.remaining if drainer.is_draining else 0
+        done = drainer.status.progress
+        remaining = done.remaining if drainer.is_draining else 0
         yield _gauge("drain_connections_remaining", "Connections that a drain has yet to end.", remaining)
-        yield _gauge("drain_connections_closed", "Connections of the drain that have ended.", status.closed)
-        yield _gauge("drain_connections_hinted", "Connections that were asked to reconnect first.", status.hinted)
-        yield _gauge("drain_eta_seconds", "Seconds until the drain's last close is due.", status.eta or 0)
+        yield _gauge("drain_connections_closed", "Connections of the drain that have ended.", done.closed)
+        yield _gauge("drain_connections_hinted", "Connections that were asked to reconnect first.", done.hinted)
+        yield _gauge("drain_eta_seconds", "Seconds until the drain's last close is due.", done.eta or 0)
+
+    def _migration(self) -> Iterator[Metric]:
+        migrator = self._sources.migrator
+        status = migrator.status
+        names = ("active", "connections", "handshakes", "requests")
+        texts = (
+            "1 for the backend that new connections go to.",
+            "Admitted connections that live, by backend.",
+            "Handshakes with a backend that are under way.",
+            "Forwarded requests under way, streams of events among them.",
+        )
+        gauges = [
+            GaugeMetricFamily(f"wsguard_backend_{name}", text, labels=["backend"])
+            for name, text in zip(names, texts, strict=True)
+        ]
+        for one in status.backends:
+            values = (one.is_active, one.connections, one.handshakes, one.requests)
+            for gauge, value in zip(gauges, values, strict=True):
+                gauge.add_metric([one.name], value)
+        yield from gauges
+        is_paused = status.state is MigrationState.PAUSED
+        remaining = status.progress.remaining if migrator.is_under_way else 0
+        yield _gauge("migrating", "1 from a migration's trigger to its end.", migrator.is_under_way)
+        yield _gauge("migration_paused", "1 while its target is away, or the guard drains.", is_paused)
+        yield _gauge("migration_connections_remaining", "Connections that a migration has yet to end.", remaining)
 
     def _deny_list(self) -> Iterator[Metric]:
         denylist, now = self._sources.denylist, self._sources.clock.wall()

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from wsguard.ops.departures import Progress
 from wsguard.ops.drainer import DrainStatus
+from wsguard.ops.migration import MigrationStatus
 from wsguard.ops.redact import digest, printable, timestamp, without_query
 from wsguard.sessions.connection import Connection
 
@@ -38,6 +40,7 @@ def connection_view(connection: Connection) -> View:
     identity, traffic = connection.identity, connection.link.traffic()
     return {
         "id": connection.id,
+        "stream": connection.stream.value,
         "policy": connection.policy,
         "issuer": printable(identity.issuer) if identity else None,
         "subject": printable(identity.subject) if identity else None,
@@ -67,12 +70,31 @@ def drain_view(status: DrainStatus) -> View:
         "state": status.state.value,
         "window": None if status.window is None else _duration(status.window),
         "startedAt": _moment(status.started_at),
-        "total": status.total,
-        "closed": status.closed,
-        "hinted": status.hinted,
-        "remaining": status.remaining,
-        "rate": round(status.rate, 1),
-        "eta": None if status.eta is None else _duration(math.ceil(status.eta)),
+        **_progress_view(status.progress),
+    }
+
+
+def migration_view(status: MigrationStatus) -> View:
+    """A migration, and what is at each backend: live connections, handshakes and plain requests under way."""
+    plan = status.plan
+    return {
+        "state": status.state.value,
+        "from": None if plan is None else plan.source,
+        "to": None if plan is None else plan.target,
+        "window": None if plan is None else _duration(plan.window),
+        "startedAt": None if plan is None else timestamp(plan.started_at),
+        "detail": None if status.detail is None else printable(status.detail),
+        **_progress_view(status.progress),
+        "backends": [
+            {
+                "name": one.name,
+                "active": one.is_active,
+                "connections": one.connections,
+                "handshakes": one.handshakes,
+                "requests": one.requests,
+            }
+            for one in status.backends
+        ],
     }
 
 
@@ -84,6 +106,17 @@ def policies_view(loaded: LoadedPolicies) -> View:
         "policies": [{"name": one.name, "file": one.file, "line": one.line} for one in loaded.policies],
         "lastError": None if loaded.last_error is None else printable(loaded.last_error),
         "lastErrorAt": _moment(loaded.last_error_at),
+    }
+
+
+def _progress_view(progress: Progress) -> View:
+    return {
+        "total": progress.total,
+        "closed": progress.closed,
+        "hinted": progress.hinted,
+        "remaining": progress.remaining,
+        "rate": round(progress.rate, 1),
+        "eta": None if progress.eta is None else _duration(math.ceil(progress.eta)),
     }
 
 

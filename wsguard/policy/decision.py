@@ -10,10 +10,14 @@ from wsguard.sessions.identity import Identity
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """No. `detail` is for the log and for `explain`: a sentence with no secret in it, never sent to the client."""
+    """No. `detail` is for the log and for `explain`: a sentence with no secret in it, never sent to the client.
+
+    `wait` is the seconds before which it would be the same again, as far as that is known.
+    """
 
     reason: CloseReason
     detail: str
+    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,17 @@ def _size(value: object, info: ValidationInfo) -> int:
     raise ValueError(f"expected a size such as 8Ki or 1Mi, found {found(value)}")
 
 
-Size = Annotated[int, PlainValidator(_size), WithJsonSchema({"type": "string", "pattern": _SIZE, "examples": ["8Ki"]})]
+def _some_bytes(value: object, info: ValidationInfo) -> int:
+    count = _size(value, info)
+    if count <= 0:
+        raise ValueError("expected a size of more than 0Ki")
+    return count
+
+
+_SIZE_SCHEMA = WithJsonSchema({"type": "string", "pattern": _SIZE, "examples": ["8Ki"]})
+
+Size = Annotated[int, PlainValidator(_size), _SIZE_SCHEMA]
+PositiveSize = Annotated[int, PlainValidator(_some_bytes), _SIZE_SCHEMA]
 
 
 def size(text: str) -> Any:

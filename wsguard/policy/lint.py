@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from wsguard.policy.lint_asking import check_asking, check_header_names, check_provider_names, is_tappable
+from wsguard.policy.lint_caps import check_caps
 from wsguard.policy.lint_first_message import check_first_message, check_subprotocols
+from wsguard.policy.lint_flow import check_flow, check_framing
 from wsguard.policy.lint_hold import check_hold
 from wsguard.policy.lint_logout import check_logout_detection
 from wsguard.policy.lint_origin import check_origin
+from wsguard.policy.lint_streams import check_streams
 from wsguard.policy.model import (
     Action,
     Authorization,
@@ -169,8 +172,12 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_authorization,
     check_session,
     check_logout_detection,
+    check_caps,
+    check_flow,
+    check_framing,
     check_migration,
     check_hold,
+    check_streams,
     check_enforcement,
 )
 

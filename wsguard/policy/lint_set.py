@@ -48,6 +48,18 @@ def lint_guard(guard: GuardSpec) -> Iterator[Finding]:
         yield Finding(where, "trusts nobody: a peer on a Unix socket has no address; numTrustedHops does without one")
 
 
+def lint_backends(guard: GuardSpec) -> Iterator[Finding]:
+    """Backends that cannot be told from one another."""
+    first: dict[str, int] = {}
+    for i, backend in enumerate(guard.backends):
+        path = ("spec", "backends", i)
+        if first.setdefault(backend.name, i) != i:
+            where = (*path, "name") if "name" in backend.model_fields_set else path
+            yield Finding(where, f'two backends have the name "{backend.name}": each needs its own', Severity.ERROR)
+        elif any(other.url == backend.url for other in guard.backends[:i]):
+            yield Finding((*path, "url"), "another backend has the same address: to move there moves nobody")
+
+
 def lint_events(guard: GuardSpec, policies: Iterable[WebSocketPolicy]) -> Iterator[Finding]:
     """Events that a guard would forget too early, or whose loss nobody has thought about."""
     events, path = guard.session_events, ("spec", "sessionEvents")

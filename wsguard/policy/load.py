@@ -15,8 +15,10 @@ from pydantic import ValidationError
 from wsguard.policy.documents import read_document
 from wsguard.policy.key_files import KeyFile, key_files
 from wsguard.policy.lint import lint_policy
+from wsguard.policy.lint_caps import lint_addresses
 from wsguard.policy.lint_logout import lint_watching
 from wsguard.policy.lint_set import (
+    lint_backends,
     lint_client_certificates,
     lint_drain,
     lint_events,
@@ -174,6 +176,7 @@ def _across(documents: _Documents, sources: tuple[SourceText, ...]) -> Iterator[
 def _lint(documents: _Documents, guard: GuardSpec) -> Iterator[Problem]:
     for policy, node in documents.policies:
         among = (*lint_hosts(policy, guard), *lint_watching(policy, guard), *lint_client_certificates(policy, guard))
+        among += tuple(lint_addresses(policy, guard))
         for finding in (*lint_policy(policy), *among):
             yield _at(node, finding)
     nodes = {id(policy): node for policy, node in documents.policies}
@@ -183,7 +186,8 @@ def _lint(documents: _Documents, guard: GuardSpec) -> Iterator[Problem]:
         if config is not None:
             policies = [policy for policy, _ in documents.policies]
             spec = config.spec
-            for finding in (*lint_guard(spec), *lint_events(spec, policies), *lint_drain(spec, policies)):
+            among = (*lint_backends(spec), *lint_events(spec, policies), *lint_drain(spec, policies))
+            for finding in (*lint_guard(spec), *among):
                 yield _at(node, finding)
 
 

@@ -120,7 +120,7 @@ class Backend(Model):
     """The application behind the guard."""
 
     name: Name = "default"
-    """The backend's name in logs and metrics."""
+    """The backend's name in metrics, in the control API, and for `wsguard migrate`."""
     url: Annotated[str, *read_as(str, parse_backend_url, "an address such as http://127.0.0.1:3000", format="uri")]
     """Where it listens: http://HOST:PORT, https://HOST:PORT (with TLS), or unix:///PATH."""
     connect_timeout: PositiveDuration = duration("2s")
@@ -164,7 +164,7 @@ class Shutdown(Model):
     close_code: Annotated[Count, AfterValidator(sendable)] = CloseReason.DRAINING.code
     """The close code of a drain, unless the policy's profile or codes say otherwise."""
     max_closes_per_second: Annotated[Count | None, Field(ge=1, validate_default=True)] = None
-    """How many connections a drain sends away in a second, for which it takes longer than its window; absent: any."""
+    """How many connections a drain or a migration sends away in a second, if need be beyond its window; absent: any."""
     admit_during_drain: Flag = False
     """true: handshakes are admitted until the last are told to leave, for balancers that do not hear of `/readyz`."""
 
@@ -208,7 +208,7 @@ class GuardSpec(Model):
     client_ip_detection: ClientIPDetection | None = None
     """How the client's address is known; absent: it is the peer's."""
     backends: tuple[Backend, ...] = ()
-    """The application behind the guard."""
+    """The application behind the guard. Of several the first is active at the start, and `wsguard migrate` moves."""
     non_web_socket: NonWebSocket = NonWebSocket.FORWARD
     """What becomes of requests that are no WebSocket handshake."""
     session_events: SessionEvents = SessionEvents()
@@ -221,13 +221,6 @@ class GuardSpec(Model):
     """What is logged, and how."""
     tracing: Tracing | None = None
     """Where traces of handshakes go; absent: there are none."""
-
-    @field_validator("backends")
-    @classmethod
-    def _only_one(cls, value: tuple[Backend, ...]) -> tuple[Backend, ...]:
-        if len(value) > 1:
-            raise ValueError("more than one backend is not supported yet")
-        return value
 
 
 class GuardConfig(Model):

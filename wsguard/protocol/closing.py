@@ -20,6 +20,7 @@ _COARSE = {
     4440: "unauthenticated",
     4441: "unauthenticated",
     1002: "protocol-error",
+    1003: "unacceptable",
     1009: "too-big",
     1011: "unavailable",
     1012: "restart",

@@ -121,14 +121,18 @@ class FirstMessageReader:
         masked = size + (4 if data[1] & 0x80 else 0)
         if len(data) < masked:
             return None
-        self._scanner.feed(bytes(data[:masked]))
-        if self._scanner.violation is not None:
-            self.outcome = Failure(CloseReason.PROTOCOL_ERROR, f"the first message: {self._scanner.violation}")
+        self._scan(bytes(data[:masked]))
+        if self.outcome is not None:
             return None
         header = _Header(data[0], masked, length, bytes(data[size:masked]))
         if header.opcode < Opcode.CLOSE:
             self._bound(header)
         return header if self.outcome is None else None
+
+    def _scan(self, data: bytes) -> None:
+        self._scanner.feed(data)
+        if self._scanner.violation is not None:
+            self.outcome = Failure(CloseReason.PROTOCOL_ERROR, f"the first message: {self._scanner.violation}")
 
     def _bound(self, header: _Header) -> None:
         self._fragments += 1
@@ -146,7 +150,9 @@ class FirstMessageReader:
         frame = bytes(self._buffer[:end])
         del self._buffer[:end]
         self._header = None
-        self._scanner.feed(frame[header.size :])
+        self._scan(frame[header.size :])
+        if self.outcome is not None:
+            return b""
         payload = apply_mask(frame[header.size :], header.mask)
         if header.opcode == Opcode.PING:
             return control_frame(Opcode.PONG, payload)

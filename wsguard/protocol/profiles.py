@@ -49,6 +49,7 @@ PROFILES: dict[Profile, CodeTable] = {
             _R.BACKEND_TIMEOUT: 4504,
             _R.BACKEND_LOST: 1014,
             _R.MESSAGE_TOO_BIG: 1009,
+            _R.MESSAGE_TYPE_DENIED: 1003,
             _R.PROTOCOL_ERROR: 1002,
         },
     ),

@@ -76,7 +76,9 @@ class CloseReason(Enum):
     MIGRATING = _Row("migrating", 1012, Advice.RECONNECT)
     # What a peer did on the wire.
     MESSAGE_RATE = _Row("message-rate", 4429, Advice.BACK_OFF)
+    BANDWIDTH = _Row("bandwidth", 4429, Advice.BACK_OFF)
     MESSAGE_TOO_BIG = _Row("message-too-big", 1009, Advice.GIVE_UP)
+    MESSAGE_TYPE_DENIED = _Row("message-type-denied", 1003, Advice.GIVE_UP)
     PROTOCOL_ERROR = _Row("protocol-error", 1002, Advice.GIVE_UP)
     SLOW_CONSUMER = _Row("slow-consumer", 1013, Advice.BACK_OFF)
     # Endings that nobody can be told of.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD, Opcode, apply_mask
+from wsguard.protocol.reasons import is_sendable
 
 FIN = 0x80
 RSV1 = 0x40  # the only reserved bit that permessage-deflate uses, on a message's first frame (RFC 7692 §6)
@@ -91,6 +92,22 @@ def reserved_bits(extensions: bytes | None) -> int:
     return RSV1 if names == {b"permessage-deflate"} else RSV
 
 
+def close_problem(payload: bytes) -> str | None:
+    """What is wrong with a Close frame's unmasked `payload` (RFC 6455 §5.5.1 and §7.4)."""
+    if not payload:
+        return None
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1:
+        return "Close with half a code"
+    if not is_sendable(code):
+        return f"Close with the code {code}, which none may carry"
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return "Close whose reason is not UTF-8"
+    return None
+
+
 class FrameScanner:
     """Follows one direction of one connection, header by header.
 
@@ -109,6 +126,7 @@ class FrameScanner:
         "_table",
         "close_code",
         "halted",
+        "has_unknown_extension",
         "in_message",
         "left",
         "messages",
@@ -124,6 +142,7 @@ class FrameScanner:
         self._sizes = _SIZES[self._mask_bit]
         self._overhead = 8 if self._mask_bit else 4  # of a frame with a 16-bit length
         self._strict = strict
+        self.has_unknown_extension = reserved == RSV  # frames may mean what only it knows: none may be added to them
         self._held = b""
         self.in_message = False  # between fragments: no data message may be injected here (RFC 6455 §5.4)
         self.left = 0  # bytes of the current frame that have not come yet
@@ -134,11 +153,6 @@ class FrameScanner:
         self.withheld: bytes | None = None  # b"": a Close is not to go on; then the frame that did not
 
     @property
-    def has_unknown_extension(self) -> bool:
-        """Whether frames may mean what only an extension knows that we do not: none may be added to them."""
-        return self._starting is _TABLES[self._strict, RSV][0]
-
-    @property
     def takes_a_message(self) -> bool:
         """Whether a message of somebody else's may stand behind what has been passed on (RFC 6455 §5.4)."""
         return not (self.left or self.in_message or self.has_unknown_extension)
@@ -147,11 +161,6 @@ class FrameScanner:
     def is_at_rest(self) -> bool:
         """Whether the sender is between two messages: not a byte of the next has come."""
         return not (self.left or self.in_message or self._held)
-
-    @property
-    def held(self) -> bytes:
-        """What has come of the next header, and has not gone on."""
-        return self._held
 
     def feed(self, data: bytes) -> bytes:
         """Scan the next bytes; returns those that may go on."""
@@ -214,8 +223,6 @@ class FrameScanner:
                 return self._refuse(position, "length with the most significant bit set")
             if self._strict and length < (126 if header == 4 else 0x10000):
                 return self._refuse(position, "length not in its shortest form")  # RFC 6455 §5.2
-        if length == 1 and kind == _CLOSE and self._strict:
-            return self._refuse(position, "Close with half a code")  # RFC 6455 §5.5.1
         end = position + header + (4 if self._mask_bit else 0) + length
         if kind == _CLOSE and length <= MAX_CONTROL_PAYLOAD:
             return self._hold(data, position) if end > size else self._read_close(data, position, header, end)
@@ -244,6 +251,8 @@ class FrameScanner:
         payload = data[position + header : end]
         if self._mask_bit:
             payload = apply_mask(payload[4:], payload[:4])
+        if self._strict and not data[position] & RSV and (problem := close_problem(payload)) is not None:
+            return self._refuse(position, problem)
         self.left = 0
         self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_STATUS
         self.halted = True

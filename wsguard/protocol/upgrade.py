@@ -121,6 +121,18 @@ def _extension_names(fields: Sequence[bytes]) -> set[bytes]:
     return {name for name in names if name}
 
 
+def extensions_of(headers: Headers) -> bytes | None:
+    """The list of extensions that a request offers or an answer names; None: there is no such field."""
+    fields = headers.all(b"sec-websocket-extensions")
+    return b", ".join(fields) if fields else None
+
+
+def with_extensions(headers: Headers, extensions: bytes | None) -> Headers:
+    """`headers` with this list of extensions in the place of any other; None: with none."""
+    rest = headers.without({b"sec-websocket-extensions"})
+    return rest if extensions is None else Headers((*rest.raw, (b"Sec-WebSocket-Extensions", extensions)))
+
+
 def chosen_subprotocol(headers: Headers) -> RawHeaders:
     """The Sec-WebSocket-Protocol field of an answer, as sent, or nothing."""
     return tuple(field for field in headers.raw if field[0].lower() == b"sec-websocket-protocol")

@@ -9,14 +9,15 @@ from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
-from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.limited_scanner import LIMITS
+from wsguard.protocol.reasons import Advice, CloseReason
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.farewell import farewell
 from wsguard.proxy.keeper import Keeper
 from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
-from wsguard.sessions.connection import Connection, Traffic
+from wsguard.sessions.connection import NO_WORDS, Connection, Farewell, Stream, Traffic
 from wsguard.sessions.identity import Identity, earliest_end
 from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Delivery, Ended
@@ -31,13 +32,16 @@ _POLICY_CUTS = frozenset(
         CloseReason.NOT_AUTHORIZED,
         CloseReason.MAX_DURATION,
         CloseReason.IDLE_TIMEOUT,
+        CloseReason.TOO_MANY_CONNECTIONS,
+        CloseReason.SLOW_CONSUMER,
+        *LIMITS,
     )
 )
 """What a policy under Audit does not do. What an operator asks for, or a peer forces, still happens."""
 
 
 class Admission:
-    """Owns one splice: gives it words for its cuts, and takes its end to everyone who must know."""
+    """Owns one splice or exchange: gives it words for its cuts, and takes its end to everyone who must know."""
 
     __slots__ = ("_env", "_opened", "_subprotocol", "connection", "keeper", "policy")
 
@@ -58,8 +62,9 @@ class Admission:
         env, link = self._env, connection.link
         self.connection = connection
         connection.host, connection.certificate = case.effective.authority.host, case.effective.certificate
-        connection.farewell = farewell(self.policy.spec.migration, self._subprotocol)
+        connection.farewell = self._farewell(self.policy)
         env.registry.add(connection)
+        env.turnstile.enter(connection)
         self._watch()
         env.renewer.enter(self)
         if env.revalidator is not None:
@@ -88,10 +93,11 @@ class Admission:
         connection = self.connection
         self._env.registry.remove(connection.id)  # it is found there by policy and identity
         self.policy, connection.policy = policy, policy.name
-        connection.farewell = farewell(policy.spec.migration, self._subprotocol)
+        connection.farewell = self._farewell(policy)
         if admit.identity is not None:
             connection.identity, connection.others = admit.identity, admit.others
         self._live_until(admit.expires_at)
+        self._env.turnstile.move(connection)
 
     def renew(self, identities: Sequence[Identity], case: Case) -> None:
         """Live on by `identities`, some of which `case` has shown; no bound moves but that of the credentials."""
@@ -122,12 +128,30 @@ class Admission:
 
     def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
         """The words of a cut; None where the policy only audits such cuts."""
-        env, spec = self._env, self.policy.spec
-        if spec.enforcement is Enforcement.AUDIT and reason in _POLICY_CUTS:
-            env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
+        if self._spares(reason):
             return None
-        guard = env.policies().guard
-        return word(reason, spec.rejection, guard, env.rng, population=crowd or len(env.registry))
+        env, guard = self._env, self._env.policies().guard
+        if reason.advice is Advice.RECONNECT:
+            env.registry.dismiss(self.connection.id)
+        return word(reason, self.policy.spec.rejection, guard, env.rng, population=crowd or len(env.registry))
+
+    def throttles(self, reason: CloseReason) -> bool:
+        """Whether the client is to be held back; not where the policy only audits."""
+        if self._spares(reason):
+            return False
+        self._env.observer.throttled(self.connection.id, self.policy.name, reason)
+        return True
+
+    def _spares(self, reason: CloseReason) -> bool:
+        if self.policy.spec.enforcement is not Enforcement.AUDIT or reason not in _POLICY_CUTS:
+            return False
+        self._env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
+        return True
+
+    def _farewell(self, policy: WebSocketPolicy) -> Farewell:
+        if self.connection.stream is not Stream.WEB_SOCKET:
+            return NO_WORDS  # hints are messages of a WebSocket
+        return farewell(policy.spec.migration, self._subprotocol)
 
     def _is_logged_out(self, judged_at: float, now: float, monotonic: float) -> bool:
         connection, deny_list = self.connection, self._env.deny_list
@@ -178,6 +202,7 @@ class Admission:
         """Leave the registry and tell the observer, once."""
         env, connection = self._env, self.connection
         env.registry.remove(connection.id)
+        env.turnstile.leave(connection)
         env.timekeeper.forget(connection.id)
         env.rejudger.forget(connection.id)
         env.renewer.forget(connection.id)
@@ -198,6 +223,8 @@ class Admission:
                 path=connection.path,
                 duration=env.clock.monotonic() - self._opened,
                 traffic=traffic,
+                backend=connection.backend,
+                stream=connection.stream,
             )
         )
         self.keeper = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import cast
 
 from wsguard.policy.model import Backend
@@ -76,7 +77,7 @@ async def dial(
     try:
         end = loop.time() + timeout
         async with asyncio.timeout(min(backend.connect_timeout, timeout)) as deadline:
-            await _connect(loop, dialer, backend, tls)
+            await connect(loop, lambda: dialer, backend, tls)
             connected = True
             deadline.reschedule(end)
             answer = await dialer.answer
@@ -95,16 +96,20 @@ async def dial(
             dialer.transport.abort()
 
 
-async def _connect(
-    loop: asyncio.AbstractEventLoop, dialer: _Dialer, backend: Backend, tls: ssl.SSLContext | None
-) -> None:
-    """Raises OSError, among them whatever is wrong with a certificate."""
+async def connect(
+    loop: asyncio.AbstractEventLoop,
+    protocol: Callable[[], asyncio.BaseProtocol],
+    backend: Backend,
+    tls: ssl.SSLContext | None,
+) -> asyncio.Transport:
+    """A connection to `backend`, nothing said yet. Raises OSError, among them whatever is wrong with a certificate."""
     address = backend.address
     if isinstance(address, SocketPath):
-        await loop.create_unix_connection(lambda: dialer, address.path)
+        transport, _ = await loop.create_unix_connection(protocol, address.path)
     elif backend.is_tls:
         assert tls is not None  # else asyncio would speak plain TCP
         host, port = address.host, address.port
-        await loop.create_connection(lambda: dialer, host, port, ssl=tls, server_hostname=backend.server_name)
+        transport, _ = await loop.create_connection(protocol, host, port, ssl=tls, server_hostname=backend.server_name)
     else:
-        await loop.create_connection(lambda: dialer, address.host, address.port)
+        transport, _ = await loop.create_connection(protocol, address.host, address.port)
+    return transport

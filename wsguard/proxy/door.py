@@ -28,6 +28,7 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.glimpses import Glimpses
 from wsguard.proxy.refusal import SERVER
+from wsguard.proxy.streams import Streams
 from wsguard.proxy.takeover import end_unreadable_body
 from wsguard.sessions.identity import ClientCertificate
 
@@ -105,6 +106,7 @@ class Door(web.Server):
         self._forwarder = forwarder
         self._routes = routes or {}
         self._glimpses = Glimpses(env)
+        self._streams = Streams(env, conductor, forwarder)
 
     def __call__(self) -> web.RequestHandler:
         connection = _Connection(self, loop=self._env.loop, **self._kwargs)
@@ -183,7 +185,13 @@ class Door(web.Server):
         guard = self._env.policies().guard
         if not self._answers_to(effective, head.target):
             return self._turn_away(request, _no_host_of_ours(effective))
-        if guard.non_web_socket is NonWebSocket.DENY:
+        is_denied = guard.non_web_socket is NonWebSocket.DENY
+        if self._env.policies().judges_http:
+            errand = self._streams.errand(request, head, effective, tls)
+            if errand is not None and not (is_denied and errand.stream is None):
+                self._glimpses.look_at_request(head, effective)
+                return await errand.run()
+        if is_denied:
             return self._turn_away(request, HttpRefusal(403, "only WebSockets are served here"))
         self._glimpses.look_at_request(head, effective)
         return await self._forwarder.forward(request, head, effective, tls)

@@ -40,6 +40,10 @@ class Owner(Protocol):
         """
         ...
 
+    def throttles(self, reason: CloseReason) -> bool:
+        """Whether a client that is over the limit called `reason` is to be held back; asked once a limit."""
+        ...
+
     def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
         """The connection is over: called exactly once."""
         ...

@@ -6,20 +6,19 @@ Siblings on floor 2 do not import one another: each need is a small Protocol her
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from wsguard.policy.effective import Effective
 from wsguard.policy.evidence import Evidence
 from wsguard.policy.handshake_token import TokenKeys
 from wsguard.policy.logout_detection import Exchange
-from wsguard.policy.model import Backend
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.backends import Backends
 from wsguard.proxy.gathering import Approver, Verifier
 from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.redialer import Redialer
@@ -31,6 +30,9 @@ from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.records import Decided, Delivery, Ended, Rejoined, Renewed
 from wsguard.sessions.registry import Registry
+
+if TYPE_CHECKING:
+    from wsguard.proxy.turnstile import Turnstile
 
 
 class Revalidator(Protocol):
@@ -74,6 +76,10 @@ class Observer(Protocol):
 
     def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
         """A policy that only audits would have cut this connection."""
+        ...
+
+    def throttled(self, connection_id: str, policy: str, reason: CloseReason) -> None:
+        """A client sends faster than its policy allows, and is held back from now on; told once a limit."""
         ...
 
     def rejudged(self, judged: int, cut: int) -> None:
@@ -153,9 +159,8 @@ class Tracer(Protocol):
 
 @dataclass(slots=True)
 class Environment:
-    """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload. So do
-    `token_keys`, the keys of handshake tokens by the name of their file, and `backend_tls`, what is trusted of a
-    backend that speaks TLS. While `is_draining` nobody is let in.
+    """The rooms around a connection. `policies` gives the set that is in force now; it changes with a reload, and so do
+    `token_keys`, the keys of handshake tokens by the name of their file. While `is_draining` nobody is let in.
 
     Without an `approver` a policy with `forwardAuth` refuses; without a `revalidator` nobody is asked again, without a
     `tracer` nothing is traced, without a `session_watch` no log-out is detected.
@@ -169,16 +174,16 @@ class Environment:
     timekeeper: Timekeeper
     rejudger: Rejudger
     renewer: Renewer
+    turnstile: Turnstile
     lobby: Lobby
     redialer: Redialer
     verifier: Verifier
     observer: Observer
     policies: Callable[[], PolicySet]
     is_draining: Callable[[], bool]
-    backend: Backend
+    backends: Backends
     approver: Approver | None = None
     revalidator: Revalidator | None = None
     tracer: Tracer | None = None
     session_watch: SessionWatch | None = None
     token_keys: Callable[[], Mapping[str, TokenKeys]] = dict
-    backend_tls: Callable[[], ssl.SSLContext | None] = lambda: None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import cast
+from typing import Protocol, cast
 
 from aiohttp import (
     BaseConnector,
@@ -34,9 +34,11 @@ from wsguard.policy.effective import Effective, parse_ip
 from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.logout_detection import Exchange
+from wsguard.policy.model import Backend
 from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import reset
 from wsguard.proxy.leaving import SeeingOut
@@ -48,6 +50,7 @@ _ANSWERED = web.RequestKey(
     "answered", bool
 )  # of a request: its answer has begun, and `100 Continue` would stand in the middle of it
 _HELD_UP = 0.25  # seconds at most that an answer waits for the other replicas to be told of the log-out in it
+_AT_SOCKET = "http://localhost"  # what stands for the address of a Unix socket
 _ADDED_BY_AIOHTTP = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.SERVER)
 
 
@@ -87,28 +90,41 @@ class _Answer(ClientResponse):
         return self
 
 
+class Escort(Protocol):
+    """Who goes along with one request and its answer."""
+
+    def reached(self, backend: str) -> None:
+        """The answer is this backend's."""
+        ...
+
+    async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
+        """The head of the answer has come. What the client gets in its place, or None."""
+        ...
+
+    def answered(self, response: web.StreamResponse) -> None:
+        """The head has gone on."""
+        ...
+
+    def take(self, chunk: bytes) -> bytes:
+        """What of this part of the body goes on."""
+        ...
+
+    def passed(self) -> bool:
+        """It has gone on, as far as the client's buffer has room. Whether that was the last that is to."""
+        ...
+
+    def failed(self, reason: CloseReason) -> None:
+        """The answer will never be whole."""
+        ...
+
+
 class Forwarder:
-    """Passes plain HTTP on to the backend. Made inside a running loop; close it at the end."""
+    """Passes plain HTTP on to the active backend. Made inside a running loop; close it at the end."""
 
     def __init__(self, env: Environment) -> None:
         self._env = env
-        address = env.backend.address
-        self._base = env.backend.url
-        connector: BaseConnector = TCPConnector(limit=0, force_close=False)
-        if isinstance(address, SocketPath):
-            self._base, connector = "http://localhost", UnixConnector(address.path, limit=0)
         self._seeing_out = SeeingOut(env)
-        self._session = ClientSession(
-            connector=connector,
-            cookie_jar=DummyCookieJar(),
-            auto_decompress=False,
-            request_class=_Request,
-            response_class=_Answer,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-            timeout=ClientTimeout(total=None, sock_connect=env.backend.connect_timeout),
-            max_line_size=65_536,
-            max_field_size=65_536,
-        )
+        self._sessions = {name: _session(backend) for name, backend in env.backends.by_name.items()}
 
     @property
     def seeing_out(self) -> int:
@@ -116,35 +132,61 @@ class Forwarder:
         return len(self._seeing_out)
 
     async def close(self) -> None:
-        """Close the connections to the backend."""
+        """Close the connections to the backends."""
         await self._seeing_out.close()
-        await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
     async def forward(
-        self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
+        self,
+        request: web.BaseRequest,
+        head: RequestHead,
+        effective: Effective,
+        tls: bool,
+        escort: Escort | None = None,
+        outgoing: RequestHead | None = None,
     ) -> web.StreamResponse:
-        """Pass one request on, and its response back."""
-        headers = self._outgoing(request, head, effective, tls)
+        """Pass one request on, and its response back. `outgoing` is what the backend gets in place of `head`."""
+        with self._env.backends.request() as backend:
+            return await self._forward(backend, request, head, effective, tls, escort, outgoing)
+
+    async def _forward(
+        self,
+        backend: Backend,
+        request: web.BaseRequest,
+        head: RequestHead,
+        effective: Effective,
+        tls: bool,
+        escort: Escort | None,
+        outgoing: RequestHead | None,
+    ) -> web.StreamResponse:
+        headers = self._outgoing(request, head, effective, tls) if outgoing is None else _multidict(outgoing.headers)
+        target = head.target if outgoing is None else outgoing.target
         expects = head.headers.tokens(b"expect") == [b"100-continue"]
-        tls_context = self._env.backend_tls()
-        asking = self._session.request(
+        tls_context = self._env.backends.tls(backend)
+        base = _AT_SOCKET if isinstance(backend.address, SocketPath) else backend.url
+        asking = self._sessions[backend.name].request(
             head.method,
-            URL(self._base + head.target, encoded=True),
+            URL(base + target, encoded=True),
             headers=headers,
             data=_body(request, expects) if request.can_read_body else None,
             expect100=expects and request.can_read_body,
             allow_redirects=False,
             ssl=True if tls_context is None else tls_context,
-            server_hostname=self._env.backend.server_name,
+            server_hostname=backend.server_name,
         )
         try:
             async with await self._seeing_out.answer(asking, head, effective) as answer:
-                return await self._relay(request, answer, head, effective)
+                if escort is not None:
+                    escort.reached(backend.name)
+                return await self._relay(request, answer, head, effective, escort)
         except TimeoutError:
+            _tell(escort, CloseReason.BACKEND_TIMEOUT)
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
             if isinstance(request.content.exception(), HttpProcessingError):
                 return self._failed(request, HTTPStatus.BAD_REQUEST, "an unreadable body")
+            _tell(escort, CloseReason.BACKEND_UNREACHABLE)
             text = "the backend gave no usable answer"
             return self._failed(request, HTTPStatus.BAD_GATEWAY, text, f"backend: {_why(error)}")
 
@@ -157,22 +199,37 @@ class Forwarder:
         return _multidict(headers)
 
     async def _relay(
-        self, request: web.BaseRequest, answer: ClientResponse, head: RequestHead, effective: Effective
+        self,
+        request: web.BaseRequest,
+        answer: ClientResponse,
+        head: RequestHead,
+        effective: Effective,
+        escort: Escort | None,
     ) -> web.StreamResponse:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            _tell(escort, CloseReason.BACKEND_INVALID)
             return self._failed(request, HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
         headers = end_to_end(Headers(answer.raw_headers))
+        refusal = None if escort is None else await escort.meet(answer.status, headers)
         await self._notice(Exchange(head, effective, answer.status, headers))
+        if refusal is not None:
+            return refusal
         response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(headers))
         request[_ANSWERED] = True
         await response.prepare(request)
+        if escort is not None:
+            escort.answered(response)
         try:
             async for chunk in answer.content.iter_any():
-                await response.write(chunk)
+                await response.write(chunk if escort is None else escort.take(chunk))
+                if escort is not None and escort.passed():
+                    return response
         except (ClientError, OSError) as error:
             transport = request.transport
             if transport is None or transport.is_closing():
+                _tell(escort, CloseReason.CLIENT_LOST)
                 return response  # it was the client who left, and nobody was turned away
+            _tell(escort, CloseReason.BACKEND_LOST)
             # Half a body must not look like a whole one, as it would to HTTP/1.0 that ends with a FIN.
             self._env.observer.body_cut_short(request.remote or "unknown", _why(error))
             reset(transport)
@@ -196,12 +253,36 @@ class Forwarder:
         return plain(status, text)
 
 
+def _session(backend: Backend) -> ClientSession:
+    """Connections to `backend` that are used again."""
+    address = backend.address
+    connector: BaseConnector = TCPConnector(limit=0, force_close=False)
+    if isinstance(address, SocketPath):
+        connector = UnixConnector(address.path, limit=0)
+    return ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        request_class=_Request,
+        response_class=_Answer,
+        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+        timeout=ClientTimeout(total=None, sock_connect=backend.connect_timeout),
+        max_line_size=65_536,
+        max_field_size=65_536,
+    )
+
+
 async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]:
     """The request's body as it comes. Asked for only once the backend is to get it: `100 Continue` is said here."""
     if expects and _ANSWERED not in request and request.transport is not None:
         request.transport.write(_CONTINUE)
     async for chunk in request.content.iter_any():
         yield chunk
+
+
+def _tell(escort: Escort | None, reason: CloseReason) -> None:
+    if escort is not None:
+        escort.failed(reason)
 
 
 def _go_on(expected: asyncio.Future[bool]) -> None:

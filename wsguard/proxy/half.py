@@ -8,12 +8,21 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from enum import IntFlag, auto
 from typing import Protocol
 
 from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD
 from wsguard.protocol.scanner import FrameScanner
 
 _LINGER_0 = struct.pack("ii", 1, 0)
+
+
+class Pause(IntFlag):
+    """Why a side is not read. It is read again when the last cause is gone."""
+
+    SINK = auto()  # the other side does not keep up
+    REST = auto()  # it has come to the end of a message, and waits for the other to do so
+    THROTTLE = auto()  # its policy allows no more for now
 
 
 class HalfOwner(Protocol):
@@ -59,6 +68,7 @@ class Half(asyncio.Protocol):
         "is_client",
         "lost",
         "paused",
+        "pauses",
         "scanner",
         "sink",
         "splice",
@@ -75,6 +85,7 @@ class Half(asyncio.Protocol):
         self.closing: bytes | None = None
         self.bytes_in = 0
         self.paused = False  # this side's outgoing buffer is above the high-water mark
+        self.pauses = Pause(0)  # why this side is not read
         self.eof_received_already = False
         self.eof_sent = False
         self.lost = False
@@ -127,19 +138,30 @@ class Half(asyncio.Protocol):
         self.paused = True
         other = self.splice.other(self)
         if other is not None and not other.lost and other.sink is self:
-            other.transport.pause_reading()
+            other.pause(Pause.SINK)
 
     def resume_writing(self) -> None:
         """This side keeps up again."""
         self.paused = False
         other = self.splice.other(self)
         if other is not None:
-            other.resume()
+            other.unpause(Pause.SINK)
+
+    def pause(self, cause: Pause) -> None:
+        """Read this side no more, for one more cause."""
+        self.pauses |= cause
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def unpause(self, cause: Pause) -> None:
+        """A cause is gone; read on where it was the last one."""
+        self.pauses &= ~cause
+        if not self.pauses and not self.lost and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def resume(self) -> None:
-        """Read on, whether or not reading was paused."""
-        if not self.lost and not self.transport.is_closing():
-            self.transport.resume_reading()
+        """Read on, for whatever cause reading was paused."""
+        self.unpause(self.pauses)
 
     def eof_received(self) -> bool:
         """A FIN: the transport stays open for what is still to be said to this side. Over TLS it ends with it."""

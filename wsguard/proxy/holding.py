@@ -8,31 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from wsguard.policy.case import Case
 from wsguard.policy.decision import Refuse
 from wsguard.policy.holding import hint, is_held, recorder, why_not
 from wsguard.policy.judge import is_only_audited
+from wsguard.policy.model import Backend
 from wsguard.policy.model_hold import Hold
 from wsguard.policy.rejudge import kept, rejudge, renewed
 from wsguard.protocol.closing import close_frame
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import RESTARTS, CloseReason
 from wsguard.protocol.replay import Recorder
-from wsguard.protocol.scanner import FrameScanner, Sender
 from wsguard.protocol.upgrade import Answer, subprotocol_of, upgrade_request
 from wsguard.proxy.admission import Admission
 from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.greeting import Unwelcome, greet
 from wsguard.proxy.half import Half
-from wsguard.proxy.held import Held, Listener
+from wsguard.proxy.halves import make_halves
+from wsguard.proxy.held import Held, Overheard
 from wsguard.proxy.pair import Pair
 from wsguard.proxy.redial import answer_problem, may_change, redial_request
 from wsguard.proxy.redialer import Outcome
 from wsguard.proxy.splice import Splice
+from wsguard.proxy.watched import Clockwork
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Rejoined
@@ -55,7 +58,12 @@ def let_hold(
     if (problem := why_not(admission.policy, subprotocol)) is not None:
         env.observer.not_held(admission.connection.id, admission.policy.name, problem)
         return
-    admission.keeper = keeper = ClientKeeper(env, admission, kept(case), head, subprotocol, spec.hold)
+    clockwork = Clockwork(env.loop, env.clock.monotonic)
+
+    def new_half() -> Half:
+        return make_halves(splice, spec, 0, clockwork)[1]
+
+    admission.keeper = keeper = ClientKeeper(env, admission, kept(case), head, subprotocol, spec.hold, new_half)
     splice.keep(keeper)
 
 
@@ -82,6 +90,7 @@ class ClientKeeper:
         "_head",
         "_hold",
         "_losses",
+        "_new_half",
         "_pair",
         "_recorder",
         "_redials",
@@ -95,13 +104,21 @@ class ClientKeeper:
     _pair: Pair
 
     def __init__(
-        self, env: Environment, admission: Admission, case: Case, head: RequestHead, subprotocol: str, spec: Hold
+        self,
+        env: Environment,
+        admission: Admission,
+        case: Case,
+        head: RequestHead,
+        subprotocol: str,
+        spec: Hold,
+        new_half: Callable[[], Half],
     ) -> None:
-        """`case` holds no secret; `head` does, as far as the policy forwards it."""
+        """`case` holds no secret; `head` does, as far as the policy forwards it. `new_half` makes a backend's half."""
         self._env = env
         self._admission = admission
         self._case = case
         self._head = head
+        self._new_half = new_half
         self._subprotocol = subprotocol
         self._hold = spec
         self._recorder: Recorder | None = recorder(spec)
@@ -140,12 +157,9 @@ class ClientKeeper:
         """The backend's half is nobody's from here on; its transport is closed, politely where it said Close."""
         env, client = self._env, self._pair.client
         assert client is not None  # else the splice has not been open
-        scanner = FrameScanner(Sender.BACKEND)
-        scanner.withheld = b""
-        gone = self._pair.vacate(scanner)
-        if gone is not None:
-            _part_from(gone, client, env.loop, self._admission.policy.spec.rejection.close_timeout)
-            gone.lost = True  # whatever still happens to it is nobody's affair
+        gone, vacant = self._pair.vacate()
+        _part_from(gone, client, env.loop, self._admission.policy.spec.rejection.close_timeout)
+        gone.lost = True  # whatever still happens to it is nobody's affair
         if self._recorder is not None:
             self._recorder.begin_anew()
         now = env.clock.monotonic()
@@ -155,7 +169,8 @@ class ClientKeeper:
         else:
             self._losses += 1
         deadline = env.loop.call_later(max(self._until - now, 0.0), self._expire)
-        held = Held(client, self._hold.buffer, env.redialer, self._ask)
+        held = Held(client, vacant, self._hold.buffer, env.redialer, self._ask)
+        vacant.transport = cast("asyncio.Transport", held)
         self._absence = _Absence(now, held, deadline)
         connection = self._admission.connection
         env.observer.held(connection.id, connection.policy, connection.backend)
@@ -168,7 +183,7 @@ class ClientKeeper:
         absence = self._end_absence()
         if absence is not None and self._pair.client is not None:
             self._pair.client.scanner.messages -= absence.held.mailbox.messages
-            absence.held.leave()
+            self._pair.client.bytes_in -= len(absence.held.leave())
 
     def renewed(self, identities: Sequence[Identity]) -> None:
         """What is judged again is judged of these."""
@@ -197,18 +212,26 @@ class ClientKeeper:
         return outcome
 
     async def _redial(self) -> tuple[Outcome, str]:
-        env, absence = self._env, self._absence
-        if absence is None or not self._may_return():
+        if self._absence is None or not self._may_return():
             return Outcome.FORBIDDEN, ""
+        with self._env.backends.handshake() as backend:
+            return await self._go_to(backend, self._absence)
+
+    async def _go_to(self, backend: Backend, absence: _Absence) -> tuple[Outcome, str]:
+        """What comes of a redial to `backend`, which is told of as of any handshake."""
+        env = self._env
         self._redials += 1
         absence.attempts += 1
-        head, backend = redial_request(self._head, self._redials), env.backend
+        head = redial_request(self._head, self._redials)
         timeout = min(env.policies().guard.listener.handshake_timeout, max(self._until - env.clock.monotonic(), 0.001))
         try:
-            transport, answer = await dial(env.loop, backend, env.backend_tls(), upgrade_request(head), timeout)
+            transport, answer = await dial(env.loop, backend, env.backends.tls(backend), upgrade_request(head), timeout)
         except DialError as error:
+            env.backends.answered(backend, error.reason, detail=str(error))
             return Outcome.FAILED, str(error)
         problem = answer_problem(answer, head, self._subprotocol)
+        reason = CloseReason.BACKEND_REFUSED if problem is not None else None
+        env.backends.answered(backend, reason, answer.status, problem or "")
         if problem is not None:
             transport.abort()
             return Outcome.FAILED if may_change(answer) else Outcome.REFUSED, problem
@@ -258,16 +281,17 @@ class ClientKeeper:
         assert client is not None
         assert backend is not None  # a client that is held has the half of nobody for its other one
         self._end_absence()
-        backend.transport, backend.lost = transport, False
-        transport.set_protocol(backend)
         messages, kept_back = absence.held.mailbox.messages, absence.held.leave()
-        said_again = self._recorder.messages if self._recorder is not None else ()
-        transport.write(b"".join((*said_again, kept_back)))
-        client.bytes_in += len(kept_back)
-        if self._recorder is not None:
-            self._recorder.feed(kept_back + client.scanner.held)
-        client.transport.write(hint(self._hold))
+        said_again = list(self._recorder.messages) if self._recorder is not None else []
+        new = self._new_half()
+        new.transport, new.scanner.withheld = transport, b""
+        new.bytes_in, new.scanner.messages = backend.bytes_in, backend.scanner.messages
+        transport.set_protocol(new)
+        self._pair.join(client, new)
+        transport.write(b"".join(said_again))
         self._listen()
+        new.transport.write(kept_back)
+        client.transport.write(hint(self._hold))
         self._back_at = env.clock.monotonic()
         self._name_backend(name)
         connection = self._admission.connection
@@ -293,9 +317,9 @@ class ClientKeeper:
             registry.add(connection)
 
     def _listen(self) -> None:
-        client, heard = self._pair.client, self._recorder
-        if client is not None and heard is not None and not heard.is_done:
-            client.transport.set_protocol(Listener(client, heard))
+        backend, heard = self._pair.backend, self._recorder
+        if backend is not None and heard is not None and not heard.is_done:
+            backend.transport = cast("asyncio.Transport", Overheard(backend, heard))
 
     def _ask(self) -> None:
         self._env.redialer.ask(self, self._losses)

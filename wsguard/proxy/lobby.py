@@ -28,11 +28,12 @@ class Lobby:
         """Whether nobody else may wait."""
         return len(self._waiting) >= MOST
 
-    def enter(self, waiting: Waiting, judging: Coroutine[None, None, None]) -> None:
+    def enter(self, waiting: Waiting, judging: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """`judging` runs until it ends, or until the client is lost; then nobody waits any more."""
         self._waiting.add(waiting)
-        waiting.task = asyncio.create_task(judging)
-        waiting.task.add_done_callback(lambda _task: self._leave(waiting))
+        waiting.task = task = asyncio.create_task(judging)
+        task.add_done_callback(lambda _task: self._leave(waiting))
+        return task
 
     def _leave(self, waiting: Waiting) -> None:
         self._waiting.discard(waiting)

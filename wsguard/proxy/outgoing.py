@@ -8,21 +8,29 @@ from __future__ import annotations
 
 from wsguard.policy.credentials import erase, without_offers
 from wsguard.policy.decision import Admit
+from wsguard.policy.extensions import has_bounds, negotiable
 from wsguard.policy.forwarding import with_forwarded
 from wsguard.policy.handshake_token import shown
-from wsguard.policy.holding import is_held
 from wsguard.policy.identity_headers import strip
 from wsguard.policy.subprotocols import unlisted
+from wsguard.protocol.extensions import agreed
 from wsguard.protocol.http import Headers, RequestHead
-from wsguard.protocol.upgrade import Answer, check_switch, chosen_subprotocol, protocol_field
+from wsguard.protocol.upgrade import (
+    Answer,
+    BadAnswer,
+    check_switch,
+    chosen_subprotocol,
+    extensions_of,
+    protocol_field,
+    with_extensions,
+)
 from wsguard.proxy.attempt import Attempt
 
 CONNECTION_ID = b"X-Wsguard-Connection-ID"
 """The field that tells the backend which connection of the guard's it speaks on."""
 
 _TRACE = frozenset((b"traceparent", b"tracestate"))
-_EXTENSIONS = b"sec-websocket-extensions"
-_NEGOTIATED = frozenset((b"sec-websocket-protocol", _EXTENSIONS))
+_NEGOTIATED = frozenset((b"sec-websocket-protocol", b"sec-websocket-extensions"))
 
 
 class BrokenPromise(Exception):
@@ -49,10 +57,11 @@ def _with_trace(attempt: Attempt, headers: Headers) -> Headers:
 
 
 def _negotiable(attempt: Attempt, headers: Headers) -> Headers:
-    if is_held(attempt.policy):
-        headers = headers.without((_EXTENSIONS,))
     if attempt.is_answered:
         return Headers((*headers.without(_NEGOTIATED).raw, *protocol_field(attempt.promised).raw))
+    extensions = negotiable(attempt.handshake, attempt.policy)
+    if extensions is not attempt.handshake.extensions:
+        headers = with_extensions(headers, extensions)
     if attempt.policy is not None and (names := unlisted(attempt.handshake, attempt.policy)):
         return without_offers(headers, {name.encode("latin-1") for name in names})
     return headers
@@ -62,7 +71,8 @@ def check_answer(attempt: Attempt, head: RequestHead, answer: Answer) -> None:
     """Raise BadAnswer or BrokenPromise unless a 101 answers `head`, which the backend was sent."""
     key, chosen = attempt.handshake.key, chosen_subprotocol(answer.headers)
     if not attempt.is_answered:
-        check_switch(answer, key, offered(head), b",".join(head.headers.all(_EXTENSIONS)))
+        check_switch(answer, key, offered(head), extensions_of(head.headers))
+        _bounded(answer.headers, attempt, head)
     elif attempt.promised is None:
         check_switch(answer, key, (), None)
     else:
@@ -77,7 +87,23 @@ def offered(head: RequestHead) -> tuple[str, ...]:
     return tuple(item.decode("latin-1") for item in head.headers.items(b"sec-websocket-protocol"))
 
 
-def with_subprotocol(headers: Headers, attempt: Attempt, head: RequestHead) -> Headers:
+def _bounded(headers: Headers, attempt: Attempt, head: RequestHead) -> Headers:
+    """The answer's extensions as the client is to read them. Raises BadAnswer."""
+    offer, answer = extensions_of(head.headers), extensions_of(headers)
+    if offer is None or answer is None or not has_bounds(attempt.policy):
+        return headers
+    try:
+        return with_extensions(headers, agreed(answer, offer))
+    except ValueError as error:
+        raise BadAnswer(str(error)) from None
+
+
+def for_client(headers: Headers, attempt: Attempt, head: RequestHead) -> Headers:
+    """The fields of a 101 that `check_answer` has passed, as the client gets them."""
+    return _with_subprotocol(_bounded(headers, attempt, head), attempt, head)
+
+
+def _with_subprotocol(headers: Headers, attempt: Attempt, head: RequestHead) -> Headers:
     """Where only a credential was offered and it was erased, it is echoed: else a browser fails the handshake."""
     subprotocols = attempt.handshake.subprotocols
     if chosen_subprotocol(headers) or offered(head) or not subprotocols:

@@ -6,11 +6,8 @@ guard's own stands at a frame boundary of what the other side has sent, or nowhe
 
 from __future__ import annotations
 
-import asyncio
-from typing import cast
-
-from wsguard.protocol.scanner import FrameScanner
-from wsguard.proxy.half import Half
+from wsguard.protocol.scanner import FrameScanner, Sender
+from wsguard.proxy.half import Half, Pause
 from wsguard.sessions.connection import Traffic
 
 REST_OF_FRAME = 65_536
@@ -55,11 +52,13 @@ class Pair:
     def begin(self, from_backend: bytes, from_client: bytes) -> None:
         """Read both, after what each has sent behind its part of the handshake."""
         for half, early in ((self.backend, from_backend), (self.client, from_client)):
-            if half is not None and early:  # to whoever stands in its place by now
-                cast("asyncio.Protocol", half.transport.get_protocol()).data_received(early)
+            if half is not None and early:
+                half.data_received(early)
         for half in (self.backend, self.client):
-            if half is not None and (half.sink is None or not half.sink.paused):
-                half.resume()
+            if half is not None and half.sink is not None and half.sink.paused:
+                half.sink.pause_writing()  # when that began, it had no half yet
+            elif half is not None:
+                half.unpause(Pause.SINK)
 
     def close_client(self, frame: bytes) -> None:
         """Send the client `frame`, a Close, at the next boundary of what the backend has sent."""
@@ -95,20 +94,20 @@ class Pair:
             half.bytes_in += len(frame)
             half.sink.transport.write(frame)
 
-    def vacate(self, scanner: FrameScanner) -> Half | None:
-        """The backend's half is that of nobody, from a frame's beginning on; returns the one that it was.
+    def vacate(self) -> tuple[Half, Half]:
+        """Put the half of nobody into the place of the backend's, at a frame's beginning; returns the old and the new.
 
-        What has passed on it counts on. The client's Close can be put in here as ever.
+        What has passed counts on. The client's Close can be put in here as ever.
         """
         client, gone = self.client, self.backend
-        if client is None or gone is None:
-            return None
-        vacant = Half(gone.splice, scanner, is_client=False)
+        assert client is not None
+        assert gone is not None  # else there is no backend to lose
+        vacant = Half(gone.splice, FrameScanner(Sender.BACKEND), is_client=False)
         vacant.transport, vacant.lost = gone.transport, True
-        vacant.bytes_in, scanner.messages = gone.bytes_in, gone.scanner.messages
+        vacant.bytes_in, vacant.scanner.messages = gone.bytes_in, gone.scanner.messages
         gone.sink = gone.closing = None
         self.join(client, vacant)
-        return gone
+        return gone, vacant
 
     def give_up_boundary(self, half: Half) -> None:
         """`half` will send no more: a Close that waits for the end of its frame has nowhere to stand."""

@@ -43,16 +43,17 @@ class Refuser:
         self._lingering = 0
 
     def refuse(
-        self, attempt: Attempt, reason: CloseReason, status: int | None = None
+        self, attempt: Attempt, reason: CloseReason, status: int | None = None, wait: float = 0.0
     ) -> tuple[web.StreamResponse, int]:
         """Answer the request. Returns what the handler returns, and the close code sent (0: none was).
 
-        `status` is the backend's, where the refusal is its own. Raises ConnectionResetError where the client left.
+        `status` is the backend's, where the refusal is its own; `wait` is as in `Refuse`.
+        Raises ConnectionResetError where the client left.
         """
         env, client = self._env, attempt.client
         rejection = attempt.policy.spec.rejection if attempt.policy else _DEFAULT
         guard = env.policies().guard
-        close = word(reason, rejection, guard, env.rng, population=len(env.registry), status=status)
+        close = word(reason, rejection, guard, env.rng, population=len(env.registry), status=status, wait=wait)
         mode = rejection.foreign_origin if reason is CloseReason.ORIGIN_DENIED else rejection.mode
         if mode is RejectionMode.HTTP_STATUS and not attempt.is_answered:
             return plain(http_status(reason, status), close.text), 0
@@ -79,6 +80,10 @@ class Refuser:
     def close_for(self, reason: CloseReason, crowd: int | None = None) -> Close | None:
         """A refused client already has its Close."""
         return None
+
+    def throttles(self, reason: CloseReason) -> bool:
+        """Nobody passes anything on."""
+        return False
 
     def ended(self, cause: Cause, delivery: Delivery, traffic: Traffic) -> None:
         """It lingers no more."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from wsguard.proxy.half import Half
+from wsguard.proxy.half import Half, Pause
 from wsguard.proxy.interjection import Stand, is_over, pass_on
 
 PATIENCE = 2.0
@@ -55,9 +55,7 @@ class Stop(Stand):
                 self._half.data_received(data)
                 return
         self._held += data
-        if self.has_stopped:
-            self._half.transport.pause_reading()  # flow control of the other side may have resumed it
-        elif _is_at_rest(self._half):
+        if not self.has_stopped and _is_at_rest(self._half):
             self._stop()
             self._tell()
 
@@ -69,13 +67,12 @@ class Stop(Stand):
         half.transport.set_protocol(half)
         if held:
             half.data_received(held)
-        if self.has_stopped and (half.sink is None or not half.sink.paused):
-            half.resume()
+        if self.has_stopped:
+            half.unpause(Pause.REST)
 
     def _stop(self) -> None:
         self.has_stopped = True
-        if not self._half.transport.is_closing():
-            self._half.transport.pause_reading()
+        self._half.pause(Pause.REST)
 
 
 def _is_at_rest(half: Half) -> bool:

@@ -205,6 +205,15 @@ class Splice:
             self._close_written = False  # whether a reset overtook the Close cannot be known
         self._on(Event.CLIENT_LOST if half.is_client else Event.BACKEND_LOST)
 
+    def exceeded(self, reason: CloseReason, detail: str) -> bool:
+        """A limit of the policy's is reached; whether the connection is cut for it."""
+        self.cut(reason, detail)
+        return self._close is not None
+
+    def throttles(self, reason: CloseReason) -> bool:
+        """A peer is about to be held back; whether its policy means it."""
+        return self._owner.throttles(reason)
+
     # The table, and its commands.
 
     def _on(self, event: Event) -> None:

@@ -20,9 +20,10 @@ def word(
     *,
     population: int = 1,
     status: int | None = None,
+    wait: float = 0.0,
 ) -> Close:
     """The Close for `reason`. `population`: how many connections there are, so that returns are spread;
-    `status`: the HTTP status of a backend that refused.
+    `status`: the HTTP status of a backend that refused; `wait`: seconds before which it would be the same again.
     """
     book = Codebook(
         profile=rejection.profile,
@@ -30,5 +31,5 @@ def word(
         coarse=rejection.detail is Detail.COARSE,
         draining_code=guard.shutdown.close_code,
     )
-    wait = retry_after(rng, advice_for(reason, status), population)
-    return Close(book.code(reason, status), book.text(reason, status, wait))
+    when = retry_after(rng, advice_for(reason, status), population, wait)
+    return Close(book.code(reason, status), book.text(reason, status, when))

@@ -48,12 +48,13 @@ def crowd(total: int, window: float) -> int:
     return 1 if total <= window * RETURNS_PER_SECOND else total
 
 
-def retry_after(rng: Random, advice: Advice, population: int = 1) -> float | None:
+def retry_after(rng: Random, advice: Advice, population: int = 1, least: float = 0.0) -> float | None:
     """Seconds a client is asked to wait before it returns, to a hundredth; None where it is not asked back.
 
-    `population` is how many connections there are that may end together: the more, the wider the spread.
+    `population` is how many connections there are that may end together: the more, the wider the spread. `least` is
+    seconds that are too few in any case.
     """
     if not advice.wants_return:
         return None
-    earliest = BACK_OFF if advice is Advice.BACK_OFF else 0.0
+    earliest = max(BACK_OFF if advice is Advice.BACK_OFF else 0.0, least)
     return round(earliest + rng.random() * max(FIRST_RETURN, population / RETURNS_PER_SECOND), 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from wsguard.protocol.reasons import CloseReason
-from wsguard.sessions.connection import Traffic
+from wsguard.sessions.connection import Stream, Traffic
 from wsguard.sessions.identity import Identity
 
 Result = Literal["admitted", "refused", "audited"]
@@ -38,6 +38,7 @@ class Decided(NamedTuple):
     duration: float
     trace_id: str | None = None
     request_id: str | None = None
+    stream: Stream = Stream.WEB_SOCKET
 
 
 class Ended(NamedTuple):
@@ -61,6 +62,8 @@ class Ended(NamedTuple):
     path: str
     duration: float
     traffic: Traffic
+    backend: str
+    stream: Stream = Stream.WEB_SOCKET
 
 
 class Renewed(NamedTuple):

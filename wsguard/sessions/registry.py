@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from wsguard.sessions.census import Census
 from wsguard.sessions.connection import Connection
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.successions import Successions
@@ -16,7 +17,7 @@ from wsguard.sessions.successions import Successions
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a wanted connection must have; None asks for nothing. But for `policy`, one of its identities has all."""
+    """What a wanted connection must have; None asks for nothing. `issuer` to `jti` are of one of its identities."""
 
     issuer: str | None = None
     subject: str | None = None
@@ -24,10 +25,11 @@ class Filters:
     jti: str | None = None
     policy: str | None = None
     cookie: str | None = None
+    backend: str | None = None
 
     def accept(self, connection: Connection) -> bool:
         """True where `connection` has all that is asked for."""
-        if self.policy not in (None, connection.policy):
+        if self.policy not in (None, connection.policy) or self.backend not in (None, connection.backend):
             return False
         if self.cookie is not None and self.cookie not in connection.cookies:
             return False
@@ -53,20 +55,30 @@ class Page:
 
 
 class Registry:
-    """The live connections, by unique ids. Policy, identities and cookies of one do not change while it is in here.
+    """The live connections, by unique ids. What one is found by does not change while it is in here.
 
-    `successions` are the session cookies that connections came with, those of some that are gone among them.
+    `successions` are the session cookies that connections came with, those of some that are gone among them. `census`
+    knows how many of them, and of handshakes under way, count against limits.
     """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
         self._by_policy = _Index(lambda c: (c.policy,))
+        self._by_backend = _Index(lambda c: (c.backend,))
         self._by_subject = _Index(_each(lambda who: who.subject))
         self._by_sid = _Index(_each(lambda who: who.sid))
         self._by_jti = _Index(_each(lambda who: who.jti))
         self._by_cookie = _Index(lambda c: c.cookies)
         self.successions = Successions(self._by_cookie.has)
-        self._indexes = (self._by_policy, self._by_subject, self._by_sid, self._by_jti, self._by_cookie)
+        self.census = Census()
+        self._indexes = (
+            self._by_policy,
+            self._by_backend,
+            self._by_subject,
+            self._by_sid,
+            self._by_jti,
+            self._by_cookie,
+        )
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -92,6 +104,11 @@ class Registry:
                 index.remove(connection)
         return connection
 
+    def dismiss(self, connection_id: str) -> None:
+        """It was told to go: it counts against no limit any more, so that its successor finds room before it leaves."""
+        if connection_id in self._by_id:
+            self.census.excuse(connection_id)
+
     def get(self, connection_id: str) -> Connection | None:
         """The connection of this id, or None."""
         return self._by_id.get(connection_id)
@@ -105,9 +122,10 @@ class Registry:
         jti: str | None = None,
         policy: str | None = None,
         cookie: str | None = None,
+        backend: str | None = None,
     ) -> list[Connection]:
         """Every connection that has all that is given, in no particular order."""
-        return list(self._matching(Filters(issuer, subject, sid, jti, policy, cookie)))
+        return list(self._matching(Filters(issuer, subject, sid, jti, policy, cookie, backend)))
 
     def page(self, filters: Filters, limit: int, cursor: str | None = None) -> Page:
         """At most `limit` (≥ 1) connections in the order of their ids, from the first id after `cursor`.
@@ -124,10 +142,15 @@ class Registry:
         """How many connections each policy has; a policy without any is left out."""
         return self._by_policy.counts()
 
+    def count_at(self, backend: str) -> int:
+        """How many connections `backend` has."""
+        return self._by_backend.count(backend)
+
     def _matching(self, filters: Filters) -> Iterable[Connection]:
         narrowest: Iterable[Connection] = self._by_id.values()
         for index, value in (
             (self._by_policy, filters.policy),
+            (self._by_backend, filters.backend),
             (self._by_subject, filters.subject),
             (self._by_sid, filters.sid),
             (self._by_jti, filters.jti),
@@ -152,7 +175,7 @@ def _each(word: Callable[[Identity], str | None]) -> Callable[[Connection], Iter
 class _Index:
     """Connections by their words of one kind, of which most have a single one.
 
-    Most words have a single connection, too, and there are five indexes: a bucket becomes a set only for its
+    Most words have a single connection, too, and there are six indexes: a bucket becomes a set only for its
     second connection, which saves two thirds of a kilobyte a connection.
     """
 
@@ -190,6 +213,10 @@ class _Index:
     def get(self, word: str) -> Iterable[Connection]:
         bucket = self._buckets.get(word, ())
         return (bucket,) if isinstance(bucket, Connection) else bucket
+
+    def count(self, word: str) -> int:
+        bucket = self._buckets.get(word, ())
+        return 1 if isinstance(bucket, Connection) else len(bucket)
 
     def counts(self) -> dict[str, int]:
         return {word: len(bucket) if isinstance(bucket, set) else 1 for word, bucket in self._buckets.items()}

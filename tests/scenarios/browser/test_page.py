@@ -95,3 +95,24 @@ async def test_top_reads_a_running_guard(capsys: pytest.CaptureFixture[str]) -> 
         assert "1 connections" in out
         (row,) = [line for line in out.splitlines() if " ann " in line]
         assert row.startswith((await guard.log({"event": "handshake"}))["connection_id"])
+
+
+async def test_it_shows_backends_where_there_are_several() -> None:
+    """And where connections are moved to; the address of a backend is nobody's to read there."""
+    async with RecordingBackend() as blue, RecordingBackend() as green, chromium() as browser:
+        config = f"""
+        apiVersion: wsguard.dev/v1
+        kind: GuardConfig
+        spec:
+          backends: [{{name: blue, url: "{blue.url}"}}, {{name: green, url: "{green.url}"}}]
+          admin: {{allowedHosts: [guard.test]}}
+        """
+        async with Guard("", {"policy.yaml": policy(), "guard.yaml": config}) as guard, connect(guard.port) as client:
+            await client.open(wire.upgrade())
+            page = await visit(browser, f"http://guard.test:{guard.admin_port}/")
+            rows = page.locator("#backends tbody tr")
+            await expect(rows).to_have_text(["blue (active)100", "green000"], timeout=15_000)
+            assert main(["migrate", "--to", "green", "--window", "10m", "--control", str(guard.control)]) == 0
+            await expect(rows).to_have_text(["blue100", "green (active)000"], timeout=15_000)
+            await expect(page.locator("#migration-words")).to_have_text("migrating: to green over 600s, 0 of 1 closed")
+            assert str(blue.port) not in await page.inner_text("body")

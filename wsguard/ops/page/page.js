@@ -71,6 +71,18 @@ function drain({ state, window, remaining, total, closed }) {
   say("drain-words", state === "drained" ? "drained" : `${remaining} connections left, over ${window}`);
 }
 
+function migration({ state, to, total, closed, window, backends }) {
+  at("backends").hidden = backends.length < 2;
+  at("backends").querySelector("tbody").replaceChildren(...backends.map((one) => {
+    const row = element("tr");
+    const name = one.active ? `${one.name} (active)` : one.name;
+    for (const cell of [name, one.connections, one.handshakes, one.requests]) row.append(element("td", String(cell)));
+    return row;
+  }));
+  const words = state === "idle" ? "" : `${state}: to ${to} over ${window}, ${closed} of ${total} closed`;
+  say("migration-words", words, state === "paused" || state === "aborted");
+}
+
 let last = null;
 
 function show(look) {
@@ -87,6 +99,7 @@ function show(look) {
   bars("refused", byReason(look.handshakes, (row) => row.result === "refused"));
   bars("ended", byReason(look.closed));
   drain(look.drain);
+  migration(look.migration);
   last = look;
 }
 

@@ -1,0 +1,73 @@
+"""The hub behind all backends of the rolling deploy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self, cast
+
+_TICK = 0.05  # seconds between two looks at who is to be told something
+
+
+class Hub:
+    """What the replicas share: it numbers messages to each client, and counts what each client's messages said.
+
+    Every backend hears of every message, as with a publish-subscribe server; nothing is kept for whoever is away.
+    """
+
+    def __init__(self, names: Sequence[str], every: float) -> None:
+        """A message to each of `names` in `every` seconds."""
+        self.ledger: Counter[tuple[str, int]] = Counter()
+        self.published: Counter[str] = Counter()
+        self.port = 0
+        self._names, self._every = names, every
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def publish(self) -> None:
+        """Speak to the clients, evenly over the time, until cancelled."""
+        loop = asyncio.get_running_loop()
+        began, count = loop.time(), 0
+        while True:
+            due = int((loop.time() - began) / self._every * len(self._names))
+            lines = []
+            for number in range(count, due):
+                name = self._names[number % len(self._names)]
+                self.published[name] += 1
+                lines.append(f"{name} {self.published[name]}\n")
+            count = due
+            for writer in self._writers:
+                writer.write("".join(lines).encode())
+            await asyncio.sleep(_TICK)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._writers.add(writer)
+        with suppress(ConnectionError):
+            async for line in reader:
+                name, number = line.decode().split()
+                self.ledger[name, int(number)] += 1
+        self._writers.discard(writer)
+        writer.close()

@@ -1,0 +1,127 @@
+"""How many connections there are of each kind, those of handshakes under way among them.
+
+The rules, which tests/sessions/test_census.py checks over every order of events:
+
+1. A handshake holds its places from when it reserves them until it ends or its connection opens; what it could not
+   reserve whole it does not hold in part.
+2. A connection holds one place in each of its rooms, from when it opens until it leaves.
+3. Who was told to go counts nowhere any more, though it may be here for a while: its successor comes before it leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from wsguard.sessions.connection import Connection
+
+Key = tuple[str, str, str]
+"""A policy, the limit of it, and whom it counts."""
+
+
+class Claim(NamedTuple):
+    """A place in the room `key`, which has `most` of them."""
+
+    key: Key
+    most: int
+
+
+class _Room:
+    __slots__ = ("opened", "reserved")
+
+    def __init__(self) -> None:
+        self.reserved: set[str] = set()
+        self.opened: dict[str, Connection] = {}  # in the order in which they came
+
+
+class Census:
+    """Who is counted where, by the ids of connections. A room that nobody is in takes no memory."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[Key, _Room] = {}
+        self._reserved: dict[str, tuple[Key, ...]] = {}
+        self._opened: dict[str, tuple[Key, ...]] = {}
+        self._excused: set[str] = set()
+
+    def __len__(self) -> int:
+        """How many rooms somebody is in."""
+        return len(self._rooms)
+
+    def count(self, key: Key) -> int:
+        """How many places of a room are taken."""
+        room = self._rooms.get(key)
+        return 0 if room is None else len(room.reserved) + len(room.opened)
+
+    def reserve(self, connection_id: str, claims: Sequence[Claim], *, replaces: bool = False) -> Claim | None:
+        """Hold places for a handshake, beside those that it holds; or return the first that it cannot have.
+
+        `replaces`: its connection will take the place of an older one, so only handshakes count against it.
+        """
+        for claim in claims:
+            room = self._rooms.get(claim.key)
+            if room is None or connection_id in room.reserved:
+                continue
+            if len(room.reserved) + (0 if replaces else len(room.opened)) >= claim.most:
+                return claim
+        held = dict.fromkeys((*self._reserved.get(connection_id, ()), *(claim.key for claim in claims)))
+        for key in held:
+            self._rooms.setdefault(key, _Room()).reserved.add(connection_id)
+        if held:
+            self._reserved[connection_id] = tuple(held)
+        return None
+
+    def give_back(self, connection_id: str, key: Key) -> None:
+        """The handshake does not need its place in `key`, if it holds one."""
+        held = self._reserved.get(connection_id, ())
+        if key in held:
+            self._reserved[connection_id] = tuple(each for each in held if each != key)
+            self._leave_room(key, connection_id)
+
+    def abandon(self, connection_id: str) -> None:
+        """The handshake is over; where its connection has opened, that changes nothing."""
+        for key in self._reserved.pop(connection_id, ()):
+            self._leave_room(key, connection_id)
+        if connection_id not in self._opened:
+            self._excused.discard(connection_id)
+
+    def open(self, connection: Connection, keys: Iterable[Key]) -> None:
+        """Count `connection` in these rooms: in place of its handshake, or of those where it was counted before."""
+        for key in (*self._reserved.pop(connection.id, ()), *self._opened.get(connection.id, ())):
+            self._leave_room(key, connection.id)
+        rooms = () if connection.id in self._excused else tuple(dict.fromkeys(keys))
+        self._opened[connection.id] = rooms
+        for key in rooms:
+            self._rooms.setdefault(key, _Room()).opened[connection.id] = connection
+
+    def surplus(self, claims: Iterable[Claim]) -> list[tuple[Claim, Connection]]:
+        """The oldest connections of each room that has too many. They count no more: the caller is to close them."""
+        found = []
+        for claim in claims:
+            while (room := self._rooms.get(claim.key)) is not None and len(room.opened) > claim.most:
+                oldest = next(iter(room.opened.values()))
+                self.excuse(oldest.id)
+                found.append((claim, oldest))
+        return found
+
+    def excuse(self, connection_id: str) -> None:
+        """Count it nowhere from now on, until it leaves."""
+        self._excused.add(connection_id)
+        if connection_id in self._opened:
+            for key in self._opened[connection_id]:
+                self._leave_room(key, connection_id)
+            self._opened[connection_id] = ()
+
+    def leave(self, connection_id: str) -> None:
+        """The connection is over."""
+        for key in self._opened.pop(connection_id, ()):
+            self._leave_room(key, connection_id)
+        self._excused.discard(connection_id)
+
+    def _leave_room(self, key: Key, connection_id: str) -> None:
+        room = self._rooms.get(key)
+        if room is None:
+            return
+        room.reserved.discard(connection_id)
+        room.opened.pop(connection_id, None)
+        if not room.reserved and not room.opened:
+            del self._rooms[key]
