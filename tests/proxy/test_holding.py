@@ -557,7 +557,7 @@ async def test_who_is_held_back_is_heard_once(backend: RecordingBackend) -> None
         await eventually(lambda: len(first.tail) > 40)
         await held.loses_its_backend()
         far = await held.finds_another()
-        heard = []
+        heard: list[bytes] = []
         for conversation in (first, far):
             while len(heard) < 13 and (conversation is far or conversation.tail):
                 heard.append((await conversation.frame()).payload)

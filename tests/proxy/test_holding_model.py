@@ -53,6 +53,7 @@ class World(Bench):
             redialer=self.store,
             is_draining=lambda: False,
             registry=Silent(),
+            keepalive=Silent(),
         )
         connection = SimpleNamespace(id="c", policy="p", backend="b")
         admission = SimpleNamespace(policy=POLICY, connection=connection)

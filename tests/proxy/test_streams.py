@@ -18,7 +18,16 @@ from tests.support.backend import Conversation, RecordingBackend
 from tests.support.client import RawClient, connect, fetch
 from tests.support.waiting import eventually
 from tests.support.wire import Head
-from wsguard.policy.model import Enforcement, GuardSpec, MissingOrigin, NonWebSocket, OriginSpec, PolicySpec, Session
+from wsguard.policy.model import (
+    Enforcement,
+    GuardSpec,
+    KeepAlive,
+    MissingOrigin,
+    NonWebSocket,
+    OriginSpec,
+    PolicySpec,
+    Session,
+)
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Connection, Stream
 from wsguard.sessions.identity import cookie_digest
@@ -440,3 +449,15 @@ async def test_a_cookie_that_logs_out_finds_the_stream(backend: RecordingBackend
         now = house.clock.wall()
         log_out(Logout("cookie", cookie_digest("old"), None, 0.0), house.registry, house.deny_list, now)
         assert b": logged-out\n\n" in await asyncio.wait_for(client.reader.readuntil(b"0\r\n\r\n"), 5.0)
+
+
+async def test_a_stream_has_no_pings(backend: RecordingBackend) -> None:
+    feed = Feed(backend)
+    spec = ALL.model_copy(update={"keep_alive": KeepAlive(client_ping_interval=0.1, timeout=0.1)})
+    async with House(backend, spec) as house, asking(house, ASKS, OWN) as client:
+        await client.head()
+        feed.say(b"data: one\n\n")
+        await heard(client, b"one\n\n")
+        assert len(house.keepalive) == 0
+        feed.say(None)
+        await heard(client, b"0\r\n\r\n")

@@ -174,7 +174,7 @@ class Walk:
         try:
             effective = effective_request(head, peer_ip, tls, self.policies.guard.client_ip_detection)
         except ValueError as error:  # a trusted peer's X-Forwarded-Host: Host itself was read before
-            return self._http(HttpRefusal(HTTPStatus.BAD_REQUEST, f"unreadable host: {error}"))
+            return self._http(HttpRefusal(HTTPStatus.BAD_REQUEST, f"unreadable host or Forwarded: {error}"))
         what = f"a request, judged as {stream.value}" if self.is_stream else "a valid WebSocket handshake"
         self.steps.append(Step("request", True, what))
         policy = self.policies.find(effective.authority, handshake.path)

@@ -7,7 +7,7 @@ The names are those of the policy language; each field's docstring is its refere
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import re2
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -23,7 +23,7 @@ from wsguard.policy.model_authorization import (
     Rule,
 )
 from wsguard.policy.model_base import Model, read_as, shorten, unique, written
-from wsguard.policy.model_caps import Compression, Connections, Handshakes, OnFull
+from wsguard.policy.model_caps import Compression, Connections, Handshakes, Newcomer
 from wsguard.policy.model_claims import ClaimToHeader
 from wsguard.policy.model_events import (
     NATSJetStream,
@@ -61,7 +61,7 @@ from wsguard.policy.model_guard import (
     LogLevel,
     NonWebSocket,
     Shutdown,
-    XForwardedFor,
+    TrustedProxies,
 )
 from wsguard.policy.model_hold import BackendLoss, Hold
 from wsguard.policy.model_jwt import (
@@ -71,9 +71,11 @@ from wsguard.policy.model_jwt import (
     LocalJwks,
     RemoteJwks,
 )
+from wsguard.policy.model_keepalive import KeepAlive
 from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
 from wsguard.policy.model_migration import Migration, MigrationHint
+from wsguard.policy.model_overload import Overload
 from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
 from wsguard.policy.model_rate import ByteRate, Rate, Unit
 from wsguard.policy.model_session import (
@@ -96,13 +98,13 @@ __all__ = [
     "ClaimMatch", "ClaimToHeader", "ClientIPDetection", "Compression", "Connections", "CookieSource", "Detail",
     "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom", "FirstMessage", "ForwardAuth", "Framing", "GuardConfig",
     "GuardSpec", "HandshakeToken", "Handshakes", "HeaderSource", "HostPort", "Introspection", "IntrospectionProvider",
-    "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging",
-    "LogoutDetection", "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration", "MigrationHint",
-    "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnExceed", "OnFull", "OnGap", "OnOutage", "OnReload",
-    "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "Rate",
-    "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents",
-    "SharedSignals", "Shutdown", "SlowConsumer", "StreamTls", "SubjectFrom", "SubprotocolSource", "Unit",
-    "WebSocketPolicy", "XForwardedFor",
+    "Jwt", "JwtPrincipal", "JwtProvider", "KeepAlive", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel",
+    "Logging", "LogoutDetection", "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration",
+    "MigrationHint", "MissingOrigin", "NATSJetStream", "Newcomer", "NonWebSocket", "OnExceed", "OnGap", "OnOutage",
+    "OnReload", "OriginPattern", "OriginSpec", "Overload", "ParamSource", "PathMatch", "PathType", "PolicySpec",
+    "Principal", "Profile", "Rate", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule",
+    "Session", "SessionEvents", "SharedSignals", "Shutdown", "SlowConsumer", "StreamTls", "SubjectFrom",
+    "SubprotocolSource", "TrustedProxies", "Unit", "WebSocketPolicy",
 ]  # fmt: skip
 
 
@@ -191,8 +193,6 @@ def _distinct_streams(value: tuple[Stream, ...]) -> tuple[Stream, ...]:
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive"})
-
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
     origin: OriginSpec = OriginSpec()
@@ -209,6 +209,8 @@ class PolicySpec(Model):
     """How long a connection lives."""
     limits: Limits = Limits()
     """How much of anything a client may have."""
+    keep_alive: KeepAlive = KeepAlive()
+    """Who is pinged, and taken for dead; absent: nobody."""
     framing: Framing = Framing.STRICT
     """Strict: a frame that breaks RFC 6455 cuts. Transparent: only wrong masking and an impossible length do."""
     rejection: Rejection = Rejection()

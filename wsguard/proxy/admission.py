@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from wsguard.policy.case import Case
 from wsguard.policy.decision import Admit, Refuse
@@ -11,6 +12,7 @@ from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.limited_scanner import LIMITS
 from wsguard.protocol.reasons import Advice, CloseReason
+from wsguard.proxy import keepalive
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.farewell import farewell
@@ -32,6 +34,7 @@ _POLICY_CUTS = frozenset(
         CloseReason.NOT_AUTHORIZED,
         CloseReason.MAX_DURATION,
         CloseReason.IDLE_TIMEOUT,
+        CloseReason.KEEPALIVE_TIMEOUT,
         CloseReason.TOO_MANY_CONNECTIONS,
         CloseReason.SLOW_CONSUMER,
         *LIMITS,
@@ -186,6 +189,9 @@ class Admission:
     def _watch(self) -> None:
         connection, session, bounds = self.connection, self.policy.spec.session, self._bounds()
         self._env.timekeeper.watch(connection.id, connection.link, bounds)
+        if connection.stream is Stream.WEB_SOCKET:  # and so its link is a splice
+            link = cast("keepalive.Link", connection.link)
+            self._env.keepalive.watch(connection.id, link, self.policy.spec.keep_alive)
         if session.expiry_hint is not None:
             when = bounds.hint_at(session.expiry_hint.before, self._env.clock.wall())
             if when is not None:
@@ -204,6 +210,7 @@ class Admission:
         env.registry.remove(connection.id)
         env.turnstile.leave(connection)
         env.timekeeper.forget(connection.id)
+        env.keepalive.forget(connection.id)
         env.rejudger.forget(connection.id)
         env.renewer.forget(connection.id)
         if env.revalidator is not None:

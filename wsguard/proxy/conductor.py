@@ -46,6 +46,11 @@ class Conductor:
         self._env = env
         self.usher = Usher(env)
 
+    @property
+    def lingering(self) -> int:
+        """How many refused clients are awaited."""
+        return self.usher.lingering
+
     async def conduct(
         self, request: web.BaseRequest, handshake: Handshake, effective: Effective, tls: bool
     ) -> web.StreamResponse:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,7 @@ from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.backends import Backends
 from wsguard.proxy.gathering import Approver, Verifier
+from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.redialer import Redialer
 from wsguard.proxy.rejudger import Rejudger
@@ -28,6 +29,7 @@ from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.overload import Overload
 from wsguard.sessions.records import Decided, Delivery, Ended, Rejoined, Renewed
 from wsguard.sessions.registry import Registry
 
@@ -172,6 +174,7 @@ class Environment:
     registry: Registry
     deny_list: DenyList
     timekeeper: Timekeeper
+    keepalive: Keepalive
     rejudger: Rejudger
     renewer: Renewer
     turnstile: Turnstile
@@ -187,3 +190,4 @@ class Environment:
     tracer: Tracer | None = None
     session_watch: SessionWatch | None = None
     token_keys: Callable[[], Mapping[str, TokenKeys]] = dict
+    overload: Overload = field(default_factory=Overload)

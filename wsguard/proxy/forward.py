@@ -42,6 +42,7 @@ from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import reset
 from wsguard.proxy.leaving import SeeingOut
+from wsguard.proxy.pace import Pace
 from wsguard.proxy.refusal import plain
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -164,26 +165,31 @@ class Forwarder:
         target = head.target if outgoing is None else outgoing.target
         expects = head.headers.tokens(b"expect") == [b"100-continue"]
         tls_context = self._env.backends.tls(backend)
+        body_timeout = self._env.policies().guard.listener.body_timeout
+        pace = Pace(self._env.loop, body_timeout, backend.response_timeout)
         base = _AT_SOCKET if isinstance(backend.address, SocketPath) else backend.url
         asking = self._sessions[backend.name].request(
             head.method,
             URL(base + target, encoded=True),
             headers=headers,
-            data=_body(request, expects) if request.can_read_body else None,
+            data=_body(request, expects, pace) if request.can_read_body else None,
             expect100=expects and request.can_read_body,
             allow_redirects=False,
             ssl=True if tls_context is None else tls_context,
             server_hostname=backend.server_name,
         )
         try:
-            async with await self._seeing_out.answer(asking, head, effective) as answer:
+            async with await pace.answer(self._seeing_out.answer(asking, head, effective)) as answer:
                 if escort is not None:
                     escort.reached(backend.name)
-                return await self._relay(request, answer, head, effective, escort)
+                exchange = Exchange(head, effective, answer.status, _kept(answer))
+                return await self._relay(request, answer, exchange, pace, escort)
         except TimeoutError:
             _tell(escort, CloseReason.BACKEND_TIMEOUT)
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
+            if pace.is_client_slow:
+                return self._failed(request, HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly")
             if isinstance(request.content.exception(), HttpProcessingError):
                 return self._failed(request, HTTPStatus.BAD_REQUEST, "an unreadable body")
             _tell(escort, CloseReason.BACKEND_UNREACHABLE)
@@ -202,39 +208,44 @@ class Forwarder:
         self,
         request: web.BaseRequest,
         answer: ClientResponse,
-        head: RequestHead,
-        effective: Effective,
+        exchange: Exchange,
+        pace: Pace,
         escort: Escort | None,
     ) -> web.StreamResponse:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
             _tell(escort, CloseReason.BACKEND_INVALID)
             return self._failed(request, HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
-        headers = end_to_end(Headers(answer.raw_headers))
-        refusal = None if escort is None else await escort.meet(answer.status, headers)
-        await self._notice(Exchange(head, effective, answer.status, headers))
+        refusal = None if escort is None else await escort.meet(answer.status, exchange.answer)
+        await self._notice(exchange)
         if refusal is not None:
             return refusal
-        response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(headers))
+        response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(exchange.answer))
         request[_ANSWERED] = True
         await response.prepare(request)
         if escort is not None:
             escort.answered(response)
+        transport = request.transport
+        if transport is None:
+            _tell(escort, CloseReason.CLIENT_LOST)
+            return response
+        watch = pace.watch(transport, request.writer)
         try:
             async for chunk in answer.content.iter_any():
                 await response.write(chunk if escort is None else escort.take(chunk))
                 if escort is not None and escort.passed():
                     return response
+            await response.write_eof()
+            await watch.flushed()
         except (ClientError, OSError) as error:
-            transport = request.transport
-            if transport is None or transport.is_closing():
+            if transport.is_closing():
                 _tell(escort, CloseReason.CLIENT_LOST)
                 return response  # it was the client who left, and nobody was turned away
             _tell(escort, CloseReason.BACKEND_LOST)
             # Half a body must not look like a whole one, as it would to HTTP/1.0 that ends with a FIN.
             self._env.observer.body_cut_short(request.remote or "unknown", _why(error))
             reset(transport)
-            return response
-        await response.write_eof()
+        finally:
+            watch.end()
         return response
 
     async def _notice(self, exchange: Exchange) -> None:
@@ -251,6 +262,10 @@ class Forwarder:
         """Answer `text` for the backend; `detail` is for the operator alone."""
         self._env.observer.turned_away(request.remote or "unknown", status, detail or text)
         return plain(status, text)
+
+
+def _kept(answer: ClientResponse) -> Headers:
+    return end_to_end(Headers(answer.raw_headers))
 
 
 def _session(backend: Backend) -> ClientSession:
@@ -272,11 +287,11 @@ def _session(backend: Backend) -> ClientSession:
     )
 
 
-async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]:
+async def _body(request: web.BaseRequest, expects: bool, pace: Pace) -> AsyncIterator[bytes]:
     """The request's body as it comes. Asked for only once the backend is to get it: `100 Continue` is said here."""
     if expects and _ANSWERED not in request and request.transport is not None:
         request.transport.write(_CONTINUE)
-    async for chunk in request.content.iter_any():
+    while chunk := await pace.read(request.content):
         yield chunk
 
 

@@ -295,6 +295,8 @@ class ClientKeeper:
         self._back_at = env.clock.monotonic()
         self._name_backend(name)
         connection = self._admission.connection
+        env.keepalive.forget(connection.id)  # what the backend before it owes is nothing to this one
+        env.keepalive.watch(connection.id, self._splice, self._admission.policy.spec.keep_alive)
         env.observer.rejoined(
             Rejoined(
                 connection_id=connection.id,

@@ -44,6 +44,11 @@ class Usher:
         self._env = env
         self._refuser = Refuser(env)
 
+    @property
+    def lingering(self) -> int:
+        """How many refused clients are awaited."""
+        return self._refuser.lingering
+
     async def carry_out(self, attempt: Attempt, decision: Decision) -> web.StreamResponse:
         """Do what `decision` says. What is returned is for aiohttp; the client has its answer.
 

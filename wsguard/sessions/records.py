@@ -8,6 +8,7 @@ from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Stream, Traffic
 from wsguard.sessions.identity import Identity
 
+Side = Literal["client", "backend"]
 Result = Literal["admitted", "refused", "audited"]
 Initiator = Literal["client", "backend", "guard"]
 Delivery = Literal["acknowledged", "sent", "undelivered", "none"]
