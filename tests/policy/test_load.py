@@ -564,10 +564,10 @@ def test_two_policies_that_claim_the_same(one: str, two: str, place: str) -> Non
 
 
 def test_a_policy_with_errors_still_claims_its_name_and_paths() -> None:
-    found = errors(policy("streams: {}", "one"), policy("backendLoss: Close", "one"))
+    found = errors(policy("streams: {}", "one"), policy("backendLoss: {}", "one"))
     assert len(found) == 4
     assert 'two policies have the name "one"' in found[1]
-    assert "claims PathPrefix / on every host" in found[3]
+    assert any("claims PathPrefix / on every host" in each for each in found)
 
 
 def test_two_guard_configs() -> None:
