@@ -77,16 +77,16 @@ async def test_connections_are_an_aligned_table(operator: Operator) -> None:
     assert (status, err) == (0, "")
     head, first, second = out.splitlines()
     assert head.split() == [
-        "ID", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH", "OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE",
+        "ID", "STREAM", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH", "OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE",
     ]  # fmt: skip
     assert first.split() == [
-        "c1", "chat", "alice", digest("s1"), "192.0.2.7", "/ws",
+        "c1", "WebSocket", "chat", "alice", digest("s1"), "192.0.2.7", "/ws",
         "1970-01-01T00:16:40.000Z", "1970-01-01T01:16:40.000Z", "0/0", "0/0", "open",
     ]  # fmt: skip
-    assert second.split()[2:4] == ["-", "-"]
+    assert second.split()[3:5] == ["-", "-"]
     assert "\\x1b[31m" in second
     assert "\x1b" not in out
-    assert [line.index(word) for line, word in ((head, "POLICY"), (first, "chat"), (second, "chat"))] == [14] * 3
+    assert [line.index(word) for line, word in ((head, "POLICY"), (first, "chat"), (second, "chat"))] == [25] * 3
 
 
 async def test_connections_as_json_and_filtered(operator: Operator) -> None:

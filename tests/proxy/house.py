@@ -21,6 +21,7 @@ from wsguard.proxy.door import Door, Route
 from wsguard.proxy.entrance import listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
@@ -29,7 +30,7 @@ from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.proxy.turnstile import Turnstile
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
-from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed, Side
 from wsguard.sessions.registry import Registry
 
 
@@ -55,6 +56,7 @@ class Notebook:
         self.decisions: list[Decided] = []
         self.ends: list[Ended] = []
         self.spares: list[tuple[str, CloseReason]] = []
+        self.pings: list[Side] = []
         self.throttles: list[tuple[str, CloseReason]] = []
         self.rejudgements: list[tuple[int, int]] = []
         self.renewals: list[Renewed] = []
@@ -73,6 +75,9 @@ class Notebook:
 
     def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
         self.spares.append((connection_id, reason))
+
+    def pinged(self, side: Side) -> None:
+        self.pings.append(side)
 
     def throttled(self, connection_id: str, policy: str, reason: CloseReason) -> None:
         self.throttles.append((connection_id, reason))
@@ -142,6 +147,7 @@ class House:
         loop = asyncio.get_running_loop()
         self.clock = TurnableClock()
         self.timekeeper = Timekeeper(loop, self.clock)
+        self.keepalive = Keepalive(loop, self.clock, Random(7), self.notebook.pinged)
         self.registry, self.deny_list = Registry(), DenyList()
         self.policies = policy_set(self.guard, test=self.spec)
         self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
@@ -154,6 +160,7 @@ class House:
             registry=self.registry,
             deny_list=self.deny_list,
             timekeeper=self.timekeeper,
+            keepalive=self.keepalive,
             rejudger=self.rejudger,
             renewer=self.renewer,
             turnstile=Turnstile(self.registry, self.clock, lambda: self.policies),
@@ -170,12 +177,14 @@ class House:
         self.server = await listen(loop, self.door, Listener(address=HostPort("127.0.0.1", 0)), lambda: None)
         self.port = int(self.server.sockets[0].getsockname()[1])
         self.timekeeper.start()
+        self.keepalive.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.timekeeper.stop()
+        self.keepalive.stop()
         await self.rejudger.close()
         await self.lobby.close()
         self.server.close()
@@ -191,6 +200,7 @@ class House:
         """Wait until nobody is registered, watched, awaited or lingering any more."""
         await eventually(self._is_empty, what="an empty house")
         assert not self.timekeeper._watched
+        assert not len(self.keepalive)
         assert not len(self.renewer)
         assert not len(self.registry.census)
 

@@ -8,6 +8,7 @@ from wsguard.ops.log import Log, describe
 from wsguard.ops.metrics import Metrics
 from wsguard.ops.redact import digest, without_query
 from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.connection import Stream
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 
@@ -42,6 +43,7 @@ class Observer:
             duration=round(record.duration, 6),
             trace_id=record.trace_id,
             request_id=record.request_id,
+            stream=_stream(record.stream),
         )
 
     def ended(self, record: Ended) -> None:
@@ -66,6 +68,7 @@ class Observer:
             **_who(record.identity),
             duration=round(record.duration, 6),
             **record.traffic._asdict(),
+            stream=_stream(record.stream),
         )
 
     def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
@@ -126,6 +129,10 @@ class Observer:
 
 def _severity(reason: CloseReason | None) -> int:
     return logging.ERROR if reason is CloseReason.GUARD_FAULT else logging.INFO
+
+
+def _stream(stream: Stream) -> str | None:
+    return None if stream is Stream.WEB_SOCKET else stream.value
 
 
 def _who(identity: Identity | None) -> dict[str, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from wsguard.policy.case import Case
 from wsguard.policy.decision import Admit, Refuse
@@ -11,12 +12,13 @@ from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.limited_scanner import LIMITS
 from wsguard.protocol.reasons import Advice, CloseReason
+from wsguard.proxy import keepalive
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.farewell import farewell
 from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
-from wsguard.sessions.connection import Connection, Traffic
+from wsguard.sessions.connection import NO_WORDS, Connection, Farewell, Stream, Traffic
 from wsguard.sessions.identity import Identity, earliest_end
 from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Delivery, Ended
@@ -31,6 +33,7 @@ _POLICY_CUTS = frozenset(
         CloseReason.NOT_AUTHORIZED,
         CloseReason.MAX_DURATION,
         CloseReason.IDLE_TIMEOUT,
+        CloseReason.KEEPALIVE_TIMEOUT,
         CloseReason.TOO_MANY_CONNECTIONS,
         CloseReason.SLOW_CONSUMER,
         *LIMITS,
@@ -40,7 +43,7 @@ _POLICY_CUTS = frozenset(
 
 
 class Admission:
-    """Owns one splice: gives it words for its cuts, and takes its end to everyone who must know."""
+    """Owns one splice or exchange: gives it words for its cuts, and takes its end to everyone who must know."""
 
     __slots__ = ("_env", "_opened", "_subprotocol", "connection", "policy")
 
@@ -59,7 +62,7 @@ class Admission:
         env, link = self._env, connection.link
         self.connection = connection
         connection.host, connection.certificate = case.effective.authority.host, case.effective.certificate
-        connection.farewell = farewell(self.policy.spec.migration, self._subprotocol)
+        connection.farewell = self._farewell(self.policy)
         env.registry.add(connection)
         env.turnstile.enter(connection)
         bounds = self._watch()
@@ -85,7 +88,7 @@ class Admission:
         connection = self.connection
         self._env.registry.remove(connection.id)  # it is found there by policy and identity
         self.policy, connection.policy = policy, policy.name
-        connection.farewell = farewell(policy.spec.migration, self._subprotocol)
+        connection.farewell = self._farewell(policy)
         if admit.identity is not None:
             connection.identity, connection.others = admit.identity, admit.others
         self._live_until(admit.expires_at)
@@ -138,6 +141,11 @@ class Admission:
         self._env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
         return True
 
+    def _farewell(self, policy: WebSocketPolicy) -> Farewell:
+        if self.connection.stream is not Stream.WEB_SOCKET:
+            return NO_WORDS  # hints are messages of a WebSocket
+        return farewell(policy.spec.migration, self._subprotocol)
+
     def _is_logged_out(self, judged_at: float, now: float, monotonic: float) -> bool:
         connection, deny_list = self.connection, self._env.deny_list
         if any(deny_list.denies(who, now) for who in connection.identities):
@@ -168,6 +176,9 @@ class Admission:
             idle_timeout=session.idle_timeout,
         )
         self._env.timekeeper.watch(connection.id, connection.link, bounds)
+        if connection.stream is Stream.WEB_SOCKET:  # and so its link is a splice
+            link = cast("keepalive.Link", connection.link)
+            self._env.keepalive.watch(connection.id, link, self.policy.spec.keep_alive)
         if session.expiry_hint is not None:
             when = bounds.hint_at(session.expiry_hint.before, self._env.clock.wall())
             if when is not None:
@@ -187,6 +198,7 @@ class Admission:
         env.registry.remove(connection.id)
         env.turnstile.leave(connection)
         env.timekeeper.forget(connection.id)
+        env.keepalive.forget(connection.id)
         env.rejudger.forget(connection.id)
         env.renewer.forget(connection.id)
         if env.revalidator is not None:
@@ -207,6 +219,7 @@ class Admission:
                 duration=env.clock.monotonic() - self._opened,
                 traffic=traffic,
                 backend=connection.backend,
+                stream=connection.stream,
             )
         )
         del self.connection  # its link holds the splice, which holds this: nothing is to wait for the collector

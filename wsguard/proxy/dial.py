@@ -15,6 +15,7 @@ from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.upgrade import Answer, AnswerReader, BadAnswer
 from wsguard.proxy.takeover import WRITE_HIGH_WATER
+from wsguard.proxy.tcp import keep
 
 
 class DialError(Exception):
@@ -37,6 +38,7 @@ class _Dialer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one, and no subclass
         self.transport.set_write_buffer_limits(WRITE_HIGH_WATER)
+        keep(self.transport.get_extra_info("socket"))
         self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:

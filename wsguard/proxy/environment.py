@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,7 @@ from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.backends import Backends
 from wsguard.proxy.gathering import Approver, Verifier
+from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewer import Renewer
@@ -27,6 +28,7 @@ from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.overload import Overload
 from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
 from wsguard.sessions.registry import Registry
 
@@ -151,6 +153,7 @@ class Environment:
     registry: Registry
     deny_list: DenyList
     timekeeper: Timekeeper
+    keepalive: Keepalive
     rejudger: Rejudger
     renewer: Renewer
     turnstile: Turnstile
@@ -165,3 +168,4 @@ class Environment:
     tracer: Tracer | None = None
     session_watch: SessionWatch | None = None
     token_keys: Callable[[], Mapping[str, TokenKeys]] = dict
+    overload: Overload = field(default_factory=Overload)

@@ -105,6 +105,18 @@ class Splice:
         if self._phase is Phase.OPEN and self._pair.backend is not None:
             interject(self._pair.backend, speak)
 
+    def halves(self) -> tuple[Half, Half] | None:
+        """The client's and the backend's, while frames pass between them."""
+        client, backend = self._pair.client, self._pair.backend
+        return (client, backend) if self._phase is Phase.OPEN and client is not None and backend is not None else None
+
+    def vanished(self, half: Half, detail: str) -> None:
+        """The peer of `half` answers no more: it is lost, though TCP has not said so."""
+        if self._phase is not Phase.OPEN or self._owner.close_for(CloseReason.KEEPALIVE_TIMEOUT) is None:
+            return
+        self._blame_loss(half, detail, CloseReason.KEEPALIVE_TIMEOUT)
+        half.abort()
+
     # Beginnings: both write the 101, so that nothing can come before it.
 
     def open(self, client: Half, backend: Half, answer: bytes) -> None:
@@ -141,6 +153,11 @@ class Splice:
     def halted(self, half: Half) -> None:
         """The scanner of `half` saw a Close, or a violation: everything before it has been passed on."""
         scanner = half.scanner
+        behind = scanner.behind_own_pong()
+        if behind is not None:  # nothing has ended: a ping of the guard's own was answered
+            if behind:
+                half.data_received(behind)
+            return
         code, scanner.close_code = scanner.close_code, None  # told once
         if scanner.violation is not None:
             self.cut(CloseReason.PROTOCOL_ERROR, f"{_name(half)} sent {_article(scanner.violation)}")
@@ -223,15 +240,15 @@ class Splice:
         if self._cause is None:
             self._cause = Cause(initiator, reason, code, detail, self._phase)
 
-    def _blame_loss(self, half: Half, how: str) -> None:
+    def _blame_loss(self, half: Half, how: str, reason: CloseReason | None = None) -> None:
         if self._phase is not Phase.OPEN:
             return
         if half.is_client:
-            self._blame("client", CloseReason.CLIENT_LOST, 0, f"the client {how}")
+            self._blame("client", reason or CloseReason.CLIENT_LOST, 0, f"the client {how}")
         else:
             self._close = self._owner.close_for(CloseReason.BACKEND_LOST)
             code = self._close.code if self._close else 0
-            self._blame("backend", CloseReason.BACKEND_LOST, code, f"the backend {how}")
+            self._blame("backend", reason or CloseReason.BACKEND_LOST, code, f"the backend {how}")
 
     def _close_client(self) -> None:
         if self._close is not None and not self._close_written:

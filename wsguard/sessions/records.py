@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from wsguard.protocol.reasons import CloseReason
-from wsguard.sessions.connection import Traffic
+from wsguard.sessions.connection import Stream, Traffic
 from wsguard.sessions.identity import Identity
 
+Side = Literal["client", "backend"]
 Result = Literal["admitted", "refused", "audited"]
 Initiator = Literal["client", "backend", "guard"]
 Delivery = Literal["acknowledged", "sent", "undelivered", "none"]
@@ -38,6 +39,7 @@ class Decided(NamedTuple):
     duration: float
     trace_id: str | None = None
     request_id: str | None = None
+    stream: Stream = Stream.WEB_SOCKET
 
 
 class Ended(NamedTuple):
@@ -62,6 +64,7 @@ class Ended(NamedTuple):
     duration: float
     traffic: Traffic
     backend: str
+    stream: Stream = Stream.WEB_SOCKET
 
 
 class Renewed(NamedTuple):
