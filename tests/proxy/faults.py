@@ -18,7 +18,7 @@ from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend, accept, raw
 from tests.support.client import RawClient, connect
 from tests.support.waiting import eventually
-from wsguard.policy.model import GuardSpec, Listener, PolicySpec, Rejection
+from wsguard.policy.model import GuardSpec, KeepAlive, Listener, PolicySpec, Rejection
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.lifecycle import Phase
 
@@ -26,6 +26,7 @@ HANDSHAKE_TIMEOUT = 0.5
 STEP = 0.02
 """Seconds between two bytes of a slow peer."""
 
+PINGS = KeepAlive(client_ping_interval=0.4, backend_ping_interval=0.4, timeout=0.4)
 CLOSE = b"\x03\xe8"
 GARBAGE = b"\xff\x00" * 40
 
@@ -223,7 +224,11 @@ def cannot_happen(stage: str, who: str, how: str) -> bool:
 async def scene(stage: str) -> AsyncIterator[Scene]:
     """A guard of its own with one connection in `stage`; at the end it must hold nothing any more."""
     is_awaited = stage == "awaited-message"
-    spec = first_message_spec(0.5) if is_awaited else PolicySpec(rejection=Rejection(close_timeout=GRACE))
+    spec = (
+        first_message_spec(0.5)
+        if is_awaited
+        else PolicySpec(rejection=Rejection(close_timeout=GRACE), keep_alive=PINGS)
+    )
     guard = GuardSpec(listener=Listener(handshake_timeout=HANDSHAKE_TIMEOUT))
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(RecordingBackend(accept()))

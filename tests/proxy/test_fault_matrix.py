@@ -19,6 +19,8 @@ CELLS: list[Cell] = [
     (stage, who, how) for stage in STAGES for who in SIDES for how in FAULTS if not cannot_happen(stage, who, how)
 ]
 
+DEAD = "keepalive-timeout"
+
 ENDS: dict[tuple[str, str], str | dict[str, str]] = {
     # The door. "": nobody has asked for anything; a number is the status of a plain HTTP answer.
     ("half-a-head", "client"): {"reset": "", "half-close": "", "silence": "408", "garbage": "400", "slow": "400"},
@@ -39,9 +41,9 @@ ENDS: dict[tuple[str, str], str | dict[str, str]] = {
         "slow": "message-too-big",
     },
     ("refused", "client"): "draining",
-    # Open. Who is only silent or slow is nobody's fault; within a frame all bytes are good.
-    ("open", "client"): {"silence": "open", "slow": "open", "garbage": "protocol-error", "*": "client-lost"},
-    ("open", "backend"): {"silence": "open", "slow": "open", "garbage": "protocol-error", "*": "backend-lost"},
+    # Open. Whoever is silent is pinged; within a frame all bytes are good, and nobody can be pinged.
+    ("open", "client"): {"silence": DEAD, "slow": DEAD, "garbage": "protocol-error", "*": "client-lost"},
+    ("open", "backend"): {"silence": DEAD, "slow": DEAD, "garbage": "protocol-error", "*": "backend-lost"},
     ("mid-frames", "client"): {"reset": "client-lost", "half-close": "client-lost", "*": "open"},
     ("mid-frames", "backend"): {"reset": "backend-lost", "half-close": "backend-lost", "*": "open"},
     # The end has begun: its cause stands, whatever comes behind it.
