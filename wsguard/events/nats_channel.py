@@ -37,12 +37,12 @@ class NatsChannel:
         await self.close()
         try:
             self._client = await connect(self._options)
+            self._ears = await self._client.subscribe(self._subject, pending_bytes_limit=_BUFFERED)
+            # Its answer says as well that the server knows the subscription, which came before it on this connection.
             asked = json.dumps({"subject": self._subject}).encode()
             answer = await self._client.request("$JS.API.STREAM.NAMES", asked, timeout=PATIENCE)
             if streams := json.loads(answer.data).get("streams"):
                 raise ValueError(f"the stream {streams[0]} stores what is published under {self._subject}")
-            self._ears = await self._client.subscribe(self._subject, pending_bytes_limit=_BUFFERED)
-            await self._client.flush(int(PATIENCE))
         except (NatsError, OSError, ValueError, TimeoutError, ssl.SSLError) as error:
             raise StreamAway(describe(error)) from None
 

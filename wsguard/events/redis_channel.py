@@ -37,6 +37,7 @@ class RedisChannel:
             self._ears = self._client.pubsub(ignore_subscribe_messages=True)
             async with asyncio.timeout(PATIENCE):
                 await self._ears.subscribe(self._channel)
+                await self._ears.get_message(timeout=PATIENCE)  # Redis' answer, which is none of the messages
         except (RedisError, OSError, ValueError, TimeoutError) as error:
             raise StreamAway(describe(error)) from None
 
