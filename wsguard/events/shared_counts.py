@@ -151,10 +151,11 @@ class SharedCounts:
             await asyncio.sleep(INTERVAL)
             if not self._telling.has_news:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), max(beat_at - self._clock.monotonic(), 0.001))
+                    async with asyncio.timeout(beat_at - self._clock.monotonic()):
+                        await self._news.wait()
 
     async def _listen(self) -> None:
-        while True:
+        while self._is_talking:  # a cancellation may be lost in a library that waits in Python 3.11's way
             document = await self._channel.hear()
             if document is None:
                 continue
