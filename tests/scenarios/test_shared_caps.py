@@ -70,7 +70,12 @@ async def test_the_cap_is_one_while_the_engine_carries_and_each_has_its_own_whil
         await eventually(lambda: _refuses(first, token_of("alice")), what="shared again")
         second.program.process.kill()
         await second.program.wait()
-        await eventually(lambda: _admits(first, token_of("alice")), what="the dead one is not heard any more")
+        try:
+            await eventually(lambda: _admits(first, token_of("alice")), what="the dead one is not heard any more")
+        except AssertionError:
+            print([x for x in first.logs if x.get("event") in ("handshake","shared_counts","connection_closed","session_event_source","fault")][-40:])
+            print(await first.metric("wsguard_shared_counts_replicas"), await first.metric("wsguard_shared_counts_up"), await first.metric("wsguard_shared_counts_messages_total"))
+            raise
         assert await first.metric("wsguard_shared_counts_messages_total", result="ignored") == 0
         assert await first.metric("wsguard_session_events_total", result="skipped") == 0
 
