@@ -1,7 +1,8 @@
 """Measure wsguard beside other proxies: writes docs/performance.md, its plot and the raw figures.
 
 `python -m benchmarks sessions` measures the ends of sessions instead, `python -m benchmarks drain` that of the guard,
-`python -m benchmarks rollout` a rolling deploy; all go on the same page.
+`python -m benchmarks flood` what a flood of stalled handshakes does, `python -m benchmarks rollout` a rolling deploy;
+all go on the same page.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from benchmarks import drain, rollout, rollout_report, sessions
+from benchmarks import drain, flood, rollout, rollout_report, sessions
 from benchmarks.drain_report import PICTURE, Drains, draw
+from benchmarks.flood_report import Flood
 from benchmarks.native import BenchmarkError, compile_tools, echo_backend
 from benchmarks.pages import PageError
 from benchmarks.peers import PEERS, Peer
@@ -28,12 +30,18 @@ from benchmarks.workloads import FULL, QUICK, Bench, Effort, Figures
 WINDOWS = (10.0, 60.0)  # seconds of a drain, where none is asked for
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-COMPARED, SESSIONS, DRAINS, DEPLOYS = "latest.json", "sessions.json", "drain.json", "rollout.json"
+COMPARED, SESSIONS, DRAINS = "latest.json", "sessions.json", "drain.json"
+DEPLOYS, FLOOD = "rollout.json", "flood.json"
 
 
 def main() -> int:
     """Parse the command line, run, write; returns the exit status."""
-    others = {"sessions": measure_sessions, "drain": measure_drains, "rollout": measure_deploys}
+    others = {
+        "sessions": measure_sessions,
+        "drain": measure_drains,
+        "flood": measure_flood,
+        "rollout": measure_deploys,
+    }
     other = others.get(sys.argv[1]) if len(sys.argv) > 1 else None
     return other(sys.argv[2:]) if other else compare()
 
@@ -63,6 +71,20 @@ def measure_drains(arguments: list[str]) -> int:
     docs, results = _folders(asked.output)
     (results / DRAINS).write_text(found.to_json())
     draw(found, docs / PICTURE)
+    _write_page(docs, results)
+    return 0
+
+
+def measure_flood(arguments: list[str]) -> int:
+    """`python -m benchmarks flood`."""
+    asked = flood.options(arguments)
+    try:
+        found = asyncio.run(flood.measure(asked.stalled, asked.seconds))
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    docs, results = _folders(asked.output)
+    (results / FLOOD).write_text(found.to_json())
     _write_page(docs, results)
     return 0
 
@@ -161,13 +183,14 @@ def _write_page(docs: Path, results: Path) -> None:
     print(f"wrote {docs / 'performance.md'} from what is in {results}")
 
 
-def others(results: Path) -> tuple[Sessions | None, Drains | None, Deploys | None]:
+def others(results: Path) -> tuple[Sessions | None, Drains | None, Deploys | None, Flood | None]:
     """What is not compared with other proxies, as far as it was measured."""
-    ended, drained, deployed = results / SESSIONS, results / DRAINS, results / DEPLOYS
+    ended, drained, deployed, flooded = (results / name for name in (SESSIONS, DRAINS, DEPLOYS, FLOOD))
     return (
         Sessions.from_json(ended.read_text()) if ended.exists() else None,
         Drains.from_json(drained.read_text()) if drained.exists() else None,
         Deploys.from_json(deployed.read_text()) if deployed.exists() else None,
+        Flood.from_json(flooded.read_text()) if flooded.exists() else None,
     )
 
 

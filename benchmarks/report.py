@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from benchmarks import drain_report, rollout_report
+from benchmarks import drain_report, flood_report, rollout_report
 from benchmarks.drain_report import Drains
+from benchmarks.flood_report import Flood
 from benchmarks.rollout_report import Deploys
 from benchmarks.sessions_report import Sessions, sections
 from benchmarks.tables import table
@@ -95,9 +96,13 @@ def size_name(size: int) -> str:
 
 
 def markdown(
-    run: Run, sessions: Sessions | None = None, drains: Drains | None = None, deploys: Deploys | None = None
+    run: Run,
+    sessions: Sessions | None = None,
+    drains: Drains | None = None,
+    deploys: Deploys | None = None,
+    flood: Flood | None = None,
 ) -> str:
-    """The whole page, with the figures of `sessions`, `drains` and `deploys` where there are some."""
+    """The whole page, with the figures of `sessions`, `drains`, `deploys` and `flood` where there are some."""
     compared = (_targets, _relay, _handshake, _memory, _open, _latency, _method)
     parts = [
         "# Performance",
@@ -107,6 +112,7 @@ def markdown(
         *(sections(sessions) if sessions else ()),
         *(drain_report.sections(drains) if drains else ()),
         *(rollout_report.sections(deploys) if deploys else ()),
+        *(flood_report.sections(flood) if flood else ()),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -51,6 +51,7 @@ from wsguard.ops.metrics import Metrics
 from wsguard.ops.migration_api import MigrationApi
 from wsguard.ops.migrator import Migrator
 from wsguard.ops.observer import Observer
+from wsguard.ops.overload_watch import OverloadWatch
 from wsguard.ops.overview import Overview
 from wsguard.ops.problem import ProblemError
 from wsguard.ops.scrape import Sources
@@ -62,7 +63,7 @@ from wsguard.policy.model_guard import Logging, Tracing
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
-from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, why
+from wsguard.process import SystemClock, calm_the_collector, raise_descriptor_limit, room_for_connections, why
 from wsguard.proxy import client_script, handshake_token, renewal_endpoint
 from wsguard.proxy.backends import Backends
 from wsguard.proxy.client_script import ClientScript
@@ -72,7 +73,9 @@ from wsguard.proxy.entrance import Listening, listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
+from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
+from wsguard.proxy.redialer import Redialer
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
@@ -81,6 +84,7 @@ from wsguard.proxy.turnstile import Turnstile
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.logout import Logout
+from wsguard.sessions.overload import Overload
 from wsguard.sessions.registry import Registry
 
 if TYPE_CHECKING:
@@ -128,7 +132,7 @@ class Guard:
         events = guard.session_events
         self._registry = Registry()
         self._deny_list = DenyList(events.deny_list.max_entries, events.replay_window if events.sources else 0.0)
-        lobby = Lobby()
+        lobby, self._overload = Lobby(), Overload()
         self._drainer = Drainer(self._registry, clock, rng, self._log, lobby.send_away, self._shutdown)
         backends = Backends(guard.backends, clock, lambda: self._reloader.current.backend_tls)
         self._migrator = Migrator(self._registry, backends, self._drainer, clock, rng, self._log, self._shutdown)
@@ -141,6 +145,7 @@ class Guard:
             awaited=lambda: len(lobby),
             tasks=lambda: len(asyncio.all_tasks(loop)),
             migrator=self._migrator,
+            overload=self._overload,
         )
         self._metrics = Metrics(sources)
         self._fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
@@ -170,10 +175,12 @@ class Guard:
             registry=self._registry,
             deny_list=self._deny_list,
             timekeeper=Timekeeper(loop, clock),
+            keepalive=Keepalive(loop, clock, rng, self._metrics.pinged),
             rejudger=Rejudger(clock, observer, self._policies),
             renewer=Renewer(self._registry, self._deny_list, observer),
             turnstile=Turnstile(self._registry, clock, self._policies),
             lobby=lobby,
+            redialer=Redialer(loop, rng, observer.holding),
             verifier=self._inquiry,
             observer=observer,
             policies=self._policies,
@@ -184,6 +191,7 @@ class Guard:
             tracer=self._tracer,
             session_watch=self._events.detector,
             token_keys=lambda: self._reloader.current.token_keys,
+            overload=self._overload,
         )
         self._control = Control(
             registry=self._registry,
@@ -221,13 +229,15 @@ class Guard:
             await self._open_door(closing)
             watcher = Watcher(self._settings.policies, self._reloader)
             self._in_background("watching the policy files", watcher.run(), closing)
-            self._in_background("sampling the loop's lag", sample_loop_lag(self._metrics.loop_lagged), closing)
+            self._in_background("sampling the loop's lag", sample_loop_lag(self._sample), closing)
             self._in_background("asking again about live connections", self._revalidator.run(), closing)
             closing.push_async_callback(self._migrator.close)
             closing.push_async_callback(self._env.rejudger.close)
             closing.push_async_callback(self._env.lobby.close)
-            self._env.timekeeper.start()
-            closing.callback(self._env.timekeeper.stop)
+            closing.push_async_callback(self._env.redialer.close)
+            for keeper in (self._env.timekeeper, self._env.keepalive):
+                keeper.start()
+                closing.callback(keeper.stop)
             self._listen_to_signals()
             calm_the_collector()
             self._health.started = True
@@ -264,11 +274,23 @@ class Guard:
             client_script.PATH: ClientScript(self._env),
         }
         door = Door(self._env, Conductor(self._env), forwarder, routes)
+        self._watch = OverloadWatch(
+            self._overload,
+            self._log,
+            lambda: self._policies().guard.overload,
+            lambda: len(door.crowd),
+            room_for_connections(),
+        )
+        closing.callback(self._watch.close)
         try:
             server = await listen(self._env.loop, door, listener, lambda: self._reloader.current.listener_tls)
         except OSError as error:
             raise StartError(f"cannot listen on {listener.address}: {why(error)}") from error
         closing.push_async_callback(self._finish_requests, server, door)
+
+    def _sample(self, lag: float) -> None:
+        self._metrics.loop_lagged(lag)
+        self._watch.sample(lag)
 
     async def _finish_requests(self, server: Listening, door: Door) -> None:
         """Take no more requests, and wait for those under way; a second signal hurries."""

@@ -8,6 +8,8 @@ import os
 import resource
 import time
 
+_RESERVED = 100  # descriptors
+
 
 class SystemClock:
     """The process's own clocks; the functions themselves, because a message asks one."""
@@ -28,6 +30,12 @@ def calm_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def room_for_connections() -> int:
+    """Connections for which there are descriptors: two each, and some for probes, logs, keys and streams."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max((limit - _RESERVED) // 2, 1)
 
 
 def raise_descriptor_limit() -> None:

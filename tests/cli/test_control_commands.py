@@ -77,16 +77,16 @@ async def test_connections_are_an_aligned_table(operator: Operator) -> None:
     assert (status, err) == (0, "")
     head, first, second = out.splitlines()
     assert head.split() == [
-        "ID", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH", "OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE",
+        "ID", "STREAM", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH", "OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE",
     ]  # fmt: skip
     assert first.split() == [
-        "c1", "chat", "alice", digest("s1"), "192.0.2.7", "/ws",
+        "c1", "WebSocket", "chat", "alice", digest("s1"), "192.0.2.7", "/ws",
         "1970-01-01T00:16:40.000Z", "1970-01-01T01:16:40.000Z", "0/0", "0/0", "open",
     ]  # fmt: skip
-    assert second.split()[2:4] == ["-", "-"]
+    assert second.split()[3:5] == ["-", "-"]
     assert "\\x1b[31m" in second
     assert "\x1b" not in out
-    assert [line.index(word) for line, word in ((head, "POLICY"), (first, "chat"), (second, "chat"))] == [14] * 3
+    assert [line.index(word) for line, word in ((head, "POLICY"), (first, "chat"), (second, "chat"))] == [25] * 3
 
 
 async def test_connections_as_json_and_filtered(operator: Operator) -> None:
@@ -164,6 +164,12 @@ async def test_a_drain_may_begin_later(operator: Operator, monkeypatch: pytest.M
     status, out, _ = await operator("drain", "--after", "1m30s", "--window", "1h")
     assert (status, out) == (0, "draining 0 connections over 3600s\n")
     assert slept == [(90.0, False)]
+
+
+async def test_a_finished_drain_is_told_once(operator: Operator) -> None:
+    operator.rig.drainer.start(0.0)
+    await asyncio.wait_for(operator.rig.drainer.wait(), 5)
+    assert await operator("drain", "--wait") == (0, "drained, 0 connections left\n", "")
 
 
 async def test_who_waits_learns_that_the_drain_was_taken_back(operator: Operator) -> None:
@@ -260,6 +266,7 @@ async def test_who_waits_learns_that_the_migration_was_aborted(operator: Operato
         ("drain", "--cancel", "--window", "3s"),
         ("drain", "--cancel", "--after", "3s"),
         ("drain", "--after", "soon"),
+        ("drain", "--after", "1h", "--window", "soon"),
         ("drain", "--window", "soon"),
         ("drain", "--window", ""),
         ("connections", "--limit"),

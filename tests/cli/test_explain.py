@@ -428,3 +428,16 @@ def test_limits_that_it_would_count_against(explain: Explainer) -> None:
     text = explain.text(*arguments)
     assert "counts against limits.connections.total, 9" in text
     assert "limits takes every extension out of the offer" in text
+
+
+def test_a_stream_is_explained_where_the_policy_judges_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "streams.yaml").write_text(policy("streams: [ServerSentEvents, LongPolling]"))
+
+    def said(*arguments: str) -> str:
+        assert main(["explain", "--policy", str(tmp_path), *arguments]) == 0
+        return capsys.readouterr().out
+
+    assert "refused: HTTP 403 origin-denied" in said("--stream", "LongPolling", "--method", "post")
+    assert "refused: HTTP 400" in said("--stream", "ServerSentEvents", "--url", "http://localhost/a//b")
+    assert "admitted by policy chat" in said("--stream", "ServerSentEvents", "--header", "Sec-Fetch-Site: same-origin")
+    assert "4404 no-policy" in said(), "a WebSocket is not what the policy is for"

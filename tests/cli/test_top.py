@@ -16,6 +16,7 @@ def look(second: int, messages: int, *listed: dict[str, Any], **changed: Any) ->
         "drain": {"state": "serving"},
         "migration": {"state": "idle", "backends": [{"name": "app", "active": True, "connections": 5}]},
         "connections": [{"policy": "chat", "value": 2}, {"policy": "feed", "value": 3}],
+        "streams": [{"stream": "WebSocket", "value": 5}, {"stream": "LongPolling", "value": 0}],
         "handshakes": [{"policy": "chat", "result": "refused", "reason": "origin-denied", "value": second}],
         "closed": [{"policy": "chat", "reason": "client-closed", "value": 7}],
         "messages": [{"direction": "client_to_backend", "value": messages}],
@@ -73,3 +74,9 @@ def test_what_would_not_print_is_escaped_and_what_is_long_is_cut() -> None:
     text = "\n".join(draw(look(1, 0), look(2, 0, one("c1", 0, "\x1b[31mann" + "n" * 500))))
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) < 200
+
+
+def test_what_is_connected_is_told_apart_where_not_all_are_websockets() -> None:
+    kinds = [{"stream": "WebSocket", "value": 3}, {"stream": "ServerSentEvents", "value": 2}]
+    assert "3 WebSocket  2 ServerSentEvents" in list(draw(look(1, 0), look(2, 0, streams=kinds)))
+    assert not any("WebSocket" in line for line in draw(look(1, 0), look(2, 0)))

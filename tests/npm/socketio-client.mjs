@@ -13,7 +13,7 @@ socket.on("connect", () => {
         say("answer", { answer, same: blob.equals(echoed), transport: socket.io.engine.transport.name }),
       ),
     );
-  if (socket.io.engine.transport.name === "websocket") talk();
+  if (socket.io.engine.transport.name === "websocket" || !transports.includes("websocket")) talk();
   else socket.io.engine.once("upgrade", talk);
 });
 socket.on("connect_error", (error) => say("connect_error", { message: error.message }));

@@ -53,6 +53,7 @@ async def test_a_connection_is_shown_as_the_contract_names_it(rig: Rig, api: Api
         "connections": [
             {
                 "id": "c1",
+                "stream": "WebSocket",
                 "policy": "chat",
                 "issuer": "https://idp.test",
                 "subject": "alice",

@@ -9,11 +9,11 @@ import pytest
 from tests.sessions.fakes import connection, identity
 from wsguard.policy.caps import claims_of, client_word
 from wsguard.policy.effective import parse_ip
-from wsguard.policy.model import ClientIPDetection, Connections, GuardSpec, Listener, XForwardedFor
+from wsguard.policy.model import ClientIPDetection, Connections, GuardSpec, Listener, TrustedProxies
 from wsguard.sessions.census import Claim
 
 PLAIN = GuardSpec()
-TOLD = GuardSpec(client_ip_detection=ClientIPDetection(x_forwarded_for=XForwardedFor(num_trusted_hops=1)))
+TOLD = GuardSpec(client_ip_detection=ClientIPDetection(x_forwarded_for=TrustedProxies(num_trusted_hops=1)))
 PROXY = GuardSpec(listener=Listener(proxy_protocol=True))
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsguard.policy.effective import Effective, effective_request, parse_ip
-from wsguard.policy.model import ClientIPDetection, XForwardedFor
+from wsguard.policy.model import ClientIPDetection, TrustedProxies
 from wsguard.policy.origin import SAME_HOST, Origin
 from wsguard.protocol.http import Headers, RequestHead
 
@@ -17,11 +17,11 @@ CLIENT = "203.0.113.7"
 
 def trusting(*cidrs: str) -> ClientIPDetection:
     networks = tuple(ip_network(cidr) for cidr in cidrs)
-    return ClientIPDetection(x_forwarded_for=XForwardedFor(trusted_cidrs=networks))
+    return ClientIPDetection(x_forwarded_for=TrustedProxies(trusted_cidrs=networks))
 
 
 def hops(count: int) -> ClientIPDetection:
-    return ClientIPDetection(x_forwarded_for=XForwardedFor(num_trusted_hops=count))
+    return ClientIPDetection(x_forwarded_for=TrustedProxies(num_trusted_hops=count))
 
 
 TRUSTING = trusting("10.0.0.0/8", "fd00::/8")
@@ -242,3 +242,55 @@ def test_any_text_is_an_address_or_none(text: str) -> None:
 @given(st.lists(st.ip_addresses().map(str) | st.sampled_from([PROXY, "10.1.1.1", "unknown", ""]), max_size=6))
 def test_what_a_client_writes_does_not_move_its_address(written: list[str]) -> None:
     assert client_ip(", ".join([*written, CLIENT, "10.1.1.1"])) == CLIENT
+
+
+FORWARDED = ClientIPDetection(forwarded=TRUSTING.x_forwarded_for)
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "peer", "expected"),
+    [
+        ([], PROXY, (PROXY, None, "app.example.com")),
+        (["for=203.0.113.7"], PROXY, (CLIENT, None, "app.example.com")),
+        (["for=203.0.113.7"], CLIENT, (CLIENT, None, "app.example.com")),  # nobody vouches for it
+        (["for=198.51.100.9;proto=https"], CLIENT, (CLIENT, None, "app.example.com")),
+        (["for=6.6.6.6;proto=https, for=203.0.113.7;proto=http"], PROXY, (CLIENT, "http", "app.example.com")),
+        (["for=6.6.6.6", 'for="203.0.113.7:51", for=10.1.1.1'], PROXY, (CLIENT, None, "app.example.com")),
+        (['for="[2001:db8::7]:47";proto=https;host=b.example'], PROXY, ("2001:db8::7", "https", "b.example")),
+        (["for=203.0.113.7, for=unknown"], PROXY, ("None", None, "app.example.com")),
+        (["for=203.0.113.7, for=_hidden, for=10.1.1.1"], PROXY, ("None", None, "app.example.com")),
+        (["for=203.0.113.7, proto=https"], PROXY, ("None", "https", "app.example.com")),
+        (["for=10.9.9.9, for=10.2.2.2"], PROXY, ("10.2.2.2", None, "app.example.com")),
+    ],
+)  # fmt: skip
+def test_forwarded_is_walked_from_the_right(
+    forwarded: list[str], peer: str, expected: tuple[str, str | None, str]
+) -> None:
+    effective = seen(HOST, *(("Forwarded", value) for value in forwarded), peer=peer, detection=FORWARDED)
+    assert (str(effective.client_ip), effective.scheme, effective.authority.host) == expected
+
+
+@pytest.mark.parametrize("believed", [FORWARDED, TRUSTING])
+def test_only_the_header_that_was_chosen_is_believed(believed: ClientIPDetection) -> None:
+    """A proxy that sets the one passes the client's own other on."""
+    other = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "evil.test")]
+    if believed is TRUSTING:
+        other = [("Forwarded", "for=6.6.6.6;proto=https;host=evil.test")]
+    effective = seen(HOST, *other, detection=believed)
+    assert (str(effective.client_ip), effective.scheme, effective.authority.host) == (PROXY, None, "app.example.com")
+
+
+def test_hops_of_forwarded_are_counted() -> None:
+    detection = ClientIPDetection(forwarded=hops(2).x_forwarded_for)
+    assert (
+        str(seen(HOST, ("Forwarded", "for=6.6.6.6, for=203.0.113.7, for=10.1.1.1"), detection=detection).client_ip)
+        == CLIENT
+    )
+
+
+@pytest.mark.parametrize("value", ['for="6.6.6.6, for=203.0.113.7', "for=a b", 'for=1.1.1.1;host="a b"'])
+def test_an_unreadable_forwarded_is_no_request(value: str) -> None:
+    """From a trusted peer; anybody else's is not looked at."""
+    with pytest.raises(ValueError, match=r"Forwarded|host|authority"):
+        seen(HOST, ("Forwarded", value), detection=FORWARDED)
+    assert str(seen(HOST, ("Forwarded", value), peer=CLIENT, detection=FORWARDED).client_ip) == CLIENT

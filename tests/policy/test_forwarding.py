@@ -90,3 +90,18 @@ def test_whom_a_client_certificate_is_for() -> None:
     bare = with_forwarded(Headers(), replace(shown, certificate=ClientCertificate("CN=a")), PEER, tls=True)
     assert bare.first(b"x-wsguard-client-cert-san") is None
     assert with_forwarded(Headers(), effective(), PEER, tls=True).first(b"x-wsguard-client-cert-subject") is None
+
+
+def test_a_chain_in_forwarded_is_kept_and_added_to() -> None:
+    """X-Forwarded-For says the same to a backend that knows only that; the client's own is not believed."""
+    headers = Headers(
+        ((b"Forwarded", b"for=203.0.113.7;proto=https"), (b"Forwarded", b'for="[2001:db8::1]:9", for=_x'), SPOOFED[0])
+    )
+    seen = replace(effective("https", trusted=True), in_forwarded=True)
+    told = with_forwarded(headers, seen, ip_address("2001:db8::2"), tls=False)
+    ours = b'for="[2001:db8::2]";host="app.example.com:8443";proto=https'
+    assert told.all(b"forwarded") == [b'for=203.0.113.7;proto=https, for="[2001:db8::1]:9", for=_x, ' + ours]
+    assert told.all(b"x-forwarded-for") == [b"203.0.113.7, 2001:db8::1, unknown, 2001:db8::2"]
+    assert told.all(b"x-forwarded-proto") == [b"https"]
+    unknown = with_forwarded(Headers(), seen, None, tls=False)
+    assert unknown.first(b"forwarded") == b'for="unknown";host="app.example.com:8443";proto=https'

@@ -282,3 +282,37 @@ def test_warns_of_any_page_with_a_browsers_certificate(origins: str, warns: bool
     listener = f"{{allowedHosts: [a], tls: {{certFile: a, keyFile: b{validation}}}}}"
     found = warnings(guard(f"{{listener: {listener}}}"), policy(spec=f"{{origin: {{allowOrigins: {origins}}}}}"))
     assert any("any page speaks as its user" in each for each in found) is (warns and asked)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("maxMemory: 64Mi", ["less than 96Mi"]),
+        ("maxLoopLag: 20ms", ["less than 50ms"]),
+        ("maxMemory: 96Mi, maxLoopLag: 50ms, maxConnections: 1", []),
+    ],
+)
+def test_limits_that_are_reached_with_nothing_to_do(spec: str, said: list[str]) -> None:
+    found = warnings(policy(""), guard(f"overload: {{{spec}}}"))
+    assert len(found) == len(said)
+    assert all(words in line for words, line in zip(said, found, strict=True))
+
+
+def test_everyone_is_trusted_in_forwarded() -> None:
+    (line,) = warnings(policy(""), guard("clientIPDetection: {forwarded: {trustedCIDRs: ['0.0.0.0/0']}}"))
+    assert "0.0.0.0/0: everyone is trusted" in line
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("keepAlive: {}", None),
+        ("keepAlive: {clientPingInterval: 30s, timeout: 20s}", None),
+        ("keepAlive: {clientPingInterval: 0s, timeout: 20s}", "a.yaml:6:14: warning: pings nobody"),
+        ("keepAlive: {backendPingInterval: 500ms}", "a.yaml:6:36: warning: very often"),
+        ("keepAlive: {clientPingInterval: 30s, timeout: 1s}", "a.yaml:6:49: warning: very short"),
+    ],
+)
+def test_pings_that_are_never_sent_or_without_end(spec: str, expected: str | None) -> None:
+    found = warnings(policy(f"match: {{hostnames: [a.test]}}\n{spec}"))
+    assert [line[: len(expected or "")] for line in found] == ([expected] if expected else []), found

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsguard.protocol.target import BadTarget, basic_target_problem, is_reserved, read_path
+from wsguard.protocol.target import BadTarget, basic_target_problem, is_reserved, read_path, readings
 
 
 @pytest.mark.parametrize(
@@ -208,3 +208,33 @@ def test_no_prefix_that_leads_to_the_root_hides_them(prefix: list[str], data: st
         for char in ".wsguard"
     )
     assert is_reserved("/" + "".join(prefix) + "/" + name + "/renew")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//poll",
+        "//evil.example/poll",
+        "/a/../poll",
+        "/a/%2e%2e/poll",
+        "/a/%2E%2e%2Fpoll",
+        "/a/..;/poll",
+        "/%70oll;x=1",
+        "/x/%252e%252e/poll",
+        "/poll%00.html",
+        "/a%5C..%5Cpoll",
+        "/./poll",
+        "/poll/.",
+        "/%2Fpoll",
+    ],
+)
+def test_one_of_the_readings_is_what_a_backend_may_find(target: str) -> None:
+    found = readings(target)
+    assert found is not None
+    assert {"/poll", "/poll/"} & found
+
+
+@given(st.text("/.;%25eEfF0poll\\", max_size=60).map(lambda rest: f"/{rest}"))
+def test_readings_end_whatever_is_sent(target: str) -> None:
+    found = readings(target)
+    assert found is None or target in found

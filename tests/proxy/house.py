@@ -21,7 +21,9 @@ from wsguard.proxy.door import Door, Route
 from wsguard.proxy.entrance import listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
+from wsguard.proxy.redialer import Redialer
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
@@ -29,7 +31,7 @@ from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.proxy.turnstile import Turnstile
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
-from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
+from wsguard.sessions.records import Decided, Delivery, Ended, Rejoined, Renewed, Side
 from wsguard.sessions.registry import Registry
 
 
@@ -55,6 +57,7 @@ class Notebook:
         self.decisions: list[Decided] = []
         self.ends: list[Ended] = []
         self.spares: list[tuple[str, CloseReason]] = []
+        self.pings: list[Side] = []
         self.throttles: list[tuple[str, CloseReason]] = []
         self.rejudgements: list[tuple[int, int]] = []
         self.renewals: list[Renewed] = []
@@ -64,6 +67,11 @@ class Notebook:
         self.overflows = 0
         self.cut_short: list[str] = []
         self.faults: list[tuple[str, BaseException]] = []
+        self.holds: list[str] = []
+        self.declined: list[str] = []
+        self.redials: list[str] = []
+        self.returns: list[Rejoined] = []
+        self.held_now = 0
 
     def decided(self, record: Decided) -> None:
         self.decisions.append(record)
@@ -74,11 +82,29 @@ class Notebook:
     def spared(self, connection_id: str, policy: str, reason: CloseReason, detail: str) -> None:
         self.spares.append((connection_id, reason))
 
+    def pinged(self, side: Side) -> None:
+        self.pings.append(side)
+
     def throttled(self, connection_id: str, policy: str, reason: CloseReason) -> None:
         self.throttles.append((connection_id, reason))
 
     def rejudged(self, judged: int, cut: int) -> None:
         self.rejudgements.append((judged, cut))
+
+    def held(self, connection_id: str, policy: str, backend: str) -> None:
+        self.holds.append(connection_id)
+
+    def not_held(self, connection_id: str, policy: str, detail: str) -> None:
+        self.declined.append(detail)
+
+    def redialled(self, policy: str, result: str) -> None:
+        self.redials.append(result)
+
+    def rejoined(self, record: Rejoined) -> None:
+        self.returns.append(record)
+
+    def holding(self, count: int) -> None:
+        self.held_now = count
 
     def renewed(self, record: Renewed) -> None:
         self.renewals.append(record)
@@ -142,11 +168,13 @@ class House:
         loop = asyncio.get_running_loop()
         self.clock = TurnableClock()
         self.timekeeper = Timekeeper(loop, self.clock)
+        self.keepalive = Keepalive(loop, self.clock, Random(7), self.notebook.pinged)
         self.registry, self.deny_list = Registry(), DenyList()
         self.policies = policy_set(self.guard, test=self.spec)
         self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
         self.renewer = Renewer(self.registry, self.deny_list, self.notebook)
         self.lobby = Lobby()
+        self.redialer = Redialer(loop, Random(7), self.notebook.holding)
         self.env = env = Environment(
             loop=loop,
             clock=self.clock,
@@ -154,10 +182,12 @@ class House:
             registry=self.registry,
             deny_list=self.deny_list,
             timekeeper=self.timekeeper,
+            keepalive=self.keepalive,
             rejudger=self.rejudger,
             renewer=self.renewer,
             turnstile=Turnstile(self.registry, self.clock, lambda: self.policies),
             lobby=self.lobby,
+            redialer=self.redialer,
             verifier=self.facts,
             observer=self.notebook,
             policies=lambda: self.policies,
@@ -170,14 +200,17 @@ class House:
         self.server = await listen(loop, self.door, Listener(address=HostPort("127.0.0.1", 0)), lambda: None)
         self.port = int(self.server.sockets[0].getsockname()[1])
         self.timekeeper.start()
+        self.keepalive.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.timekeeper.stop()
+        self.keepalive.stop()
         await self.rejudger.close()
         await self.lobby.close()
+        await self.redialer.close()
         self.server.close()
         for connection in self.registry:
             connection.link.cut(CloseReason.TERMINATED)
@@ -191,7 +224,9 @@ class House:
         """Wait until nobody is registered, watched, awaited or lingering any more."""
         await eventually(self._is_empty, what="an empty house")
         assert not self.timekeeper._watched
+        assert not len(self.keepalive)
         assert not len(self.renewer)
+        assert (len(self.redialer), self.redialer.kept) == (0, 0)
         assert not len(self.registry.census)
 
     def _is_empty(self) -> bool:

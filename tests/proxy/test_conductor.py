@@ -37,8 +37,8 @@ from wsguard.policy.model import (
     PolicySpec,
     Session,
     SubprotocolSource,
+    TrustedProxies,
     WebSocketPolicy,
-    XForwardedFor,
 )
 from wsguard.policy.tokens import TokenFact, TokenProblem
 from wsguard.protocol.reasons import CloseReason
@@ -246,7 +246,7 @@ async def test_what_is_forwarded_of_a_handshake(backend: RecordingBackend) -> No
 
 
 async def test_a_trusted_peer_is_appended_to(backend: RecordingBackend) -> None:
-    detection = ClientIPDetection(x_forwarded_for=XForwardedFor(trusted_cidrs=("127.0.0.0/8",)))
+    detection = ClientIPDetection(x_forwarded_for=TrustedProxies(trusted_cidrs=("127.0.0.0/8",)))
     fields = [("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "localhost:444")]
     guard = GuardSpec(client_ip_detection=detection)
     async with House(backend, PolicySpec(rejection=QUICK), guard) as house, connect(house.port) as client:

@@ -21,7 +21,7 @@ from tests.support.client import RawClient, connect
 from tests.support.guard import Guard
 from tests.support.waiting import eventually
 from tests.support.wire import Head
-from wsguard.policy.model import ClientIPDetection, GuardSpec, XForwardedFor
+from wsguard.policy.model import ClientIPDetection, GuardSpec, TrustedProxies
 
 LOOPS = ["uvloop"]
 HOST = ("Host", "localhost")
@@ -371,7 +371,7 @@ async def test_every_set_cookie_is_kept(backend: RecordingBackend) -> None:
 @pytest.mark.parametrize("trusted", [False, True])
 async def test_forwarded_fields_are_the_guards_own(backend: RecordingBackend, trusted: bool) -> None:
     """Set afresh, or appended to what a trusted peer says."""
-    detection = ClientIPDetection(x_forwarded_for=XForwardedFor(trusted_cidrs=("127.0.0.0/8",)))
+    detection = ClientIPDetection(x_forwarded_for=TrustedProxies(trusted_cidrs=("127.0.0.0/8",)))
     guard = GuardSpec(client_ip_detection=detection if trusted else None)
     fields = [
         ("X-Forwarded-For", "198.51.100.1"),

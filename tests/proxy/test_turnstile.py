@@ -24,28 +24,28 @@ from wsguard.policy.model import (
     GuardSpec,
     Handshakes,
     Limits,
-    OnFull,
+    Newcomer,
     PolicySpec,
     Rate,
     Rejection,
     RejectionMode,
+    TrustedProxies,
     Unit,
-    XForwardedFor,
 )
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import Identity
 
 LOOPS = ["uvloop"]
 
-BEHIND_A_PROXY = GuardSpec(
-    client_ip_detection=ClientIPDetection(x_forwarded_for=XForwardedFor(trusted_cidrs=(ip_network("127.0.0.0/8"),)))
+BEHIND = GuardSpec(
+    client_ip_detection=ClientIPDetection(x_forwarded_for=TrustedProxies(trusted_cidrs=(ip_network("127.0.0.0/8"),)))
 )
 TOKEN = [("Authorization", "Bearer abc")]
 FULL = (4429, "too-many-connections")
 OFTEN = (4429, "handshake-rate")
 
 
-def capped(on_exceed: OnFull = OnFull.REFUSE_NEW, **caps: int) -> PolicySpec:
+def capped(on_exceed: Newcomer = Newcomer.REFUSE_NEW, **caps: int) -> PolicySpec:
     connections = Connections(on_exceed=on_exceed, **caps)
     return PolicySpec(limits=Limits(connections=connections), rejection=Rejection(close_timeout=0.3))
 
@@ -74,7 +74,7 @@ async def refused(house: House, request: bytes | None = None) -> tuple[int, str]
 async def test_fifty_at_once_before_ten_places(backend: RecordingBackend) -> None:
     """The backend takes its time, so that all of them are under way together."""
     backend.answer = _slowly
-    async with House(backend, capped(total=10), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with House(backend, capped(total=10), BEHIND) as house, AsyncExitStack() as stack:
         await asyncio.gather(*(enter(house, stack) for _ in range(50)))
         await eventually(lambda: len(house.notebook.decisions) == 50, what="fifty decisions")
         results = [each.result for each in house.notebook.decisions]
@@ -96,7 +96,7 @@ async def _never(conversation: Conversation, head: Head) -> None:
 @pytest.mark.parametrize("how", ["left", "reset", "refused-by-the-backend", "closed"])
 async def test_whatever_ends_it_gives_the_place_back(backend: RecordingBackend, how: str) -> None:
     backend.answer = {"refused-by-the-backend": answers.reply(403, b""), "closed": answers.accept()}.get(how, _never)
-    async with House(backend, capped(total=1, per_client_ip=1), BEHIND_A_PROXY) as house:
+    async with House(backend, capped(total=1, per_client_ip=1), BEHIND) as house:
         async with connect(house.port) as client:
             await client.send(handshake())
             await eventually(lambda: len(backend.conversations), what="a handshake at the backend")
@@ -118,7 +118,7 @@ async def test_whatever_ends_it_gives_the_place_back(backend: RecordingBackend, 
 
 async def test_a_refusal_that_lingers_holds_no_place(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    async with House(backend, capped(total=1), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with House(backend, capped(total=1), BEHIND) as house, AsyncExitStack() as stack:
         first = await enter(house, stack)
         lingering = await enter(house, stack)  # it never answers the Close
         first.reset()
@@ -131,7 +131,7 @@ async def test_a_refusal_that_lingers_holds_no_place(backend: RecordingBackend) 
 
 async def test_addresses_count_apart_and_ipv6_by_its_network(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    async with House(backend, capped(per_client_ip=1), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with House(backend, capped(per_client_ip=1), BEHIND) as house, AsyncExitStack() as stack:
         for address in ("192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "2001:db8:0:2::1"):
             await enter(house, stack, handshake(address))
         await eventually(lambda: len(house.registry) == 4, what="four are in")
@@ -176,7 +176,10 @@ async def test_subjects_and_sessions_count_apart(backend: RecordingBackend) -> N
 
 async def test_the_oldest_makes_room(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    async with House(backend, capped(OnFull.CLOSE_OLDEST, total=2), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with (
+        House(backend, capped(Newcomer.CLOSE_OLDEST, total=2), BEHIND) as house,
+        AsyncExitStack() as stack,
+    ):
         first = await enter(house, stack)
         await eventually(lambda: len(house.registry) == 1, what="the first is in")
         for _ in range(2):
@@ -190,7 +193,10 @@ async def test_the_oldest_makes_room(backend: RecordingBackend) -> None:
 
 async def test_a_newcomer_that_is_not_let_in_closes_nobody(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    async with House(backend, capped(OnFull.CLOSE_OLDEST, total=1), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with (
+        House(backend, capped(Newcomer.CLOSE_OLDEST, total=1), BEHIND) as house,
+        AsyncExitStack() as stack,
+    ):
         await enter(house, stack)
         await eventually(lambda: len(house.registry) == 1, what="the first is in")
         backend.answer = answers.reply(403, b"")
@@ -201,7 +207,7 @@ async def test_a_newcomer_that_is_not_let_in_closes_nobody(backend: RecordingBac
 
 async def test_who_was_told_to_go_leaves_room_for_its_successor(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    async with House(backend, capped(total=1), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with House(backend, capped(total=1), BEHIND) as house, AsyncExitStack() as stack:
         await enter(house, stack)
         (connection,) = await eventually(lambda: list(house.registry), what="the first is in")
         assert await refused(house) == FULL
@@ -236,8 +242,8 @@ async def test_audit_lets_in_records_and_counts_as_if_it_had_refused(backend: Re
 
 async def test_audit_spares_the_oldest(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    audit = capped(OnFull.CLOSE_OLDEST, total=1).model_copy(update={"enforcement": Enforcement.AUDIT})
-    async with House(backend, audit, BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    audit = capped(Newcomer.CLOSE_OLDEST, total=1).model_copy(update={"enforcement": Enforcement.AUDIT})
+    async with House(backend, audit, BEHIND) as house, AsyncExitStack() as stack:
         for _ in range(3):
             await enter(house, stack)
         await eventually(lambda: len(house.notebook.spares) == 2, what="two are spared")
@@ -248,7 +254,7 @@ async def test_audit_spares_the_oldest(backend: RecordingBackend) -> None:
 
 async def test_new_caps_count_those_who_are_here(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    async with House(backend, PolicySpec(), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with House(backend, PolicySpec(), BEHIND) as house, AsyncExitStack() as stack:
         for _ in range(2):
             await enter(house, stack)
         await eventually(lambda: len(house.registry) == 2, what="two are in")
@@ -267,7 +273,7 @@ def often(requests: int, unit: Unit, burst: int | None = None, **more: object) -
 
 async def test_handshakes_come_no_faster_than_they_may(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
-    async with House(backend, often(1, Unit.SECOND, 2), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with House(backend, often(1, Unit.SECOND, 2), BEHIND) as house, AsyncExitStack() as stack:
         for _ in range(2):
             await enter(house, stack)
         assert await refused(house) == OFTEN
@@ -282,7 +288,7 @@ async def test_handshakes_come_no_faster_than_they_may(backend: RecordingBackend
 async def test_the_client_is_told_when_there_is_room_again(backend: RecordingBackend) -> None:
     plain = Rejection(mode=RejectionMode.HTTP_STATUS)
     backend.answer = answers.accept()
-    async with House(backend, often(1, Unit.HOUR, rejection=plain), BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with House(backend, often(1, Unit.HOUR, rejection=plain), BEHIND) as house, AsyncExitStack() as stack:
         await enter(house, stack)
         client = await stack.enter_async_context(connect(house.port))
         await client.send(handshake())
@@ -293,7 +299,7 @@ async def test_the_client_is_told_when_there_is_room_again(backend: RecordingBac
 
 async def test_a_foreign_page_is_told_that_it_is_foreign(backend: RecordingBackend) -> None:
     """But it uses up what its client may."""
-    async with House(backend, often(1, Unit.HOUR, 2), BEHIND_A_PROXY) as house:
+    async with House(backend, often(1, Unit.HOUR, 2), BEHIND) as house:
         foreign = wire.upgrade(origin="https://evil.test", fields=[("X-Forwarded-For", "192.0.2.1")])
         for _ in range(3):
             assert await refused(house, foreign) == (4403, "origin-denied")
@@ -303,7 +309,7 @@ async def test_a_foreign_page_is_told_that_it_is_foreign(backend: RecordingBacke
 async def test_audit_counts_handshakes_and_refuses_none(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
     audit = often(1, Unit.HOUR, enforcement=Enforcement.AUDIT)
-    async with House(backend, audit, BEHIND_A_PROXY) as house, AsyncExitStack() as stack:
+    async with House(backend, audit, BEHIND) as house, AsyncExitStack() as stack:
         for _ in range(2):
             await enter(house, stack)
         await eventually(lambda: len(house.notebook.decisions) == 2, what="two decisions")

@@ -373,3 +373,28 @@ async def test_a_tls_client_that_vanishes(backend: RecordingBackend, authority: 
 
 def _resident(guard: Guard) -> int:
     return int(Path(f"/proc/{guard.program.pid}/statm").read_text().split()[1]) * 4096
+
+
+async def test_limits_on_what_flows_hold_over_tls(backend: RecordingBackend, authority: Authority, own: str) -> None:
+    """A client that is held back loses nothing, its own end included; one that never reads is gone soon."""
+    messages = "{perConnection: {requests: 400, unit: Second, burst: 10}, onExceed: Throttle}"
+    limits = f"{{messages: {messages}, slowConsumer: {{maxPause: 500ms}}}}"
+    spec = f"{{rejection: {{closeTimeout: 500ms}}, limits: {limits}}}"
+    trust = authority.trusting()
+    frames = [wire.frame(wire.TEXT, f"{number}".encode()) for number in range(100)]
+    async with Guard(backend, config(own, spec)) as guard:
+        async with connect(guard.port, tls=trust) as client:
+            await client.open(wire.upgrade(origin="https://localhost"))
+            await client.send(b"".join(frames) + wire.close_frame(1000))
+            assert [int((await client.frame()).payload) for _ in frames] == list(range(100))
+            assert (await client.frame()).close == (1000, "")
+        assert (await guard.ended())["reason"] == "client-closed"
+        backend.answer = answers.accept()
+        async with connect(guard.port, tls=trust, receive_buffer=4096) as client:
+            await client.open(wire.upgrade(origin="https://localhost"))
+            conversation = await backend.conversation()
+            with suppress(ConnectionError):
+                await conversation.send(wire.frame(wire.BINARY, b"x" * 65_000, masked=False) * 150)
+            line = await guard.ended(reason="slow-consumer")
+            assert (line["code"], line["delivery"]) == (1013, "undelivered")
+            assert line["duration"] < 5.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from tests.sessions.fakes import connection, identity
-from wsguard.sessions.connection import Connection
+from wsguard.sessions.connection import Connection, Stream
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.registry import Filters, Registry
 from wsguard.sessions.renewal import live_by
@@ -178,3 +178,17 @@ def test_cutting_while_walking_may_remove() -> None:
 def test_what_was_never_here_is_not_removed() -> None:
     assert Registry().remove("nobody") is None
     assert Registry().get("nobody") is None
+
+
+def test_sockets_are_told_from_streams() -> None:
+    registry = Registry()
+    registry.add(connection("1"))
+    stream = connection("2")
+    stream.stream = Stream.SERVER_SENT_EVENTS
+    registry.add(stream)
+    assert (len(registry), registry.sockets) == (2, 1)
+    registry.remove("2")
+    registry.remove("2")
+    assert registry.sockets == 1
+    registry.remove("1")
+    assert registry.sockets == 0

@@ -53,6 +53,7 @@ def test_one_that_gives_nothing_is_a_mistake(rate: float, burst: float) -> None:
 def test_over_any_time_no_more_than_burst_and_rate(rate: float, burst: float, asks: list[tuple[float, float]]) -> None:
     """Also by a clock that steps back."""
     bucket, now, latest, taken = TokenBucket(rate, burst), 50.0, 50.0, 0.0
+    bucket.level(now)
     for step, n in asks:
         now += step
         latest = max(latest, now)

@@ -1,4 +1,4 @@
-"""A real browser and pages of real origins: every name under `.test` is this machine, no other resolves."""
+"""A real browser and pages of real origins: every name under `.test` is this machine, and so is localhost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.programs import need
 
 _FLAGS = [
     "--no-sandbox",  # tests may run as root
-    "--host-resolver-rules=MAP *.test 127.0.0.1, MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP *.test 127.0.0.1, MAP localhost 127.0.0.1, MAP * ~NOTFOUND",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-features=HttpsUpgrades,HttpsFirstBalancedModeAutoEnable",

@@ -36,6 +36,10 @@ class Network:
         """Where the namespace is, by this link."""
         return self._addresses(link)[1]
 
+    def here(self, link: int) -> str:
+        """Where this side is, for those in the namespace, by this link."""
+        return self._addresses(link)[0]
+
     async def silence(self, link: int) -> None:
         """Unplug the cable: from now on every packet is lost, both ways."""
         await self._inside("link", "set", self._device(link, "b"), "down")

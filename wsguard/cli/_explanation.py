@@ -20,18 +20,21 @@ from wsguard.policy.extensions import withheld
 from wsguard.policy.first_message import awaited, read_first_message
 from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
+from wsguard.policy.holding import terms
 from wsguard.policy.judge import EARLY, LATE, is_only_audited, judge
 from wsguard.policy.logout_detection import session_cookies
 from wsguard.policy.model import FirstMessage, Rejection, RejectionMode, Renewal, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
-from wsguard.policy.subprotocols import answered_early, unlisted
+from wsguard.policy.subprotocols import answered_early, plain_offers, unlisted
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import Handshake, HttpRefusal, is_attempt, read_handshake, request_problem
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.stream_request import read_request
 from wsguard.protocol.target import is_reserved
 from wsguard.proxy import gathering
 from wsguard.proxy.wording import word
+from wsguard.sessions.connection import Stream
 from wsguard.sessions.denylist import DenyList
 
 
@@ -60,9 +63,10 @@ class Admission:
 
     `asked_again` is how often others are asked about the connection while it lives, in seconds. `renewal` is how a
     newer token of its session may prolong it; None: none can. `watched` are the session cookies that came along and
-    whose log-out in the application ends the connection. `erased` are the sources of credentials, and subprotocols,
-    that the backend does not get; `added` are the identity headers, of which the last `answered` are of the answer of
-    `forwardAuth`. `counted` are the limits that it counts against, `extensions` what becomes of those that are offered.
+    whose log-out in the application ends the connection. `held` says on what it depends whether it outlives its backend
+    (None: it does not). `erased` are the sources of credentials, and subprotocols, that the backend does not get;
+    `added` are the identity headers, of which the last `answered` are of the answer of `forwardAuth`. `counted` are the
+    limits that it counts against, `extensions` what becomes of those that are offered.
     """
 
     issuer: str | None = None
@@ -71,6 +75,7 @@ class Admission:
     asked_again: float | None = None
     renewal: str | None = None
     watched: tuple[str, ...] = ()
+    held: str | None = None
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     answered: int = 0
@@ -137,7 +142,7 @@ class Walk:
 
     `token_keys` are the keys of handshake tokens, by the name of their file. `is_token_given`: the page shows one that
     it was given for all that it shows beside it. `is_answered` once the walk is behind
-    the 101 that a first message follows: a refusal is a Close then.
+    the 101 that a first message follows: a refusal is a Close then. `is_stream`: it is no handshake, and has no Close.
     """
 
     policies: PolicySet
@@ -147,21 +152,33 @@ class Walk:
     token_keys: Mapping[str, TokenKeys] = field(default_factory=dict)
     is_token_given: bool = False
     is_answered: bool = False
+    is_stream: bool = False
 
     async def explain(
-        self, head: RequestHead, peer_ip: IPAddress, *, tls: bool, first_message: bytes | None = None
+        self,
+        head: RequestHead,
+        peer_ip: IPAddress,
+        *,
+        tls: bool,
+        first_message: bytes | None = None,
+        stream: Stream = Stream.WEB_SOCKET,
     ) -> Explanation:
-        """The way of `head`, which comes from `peer_ip`; `first_message` is what would be said first."""
-        handshake = _read(head)
+        """The way of `head`, which comes from `peer_ip`; `first_message` is what would be said first.
+
+        `stream` is what it is judged as, where the policy says that it is.
+        """
+        self.is_stream = stream is not Stream.WEB_SOCKET
+        handshake = _read(head, stream)
         if isinstance(handshake, HttpRefusal):
             return self._http(handshake)
         try:
             effective = effective_request(head, peer_ip, tls, self.policies.guard.client_ip_detection)
         except ValueError as error:  # a trusted peer's X-Forwarded-Host: Host itself was read before
-            return self._http(HttpRefusal(HTTPStatus.BAD_REQUEST, f"unreadable host: {error}"))
-        self.steps.append(Step("request", True, "a valid WebSocket handshake"))
+            return self._http(HttpRefusal(HTTPStatus.BAD_REQUEST, f"unreadable host or Forwarded: {error}"))
+        what = f"a request, judged as {stream.value}" if self.is_stream else "a valid WebSocket handshake"
+        self.steps.append(Step("request", True, what))
         policy = self.policies.find(effective.authority, handshake.path)
-        case = Case(handshake, effective, policy, self.policies, self.now, DenyList())
+        case = Case(handshake, effective, policy, self.policies, self.now, DenyList(), stream=stream)
         case.handshake_token = read_token(handshake, policy, self.token_keys)
         if self.is_token_given and policy is not None:
             case.handshake_token = await self._give_token(case, policy)
@@ -232,18 +249,20 @@ class Walk:
     def _refusal(self, case: Case, reason: CloseReason) -> Refusal:
         rejection = case.policy.spec.rejection if case.policy else Rejection()
         mode = rejection.foreign_origin if reason is CloseReason.ORIGIN_DENIED else rejection.mode
-        if mode is RejectionMode.HTTP_STATUS and not self.is_answered:
+        if self.is_stream or (mode is RejectionMode.HTTP_STATUS and not self.is_answered):
             return Refusal(reason.token, reason.advice.value, status=http_status(reason))
         close = word(reason, rejection, self.policies.guard, SystemRandom())
         return Refusal(reason.token, reason.advice.value, code=close.code)
 
 
-def _read(head: RequestHead) -> Handshake | HttpRefusal:
+def _read(head: RequestHead, stream: Stream) -> Handshake | HttpRefusal:
     """What the door makes of the request, before any policy."""
     if problem := request_problem(head):
         return problem
     if is_reserved(head.target):
         return HttpRefusal(HTTPStatus.NOT_FOUND, "the guard keeps /.wsguard for itself")
+    if stream is not Stream.WEB_SOCKET and not is_attempt(head):
+        return read_request(head)
     if not is_attempt(head):
         return HttpRefusal(HTTPStatus.UPGRADE_REQUIRED, "no WebSocket handshake")
     return read_handshake(head)
@@ -261,6 +280,7 @@ def _admission(case: Case, admit: Admit) -> Admission:
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
         renewal=_renewal(case),
         watched=_watched(case),
+        held=terms(case.policy, plain_offers(case.handshake, case.policy)) if case.policy else None,
         erased=(*(credential.source for credential in credentials if not credential.forward), *unoffered),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
         answered=len(answered) if admit.identity_headers else 0,

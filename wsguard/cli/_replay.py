@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from wsguard.cli._audit_trail import Entry
 from wsguard.cli._explanation import Step
-from wsguard.cli._request import Url, handshake_to
+from wsguard.cli._request import Url, handshake_to, request_to
 from wsguard.policy.case import Case
 from wsguard.policy.decision import Refuse
 from wsguard.policy.effective import Effective, parse_ip
@@ -19,6 +19,8 @@ from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.authority import parse_authority
 from wsguard.protocol.handshake import HttpRefusal, read_handshake
 from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.stream_request import read_request
+from wsguard.sessions.connection import Stream
 from wsguard.sessions.denylist import DenyList
 
 _SETTLED_EARLY = frozenset(
@@ -79,11 +81,18 @@ def _case(entry: Entry, policies: PolicySet, now: float) -> Case:
     origin = entry.text("origin")
     fields = [] if origin is None else [("Origin", origin)]
     try:
-        handshake = read_handshake(handshake_to(Url(False, host, quote(path)), fields))
+        stream = Stream(entry.text("stream") or Stream.WEB_SOCKET.value)
+        url = Url(False, host, quote(path))
+        if stream is Stream.WEB_SOCKET:
+            handshake = read_handshake(handshake_to(url, fields))
+        else:
+            handshake = read_request(request_to(url, "GET", fields, None))
         authority = parse_authority(host)
     except ValueError as error:
         raise NoHandshake(f"the line cannot be read: {error}") from None
     if isinstance(handshake, HttpRefusal):
         raise NoHandshake(f"the line cannot be read: {handshake.why}")
     effective = Effective(parse_ip(client_ip), entry.text("scheme"), authority, trusted_peer=False)
-    return Case(handshake, effective, policies.find(authority, handshake.path), policies, now, DenyList())
+    return Case(
+        handshake, effective, policies.find(authority, handshake.path), policies, now, DenyList(), stream=stream
+    )

@@ -40,6 +40,15 @@ def handshake_to(url: Url, given: Sequence[tuple[str, str]]) -> RequestHead:
     return RequestHead("GET", url.target, (1, 1), Headers(raw))
 
 
+def request_to(url: Url, method: str, given: Sequence[tuple[str, str]], accept: str | None) -> RequestHead:
+    """A request that asks for no WebSocket, such as an EventSource's; otherwise as `handshake_to`."""
+    usual = {"Host": url.authority} | ({} if accept is None else {"Accept": accept})
+    replaced = {name.lower() for name, _ in given}
+    fields = [(name, value) for name, value in usual.items() if name.lower() not in replaced]
+    raw = tuple((_bytes(name), _bytes(value)) for name, value in (*fields, *given))
+    return RequestHead(method, url.target, (1, 1), Headers(raw))
+
+
 def _bytes(text: str) -> bytes:
     """As on the wire (the command line's bytes, unchanged); no line can end inside a field."""
     if not text.replace("\t", " ").isprintable():

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 HELP = "list the connections of a running guard"
 
 _PAGE = "1000"
-_COLUMNS = ("ID", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH", "OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE")
+_COLUMNS = (
+    *("ID", "STREAM", "POLICY", "SUBJECT", "SID", "CLIENT", "PATH"),
+    *("OPENED", "EXPIRES", "MESSAGES", "BYTES", "STATE"),
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +62,7 @@ def _row(connection: dict[str, Any]) -> Sequence[str]:
     messages, transferred = connection["messages"], connection["bytes"]
     cells = (
         connection["id"],
+        connection["stream"],
         connection["policy"],
         connection["subject"],
         connection["sid"],

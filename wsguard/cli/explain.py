@@ -36,6 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--first-message", metavar="TEXT", help="what the client says first; - reads it from standard input"
     )
+    parser.add_argument(
+        "--stream",
+        choices=("WebSocket", "ServerSentEvents", "LongPolling"),
+        default="WebSocket",
+        help="what the client asks for (default: %(default)s)",
+    )
+    parser.add_argument("--method", default="GET", help="that of a long poll (default: %(default)s)")
     parser.add_argument("--remote-ip", default="127.0.0.1", metavar="IP", help="the TCP peer (default: %(default)s)")
     parser.add_argument(
         "--replay", metavar="LINE", help="judge a handshake again that is in the audit trail; - reads its line"
@@ -93,7 +100,7 @@ async def _explain(args: argparse.Namespace) -> Explanation:
     import aiohttp
 
     from wsguard.cli._explanation import Moment, Walk
-    from wsguard.cli._request import Url, handshake_to
+    from wsguard.cli._request import Url, handshake_to, request_to
     from wsguard.config.store import read
     from wsguard.identity.exchange import lines, new_session
     from wsguard.identity.forward_auth import ForwardAuthorizer
@@ -102,6 +109,7 @@ async def _explain(args: argparse.Namespace) -> Explanation:
     from wsguard.identity.jwks import JwksCache
     from wsguard.identity.verifier import TokenVerifier
     from wsguard.policy.effective import parse_ip
+    from wsguard.sessions.connection import Stream
 
     peer = parse_ip(args.remote_ip)
     if peer is None:
@@ -112,7 +120,12 @@ async def _explain(args: argparse.Namespace) -> Explanation:
     except ValueError as error:
         raise UsageError(f"--url {error}") from None
     try:
-        head = handshake_to(url, _fields(args))
+        stream = Stream(args.stream)
+        accept = "text/event-stream" if stream is Stream.SERVER_SENT_EVENTS else None
+        if stream is Stream.WEB_SOCKET:
+            head = handshake_to(url, _fields(args))
+        else:
+            head = request_to(url, args.method.upper(), _fields(args), accept)
     except ValueError as error:
         raise UsageError(str(error)) from None
     moment = Moment(time.time())
@@ -123,7 +136,7 @@ async def _explain(args: argparse.Namespace) -> Explanation:
         inquiry = Inquiry(tokens, Introspector(*under), ForwardAuthorizer(*under))
         walk = Walk(snapshot.policy_set, inquiry, moment.now, token_keys=snapshot.token_keys)
         said = _first_message(args.first_message)
-        return (await walk.explain(head, peer, tls=url.tls, first_message=said)).for_terminal
+        return (await walk.explain(head, peer, tls=url.tls, first_message=said, stream=stream)).for_terminal
 
 
 def _fields(args: argparse.Namespace) -> list[tuple[str, str]]:
@@ -205,6 +218,8 @@ def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
         yield f"  {_RENEWAL[admission.renewal]}"
     for source in admission.watched:
         yield f"  ends when the application logs out {source}"
+    if admission.held is not None:
+        yield f"  {admission.held}"
     for source in admission.erased:
         yield f"  hidden from the backend: {source}"
     for field in admission.added:

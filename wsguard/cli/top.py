@@ -69,6 +69,8 @@ def draw(before: Look, now: Look) -> Iterator[str]:
         f"{_sum(now['connections']):.0f} connections  {rate('handshakes'):.1f} handshakes/s  "
         f"{rate('messages'):.1f} messages/s  {rate('bytes') / 1024:.1f} KiB/s"
     )
+    if kinds := _streams(now):
+        yield kinds
     if now["drain"]["state"] != "serving":
         yield f"drain: {progress(now['drain'])}"
     if len(now["migration"]["backends"]) > 1:
@@ -91,6 +93,12 @@ def _backends(migration: Mapping[str, Any]) -> str:
 
 def _sum(rows: Sequence[Mapping[str, Any]]) -> float:
     return float(sum(row["value"] for row in rows))
+
+
+def _streams(now: Look) -> str:
+    """How many are what, where not all are WebSockets."""
+    counts = {row["stream"]: int(row["value"]) for row in now["streams"] if row["value"]}
+    return "" if set(counts) <= {"WebSocket"} else "  ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def _by_reason(rows: Iterator[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from wsguard.ops.scrape import Scrape, Sources, add
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
-from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
+from wsguard.sessions.records import Decided, Delivery, Ended, Renewed, Side
 
 _SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0)
@@ -43,6 +43,7 @@ class Metrics:
         self._spared = self._counter(
             "cuts_spared", "Cuts that a policy would have made, were it not auditing only.", "policy", "reason"
         )
+        self._pings = self._counter("keepalive_pings", "Pings of the guard's own.", "side")
         self._throttled = self._counter(
             "connections_throttled", "Connections whose client sent too fast, and was held back.", "policy", "reason"
         )
@@ -52,6 +53,8 @@ class Metrics:
         self._renewals = self._counter(
             "session_renewals", "Live connections for which a newer credential was shown.", "policy", "result"
         )
+        self._held = self._gauge("connections_held", "Clients that are held while their backend is away.")
+        self._redials = self._counter("redials", "Redials of a backend for clients that are held.", "policy", "result")
         self._lingering = self._gauge("refusals_lingering", "Refused clients whose Close is awaited now.")
         self._lingered = self._counter(
             "refusals_lingered", "Refused clients, by what became of the Close sent to them.", "delivery"
@@ -132,6 +135,18 @@ class Metrics:
     def spared(self, policy: str, reason: CloseReason) -> None:
         """Count a cut that was not made."""
         self._spared.labels(policy, reason.token).inc()
+
+    def holding(self, count: int) -> None:
+        """So many clients are held now."""
+        self._held.set(count)
+
+    def redialled(self, policy: str, result: str) -> None:
+        """Count a redial; `result` is one of a few words."""
+        self._redials.labels(policy, result).inc()
+
+    def pinged(self, side: Side) -> None:
+        """Count a ping that was sent to a client or a backend."""
+        self._pings.labels(side).inc()
 
     def throttled(self, policy: str, reason: CloseReason) -> None:
         """Count a connection that is held back by a limit for the first time."""

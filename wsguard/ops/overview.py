@@ -18,6 +18,7 @@ from wsguard.sessions.clock import Clock
 
 _READ = {
     "connections": "connections",
+    "streams": "streams",
     "handshakes": "handshakes",
     "spared": "cuts_spared",
     "closed": "connections_closed",

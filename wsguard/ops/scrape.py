@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -13,8 +14,9 @@ from wsguard.ops.drainer import Drainer
 from wsguard.ops.migration import MigrationState
 from wsguard.ops.migrator import Migrator
 from wsguard.sessions.clock import Clock
-from wsguard.sessions.connection import Traffic
+from wsguard.sessions.connection import Stream, Traffic
 from wsguard.sessions.denylist import DenyList
+from wsguard.sessions.overload import Cause, Overload
 from wsguard.sessions.registry import Registry
 
 
@@ -32,6 +34,7 @@ class Sources:
     awaited: Callable[[], int]
     tasks: Callable[[], int]
     migrator: Migrator
+    overload: Overload = field(default_factory=Overload)
 
 
 class Scrape(Collector):
@@ -45,10 +48,12 @@ class Scrape(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read everything once."""
         yield self._connections()
+        yield self._streams()
         yield from self._traffic()
         yield from self._drain()
         yield from self._migration()
         yield from self._deny_list()
+        yield from self._overload()
         help_text = "Clients that were answered, and whose first message is awaited or being judged."
         yield _gauge("first_messages_awaited", help_text, self._sources.awaited())
         yield _gauge("event_loop_tasks", "Tasks of the event loop: waiting, for the most part.", self._sources.tasks())
@@ -64,6 +69,14 @@ class Scrape(Collector):
         gauge = GaugeMetricFamily("wsguard_connections", "Admitted connections that live.", labels=["policy"])
         for policy in sorted(self._policies):
             gauge.add_metric([policy], counts.get(policy, 0))
+        return gauge
+
+    def _streams(self) -> Metric:
+        counts = Counter(connection.stream for connection in self._sources.registry)
+        help_text = "Admitted connections that live, by what they are."
+        gauge = GaugeMetricFamily("wsguard_streams", help_text, labels=["stream"])
+        for stream in Stream:
+            gauge.add_metric([stream.value], counts[stream])
         return gauge
 
     def _traffic(self) -> Iterator[Metric]:
@@ -114,6 +127,16 @@ class Scrape(Collector):
         yield _gauge("migrating", "1 from a migration's trigger to its end.", migrator.is_under_way)
         yield _gauge("migration_paused", "1 while its target is away, or the guard drains.", is_paused)
         yield _gauge("migration_connections_remaining", "Connections that a migration has yet to end.", remaining)
+
+    def _overload(self) -> Iterator[Metric]:
+        overload = self._sources.overload
+        now = GaugeMetricFamily("wsguard_overloaded", "1 while new work is turned away for it.", labels=["cause"])
+        help_text = "Requests and connections that were turned away unread."
+        refused = CounterMetricFamily("wsguard_overload_refusals", help_text, labels=["cause"])
+        for cause in Cause:
+            now.add_metric([cause.value], cause in overload.causes)
+            refused.add_metric([cause.value], overload.refused[cause])
+        yield from (now, refused)
 
     def _deny_list(self) -> Iterator[Metric]:
         denylist, now = self._sources.denylist, self._sources.clock.wall()

@@ -40,6 +40,7 @@ def connection_view(connection: Connection) -> View:
     identity, traffic = connection.identity, connection.link.traffic()
     return {
         "id": connection.id,
+        "stream": connection.stream.value,
         "policy": connection.policy,
         "issuer": printable(identity.issuer) if identity else None,
         "subject": printable(identity.subject) if identity else None,

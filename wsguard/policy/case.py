@@ -15,6 +15,7 @@ from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.handshake import Handshake
+from wsguard.sessions.connection import Stream
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
 
@@ -37,6 +38,7 @@ class Case:
     `policy` is None where none matches; `now` is seconds since the epoch. The others are filled in
     by whoever gathers them: `handshake_token`, opened, before the early checks; the rest once they have
     passed. `question` is what `forwardAuth` is asked, `approval` what it says (None: it was not asked).
+    `stream` is what it would become; a request that is no WebSocket handshake stands in `handshake` as if it were one.
     """
 
     handshake: Handshake
@@ -50,6 +52,7 @@ class Case:
     facts: Sequence[TokenFact] = ()
     question: Question | None = None
     approval: Approval | Refuse | None = None
+    stream: Stream = Stream.WEB_SOCKET
 
     @property
     def identities(self) -> list[Identity]:

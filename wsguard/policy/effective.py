@@ -1,6 +1,7 @@
 """What a request looked like to the client: the address it came from, and the scheme and Host it asked for.
 
-Law: a forwarding header counts only as far as a trusted peer vouches for it. The proxy in front must set
+Law: a forwarding header counts only as far as a trusted peer vouches for it, and of X-Forwarded-* and Forwarded only
+the one that the proxies in front are known to set: the other would be the client's own. The proxy in front must set
 X-Forwarded-Host and X-Forwarded-Proto itself, or remove the client's.
 """
 
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from wsguard.policy.model_guard import ClientIPDetection, XForwardedFor
+from wsguard.policy.model_guard import ClientIPDetection, TrustedProxies
 from wsguard.protocol.authority import Authority, parse_authority
+from wsguard.protocol.forwarded import Hop, read_forwarded
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.sessions.identity import ClientCertificate
 
@@ -27,7 +29,8 @@ class Effective:
 
     `client_ip` is None where nobody vouches for one address. `scheme` is `http`, `https`, or None where it
     cannot be known: a plain TCP listener, with no word from a trusted proxy. `trusted_peer`: the TCP peer is
-    such a proxy. `certificate` is what the TCP peer has shown in its TLS handshake, None: nothing.
+    such a proxy; `in_forwarded`: what it says, it says in Forwarded. `certificate` is what the TCP peer has shown
+    in its TLS handshake, None: nothing.
     """
 
     client_ip: IPAddress | None
@@ -35,6 +38,7 @@ class Effective:
     authority: Authority
     trusted_peer: bool
     certificate: ClientCertificate | None = None
+    in_forwarded: bool = False
 
 
 def effective_request(
@@ -46,17 +50,39 @@ def effective_request(
 ) -> Effective:
     """The effective request behind `head`, which came from `peer_ip`, over TLS or not, with a certificate or not.
 
-    Raises ValueError where the Host (or a trusted peer's X-Forwarded-Host) is no authority.
+    Raises ValueError where the Host, or what a trusted peer says instead, is no authority, or its Forwarded unreadable.
     """
     peer = None if peer_ip is None else _unmapped(peer_ip)
-    forwarded = None if detection is None else detection.x_forwarded_for
-    trusted = forwarded is not None and _is_trusted_peer(peer, forwarded)
-    if forwarded is None or not trusted:
-        return Effective(peer, "https" if tls else None, _authority(head.headers.all(b"host")), False, certificate)
-    scheme = _SCHEMES.get(_last(head.headers, b"x-forwarded-proto").lower(), "https" if tls else None)
-    host = _last(head.headers, b"x-forwarded-host")
-    authority = parse_authority(host) if host else _authority(head.headers.all(b"host"))
-    return Effective(_client_ip(head.headers, peer, forwarded), scheme, authority, True, certificate)
+    own_scheme = "https" if tls else None
+    if detection is None or not _is_trusted_peer(peer, detection.proxies):
+        return Effective(peer, own_scheme, _authority(head.headers.all(b"host")), False, certificate)
+    in_forwarded = detection.forwarded is not None
+    said = _forwarded(head.headers) if in_forwarded else _x_forwarded(head.headers)
+    scheme = _SCHEMES.get(said.proto.lower(), own_scheme)
+    authority = parse_authority(said.host) if said.host else _authority(head.headers.all(b"host"))
+    client_ip = _client_ip(said.hops, peer, detection.proxies)
+    return Effective(client_ip, scheme, authority, True, certificate, in_forwarded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What the proxies say: the address that each of them saw, the nearest one's last, and its word on the rest."""
+
+    hops: list[str]
+    proto: str
+    host: str
+
+
+def _x_forwarded(headers: Headers) -> _Said:
+    proto, host = _last(headers, b"x-forwarded-proto"), _last(headers, b"x-forwarded-host")
+    return _Said(_list(headers, b"x-forwarded-for"), proto, host)
+
+
+def _forwarded(headers: Headers) -> _Said:
+    """Raises BadForwarded. An element without `for` is a proxy that will not say: nobody knows beyond it."""
+    hops = read_forwarded(headers.all(b"forwarded"))
+    nearest = hops[-1] if hops else Hop()
+    return _Said([hop.node or "unknown" for hop in hops], nearest.proto, nearest.host)
 
 
 @lru_cache(maxsize=4096)
@@ -81,27 +107,26 @@ def _unmapped(address: IPAddress) -> IPAddress:
     return address if mapped is None else mapped
 
 
-def _is_trusted_peer(peer: IPAddress | None, forwarded: XForwardedFor) -> bool:
-    if forwarded.num_trusted_hops is not None:
-        return forwarded.num_trusted_hops > 0
-    return peer is not None and _is_in(peer, forwarded)
+def _is_trusted_peer(peer: IPAddress | None, proxies: TrustedProxies) -> bool:
+    if proxies.num_trusted_hops is not None:
+        return proxies.num_trusted_hops > 0
+    return peer is not None and _is_in(peer, proxies)
 
 
-def _is_in(address: IPAddress, forwarded: XForwardedFor) -> bool:
-    return any(address in network for network in forwarded.trusted_cidrs)
+def _is_in(address: IPAddress, proxies: TrustedProxies) -> bool:
+    return any(address in network for network in proxies.trusted_cidrs)
 
 
-def _client_ip(headers: Headers, peer: IPAddress | None, forwarded: XForwardedFor) -> IPAddress | None:
+def _client_ip(hops: list[str], peer: IPAddress | None, proxies: TrustedProxies) -> IPAddress | None:
     """The address that the trusted proxies saw: from the right, the first that is not one of theirs."""
-    hops = _list(headers, b"x-forwarded-for")
     if not hops:
         return peer
-    if forwarded.num_trusted_hops is not None:  # as in Envoy, whose peer is the first hop
-        depth = forwarded.num_trusted_hops
+    if proxies.num_trusted_hops is not None:  # as in Envoy, whose peer is the first hop
+        depth = proxies.num_trusted_hops
         return parse_ip(hops[-depth]) if depth <= len(hops) else peer
     for hop in reversed(hops):
         address = parse_ip(hop)
-        if address is None or not _is_in(address, forwarded):
+        if address is None or not _is_in(address, proxies):
             return address
     return parse_ip(hops[-1])
 

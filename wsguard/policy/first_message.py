@@ -14,6 +14,7 @@ from wsguard.policy.model import Enforcement, FirstMessage, WebSocketPolicy
 from wsguard.policy.subprotocols import plain_offers, promised
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.strict_json import parse_object
+from wsguard.sessions.connection import Stream
 
 
 def first_message_of(policy: WebSocketPolicy) -> FirstMessage | None:
@@ -29,7 +30,7 @@ def awaited(case: Case) -> FirstMessage | None:
     application: a client that offers subprotocols may leave when it is answered with none of them.
     """
     policy = case.policy
-    if policy is None or case.credentials != ():
+    if policy is None or case.credentials != () or case.stream is not Stream.WEB_SOCKET:
         return None
     if policy.spec.enforcement is Enforcement.AUDIT and promised(case.handshake, policy) is None:
         return None if plain_offers(case.handshake, policy) else first_message_of(policy)

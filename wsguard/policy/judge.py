@@ -18,11 +18,14 @@ from wsguard.policy.hosts import HostPattern, host_allowed
 from wsguard.policy.identity_headers import identity_headers
 from wsguard.policy.model import Enforcement, OriginSpec, WebSocketPolicy
 from wsguard.policy.origin import Origin, allows, is_missing_denied
+from wsguard.policy.page import page_of
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.subprotocols import plain_offers
 from wsguard.policy.tokens import TokenProblem, still_valid
 from wsguard.protocol.authority import Authority
+from wsguard.protocol.http import SAFE_METHODS
 from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.connection import Stream
 from wsguard.sessions.identity import Identity, earliest_end
 
 _WITHOUT_POLICY = OriginSpec()
@@ -83,6 +86,8 @@ def check_origin(case: Case) -> Passed | Refuse:
     """RFC 6455 §10.2; where no policy matches, as if SameHost were all that is allowed."""
     spec = case.policy.spec.origin if case.policy else _WITHOUT_POLICY
     raw = case.handshake.origin
+    if raw is None and case.stream is not Stream.WEB_SOCKET:
+        return _check_unnamed(case, spec)
     if raw is None:
         if is_missing_denied(spec.missing, case.handshake.head, case.effective.certificate):
             return Refuse(CloseReason.ORIGIN_DENIED, f"no Origin, and origin.missing is {spec.missing.value}")
@@ -91,6 +96,21 @@ def check_origin(case: Case) -> Passed | Refuse:
         return Passed(f"{_text(raw)} is allowed")
     allowed = ", ".join(str(pattern) for pattern in spec.allow_origins)
     return Refuse(CloseReason.ORIGIN_DENIED, f"{_text(raw)} is none of: {allowed}")
+
+
+def _check_unnamed(case: Case, spec: OriginSpec) -> Passed | Refuse:
+    """A request without an Origin: pages send one with all but GET and HEAD, and browsers say whose page it is."""
+    head = case.handshake.head
+    if head.method not in SAFE_METHODS:
+        return Refuse(CloseReason.ORIGIN_DENIED, f"no Origin, which every page sends with a {head.method}")
+    page = page_of(head, case.effective)
+    if page is not None:
+        if allows(spec.allow_origins, page, case.effective):
+            return Passed("Sec-Fetch-Site: same-origin stands for an Origin that is allowed")
+        return Refuse(CloseReason.ORIGIN_DENIED, "a page of this host, and SameHost is not allowed")
+    if is_missing_denied(spec.missing, head, case.effective.certificate):
+        return Refuse(CloseReason.ORIGIN_DENIED, f"no Origin, and origin.missing is {spec.missing.value}")
+    return Passed("no Origin, as programs that are no browser send none")
 
 
 def answers_to(authority: Authority, policy: WebSocketPolicy | None, policies: PolicySet) -> bool:
@@ -118,6 +138,9 @@ def check_policy(case: Case) -> Passed | Refuse:
     if case.policy is None:
         where = f"{case.effective.authority.host}{case.handshake.path}"
         return Refuse(CloseReason.NO_POLICY, f"no policy matches {where}")
+    if case.stream not in case.policy.spec.streams:
+        names = ", ".join(stream.value for stream in case.policy.spec.streams)
+        return Refuse(CloseReason.NO_POLICY, f"policy {case.policy.name} matches, and is for {names}")
     return Passed(f"policy {case.policy.name} matches")
 
 

@@ -11,8 +11,10 @@ from wsguard.policy.lint_asking import check_asking, check_header_names, check_p
 from wsguard.policy.lint_caps import check_caps
 from wsguard.policy.lint_first_message import check_first_message, check_subprotocols
 from wsguard.policy.lint_flow import check_flow, check_framing
+from wsguard.policy.lint_hold import check_hold
 from wsguard.policy.lint_logout import check_logout_detection
 from wsguard.policy.lint_origin import check_origin
+from wsguard.policy.lint_streams import check_streams
 from wsguard.policy.model import (
     Action,
     Authorization,
@@ -28,6 +30,8 @@ from wsguard.policy.problems import Finding, Severity
 from wsguard.protocol.dialects import Dialect
 from wsguard.protocol.target import is_reserved
 
+_OFTEN = 1.0  # seconds between pings
+_HASTE = 2.0  # seconds for an answer
 _LONG_SKEW = 300.0  # seconds; clocks that are set at all do not differ more
 
 
@@ -152,6 +156,23 @@ def check_migration(policy: WebSocketPolicy) -> Iterator[Finding]:
         yield Finding((*path, "grace"), "without effect: MQTT 5 has no hint, only a goodbye")
 
 
+def check_keep_alive(policy: WebSocketPolicy) -> Iterator[Finding]:
+    """Pings that are never sent, or without end."""
+    keep_alive, path = policy.spec.keep_alive, ("spec", "keepAlive")
+    intervals = {
+        "clientPingInterval": keep_alive.client_ping_interval,
+        "backendPingInterval": keep_alive.backend_ping_interval,
+    }
+    if keep_alive.model_fields_set and not any(intervals.values()):
+        yield Finding(path, "pings nobody: both intervals are 0s")
+    for name, interval in intervals.items():
+        if 0 < interval < _OFTEN:
+            yield Finding((*path, name), f"very often: every silent connection costs a ping each {interval:g}s")
+    if any(intervals.values()) and keep_alive.timeout < _HASTE:
+        message = "very short: a lost packet is sent again only after a second or more, and its peer is taken for dead"
+        yield Finding((*path, "timeout"), message)
+
+
 def check_enforcement(policy: WebSocketPolicy) -> Iterator[Finding]:
     """A policy that refuses nobody."""
     if policy.spec.enforcement is Enforcement.AUDIT:
@@ -174,6 +195,9 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_flow,
     check_framing,
     check_migration,
+    check_hold,
+    check_keep_alive,
+    check_streams,
     check_enforcement,
 )
 

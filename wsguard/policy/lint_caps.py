@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wsguard.policy.model import Compression, Connections, GuardSpec, OnFull, WebSocketPolicy
+from wsguard.policy.model import Compression, Connections, GuardSpec, Newcomer, WebSocketPolicy
 from wsguard.policy.problems import Finding, Severity
 
 _PATH = ("spec", "limits", "connections")
@@ -45,7 +45,7 @@ def _check_reach(policy: WebSocketPolicy, caps: Connections) -> Iterator[Finding
 
 
 def _check_closing(policy: WebSocketPolicy, caps: Connections) -> Iterator[Finding]:
-    if caps.on_exceed is not OnFull.CLOSE_OLDEST:
+    if caps.on_exceed is not Newcomer.CLOSE_OLDEST:
         return
     for field in _OF_STRANGERS:
         if getattr(caps, field) is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wsguard.policy.logout_detection import SAFE_METHODS
 from wsguard.policy.model import GuardSpec, NonWebSocket, WebSocketPolicy
 from wsguard.policy.problems import Finding
+from wsguard.protocol.http import SAFE_METHODS
 from wsguard.protocol.target import is_reserved
 
 _HERE = ("spec", "session", "logoutDetection")

@@ -14,6 +14,7 @@ from wsguard.policy.model import (
     HostPort,
     IntrospectionProvider,
     NATSJetStream,
+    Overload,
     PathType,
     RedisStream,
     SessionEvents,
@@ -27,6 +28,8 @@ from wsguard.policy.problems import Finding, Severity
 from wsguard.policy.socket_path import SocketPath
 from wsguard.sessions.drain import grace_in
 
+_LEAST_MEMORY = 96 << 20
+_LEAST_LAG = 0.05
 # A regular expression that matches all of these is taken for one that matches everything.
 _PROBES = ("/", "/a", "/a/b.c", "/~0/-1_Z/ é")
 
@@ -38,14 +41,26 @@ def lint_guard(guard: GuardSpec) -> Iterator[Finding]:
             place = ("spec", part, "allowedHosts", allowed.index(ANY_HOST))
             yield Finding(place, '"*" switches the Host check off: a page can reach the port by DNS rebinding')
     detection = guard.client_ip_detection
-    for i, network in enumerate(detection.x_forwarded_for.trusted_cidrs if detection else ()):
+    header = "forwarded" if detection and detection.forwarded else "xForwardedFor"
+    where = ("spec", "clientIPDetection", header, "trustedCIDRs")
+    for i, network in enumerate(detection.proxies.trusted_cidrs if detection else ()):
         if network.prefixlen == 0:
-            path = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs", i)
-            yield Finding(path, f"{network}: everyone is trusted to say which address he comes from")
+            yield Finding((*where, i), f"{network}: everyone is trusted to say which address he comes from")
+    yield from _lint_overload(guard.overload)
     is_unix = isinstance(guard.listener.address, SocketPath)
-    if is_unix and not guard.listener.proxy_protocol and detection and detection.x_forwarded_for.trusted_cidrs:
-        where = ("spec", "clientIPDetection", "xForwardedFor", "trustedCIDRs")
+    if is_unix and not guard.listener.proxy_protocol and detection and detection.proxies.trusted_cidrs:
         yield Finding(where, "trusts nobody: a peer on a Unix socket has no address; numTrustedHops does without one")
+
+
+def _lint_overload(overload: Overload) -> Iterator[Finding]:
+    """Limits that a guard reaches with nothing to do."""
+    path = ("spec", "overload")
+    if overload.max_memory is not None and overload.max_memory < _LEAST_MEMORY:
+        least = f"{_LEAST_MEMORY >> 20}Mi"
+        yield Finding((*path, "maxMemory"), f"less than {least}: the process alone may take as much, and serve nobody")
+    if overload.max_loop_lag is not None and overload.max_loop_lag < _LEAST_LAG:
+        message = f"less than {_LEAST_LAG * 1000:g}ms: a busy guard that serves everybody well has as much"
+        yield Finding((*path, "maxLoopLag"), message)
 
 
 def lint_backends(guard: GuardSpec) -> Iterator[Finding]:

@@ -14,15 +14,12 @@ from wsguard.policy.credentials import Credential, cookie_credential
 from wsguard.policy.effective import Effective
 from wsguard.policy.origin import SAME_HOST, Origin, PatternKind, allows
 from wsguard.protocol import cookies, set_cookie
-from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.http import SAFE_METHODS, Headers, RequestHead
 from wsguard.protocol.target import BadTarget, read_path
 from wsguard.sessions.identity import cookie_digest
 
 if TYPE_CHECKING:
     from wsguard.policy.model import LogoutDetection, WebSocketPolicy
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-"""What a link, an image or a prefetch can send (RFC 9110 §9.2.1): such a request logs nobody out by itself."""
 
 _MOST_VALUES = 256  # of one cookie in one request: more than a browser keeps for one site, whoever has filled its jar
 
@@ -139,7 +136,7 @@ def _afterwards(exchange: Exchange, name: str, now: float) -> tuple[frozenset[st
 def _listed(exchange: Exchange, policy: WebSocketPolicy, detection: LogoutDetection) -> str:
     """Why the request is one of `requests` that went well; empty where it is not."""
     request = exchange.request
-    if not 200 <= exchange.status < 400 or request.method in SAFE_METHODS:
+    if not 200 <= exchange.status < 400 or request.method in SAFE_METHODS:  # such a request logs nobody out by itself
         return ""
     if not any(listed.method == request.method for listed in detection.requests):
         return ""

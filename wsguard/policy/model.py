@@ -7,10 +7,10 @@ The names are those of the policy language; each field's docstring is its refere
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import re2
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from wsguard.policy.fields import File, Flag, Hostname, HostPort, Name, PositiveDuration, duration, plain_path
 from wsguard.policy.model_asking import ForwardAuth, Introspection, IntrospectionProvider, SubjectFrom
@@ -22,8 +22,8 @@ from wsguard.policy.model_authorization import (
     Principal,
     Rule,
 )
-from wsguard.policy.model_base import Model, read_as, shorten, written
-from wsguard.policy.model_caps import Compression, Connections, Handshakes, OnFull
+from wsguard.policy.model_base import Model, read_as, shorten, unique, written
+from wsguard.policy.model_caps import Compression, Connections, Handshakes, Newcomer
 from wsguard.policy.model_claims import ClaimToHeader
 from wsguard.policy.model_events import (
     NATSJetStream,
@@ -61,8 +61,9 @@ from wsguard.policy.model_guard import (
     LogLevel,
     NonWebSocket,
     Shutdown,
-    XForwardedFor,
+    TrustedProxies,
 )
+from wsguard.policy.model_hold import BackendLoss, Hold
 from wsguard.policy.model_jwt import (
     Algorithm,
     Jwt,
@@ -70,9 +71,11 @@ from wsguard.policy.model_jwt import (
     LocalJwks,
     RemoteJwks,
 )
+from wsguard.policy.model_keepalive import KeepAlive
 from wsguard.policy.model_limits import Limits
 from wsguard.policy.model_logout import LogoutDetection, LogoutRequest
 from wsguard.policy.model_migration import Migration, MigrationHint
+from wsguard.policy.model_overload import Overload
 from wsguard.policy.model_pushed import BackChannelLogout, SharedSignals
 from wsguard.policy.model_rate import ByteRate, Rate, Unit
 from wsguard.policy.model_session import (
@@ -88,19 +91,20 @@ from wsguard.policy.model_session import (
 )
 from wsguard.policy.origin import SAME_HOST, MissingOrigin, OriginPattern
 from wsguard.protocol.profiles import Profile
+from wsguard.sessions.connection import Stream
 
 __all__ = [
     "Action", "Admin", "Algorithm", "Authorization", "BackChannelLogout", "Backend", "Bandwidth", "ByteRate",
     "ClaimMatch", "ClaimToHeader", "ClientIPDetection", "Compression", "Connections", "CookieSource", "Detail",
     "Encoding", "Enforcement", "ExpiryHint", "ExtractFrom", "FirstMessage", "ForwardAuth", "Framing", "GuardConfig",
     "GuardSpec", "HandshakeToken", "Handshakes", "HeaderSource", "HostPort", "Introspection", "IntrospectionProvider",
-    "Jwt", "JwtPrincipal", "JwtProvider", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel", "Logging",
-    "LogoutDetection", "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration", "MigrationHint",
-    "MissingOrigin", "NATSJetStream", "NonWebSocket", "OnExceed", "OnFull", "OnGap", "OnOutage", "OnReload",
-    "OriginPattern", "OriginSpec", "ParamSource", "PathMatch", "PathType", "PolicySpec", "Principal", "Profile", "Rate",
-    "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule", "Session", "SessionEvents",
-    "SharedSignals", "Shutdown", "SlowConsumer", "StreamTls", "SubjectFrom", "SubprotocolSource", "Unit",
-    "WebSocketPolicy", "XForwardedFor",
+    "Jwt", "JwtPrincipal", "JwtProvider", "KeepAlive", "Limits", "Listener", "LocalJwks", "LogFormat", "LogLevel",
+    "Logging", "LogoutDetection", "LogoutRequest", "Match", "MessageType", "Messages", "Metadata", "Migration",
+    "MigrationHint", "MissingOrigin", "NATSJetStream", "Newcomer", "NonWebSocket", "OnExceed", "OnGap", "OnOutage",
+    "OnReload", "OriginPattern", "OriginSpec", "Overload", "ParamSource", "PathMatch", "PathType", "PolicySpec",
+    "Principal", "Profile", "Rate", "RedisStream", "Rejection", "RejectionMode", "RemoteJwks", "Renewal", "Rule",
+    "Session", "SessionEvents", "SharedSignals", "Shutdown", "SlowConsumer", "StreamTls", "SubjectFrom",
+    "SubprotocolSource", "TrustedProxies", "Unit", "WebSocketPolicy",
 ]  # fmt: skip
 
 
@@ -181,10 +185,13 @@ class OriginSpec(Model):
     """A proof that the page is one of the application's own, beside its Origin; absent: none is looked for."""
 
 
+def _distinct_streams(value: tuple[Stream, ...]) -> tuple[Stream, ...]:
+    unique((stream.value for stream in value), "streams")
+    return value
+
+
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
-
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"keepAlive", "backendLoss", "streams"})
 
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
@@ -202,12 +209,22 @@ class PolicySpec(Model):
     """How long a connection lives."""
     limits: Limits = Limits()
     """How much of anything a client may have."""
+    keep_alive: KeepAlive = KeepAlive()
+    """Who is pinged, and taken for dead; absent: nobody."""
     framing: Framing = Framing.STRICT
     """Strict: a frame that breaks RFC 6455 cuts. Transparent: only wrong masking and an impossible length do."""
     rejection: Rejection = Rejection()
     """How a client is told no."""
+    backend_loss: BackendLoss = BackendLoss.CLOSE
+    """What becomes of a client whose backend is lost: Close, or Hold, where its protocol bears that."""
+    hold: Hold | None = None
+    """With `backendLoss: Hold`: how clients are held."""
     migration: Migration | None = None
     """What clients are told before a drain closes their connections; absent: nothing."""
+    streams: Annotated[tuple[Stream, ...], AfterValidator(_distinct_streams), Field(min_length=1)] = (
+        Stream.WEB_SOCKET,
+    )
+    """What is judged: WebSocket, ServerSentEvents (by the answer's Content-Type), LongPolling (all HTTP)."""
     enforcement: Enforcement = Enforcement.ENFORCE
     """Audit decides and records, and lets through."""
 

@@ -14,7 +14,7 @@ from wsguard.policy.model_rate import Rate
 _Cap = Annotated[Count | None, Field(ge=1, validate_default=True)]
 
 
-class OnFull(Enum):
+class Newcomer(Enum):
     """What becomes of a handshake for which there is no room."""
 
     REFUSE_NEW = "RefuseNew"
@@ -36,7 +36,7 @@ class Connections(Model):
     """Of one session, by the token's `sid`. No `sid`: not counted."""
     unauthenticated: _Cap = None
     """Of those whom no credential speaks for, and of those who are waited for to say one (`firstMessage`)."""
-    on_exceed: OnFull = OnFull.REFUSE_NEW
+    on_exceed: Newcomer = Newcomer.REFUSE_NEW
     """RefuseNew, or CloseOldest: a newcomer that was let in closes the one that has been there longest."""
 
 

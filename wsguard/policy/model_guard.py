@@ -24,6 +24,7 @@ from wsguard.policy.fields import (
 )
 from wsguard.policy.model_base import Model, one_of, read_as, shorten, written
 from wsguard.policy.model_events import SessionEvents
+from wsguard.policy.model_overload import Overload
 from wsguard.policy.model_session import sendable
 from wsguard.policy.model_tls import BackendTls, ListenerTls
 from wsguard.policy.socket_path import ListenAddress, SocketPath
@@ -63,13 +64,15 @@ class Listener(Model):
     """Hosts that are answered beside those of the policy's `match.hostnames`; `*` switches the check off."""
     handshake_timeout: PositiveDuration = duration("10s")
     """How long a client may take to send its handshake; as long before it for a PROXY header, and for TLS."""
+    body_timeout: Duration = duration("60s")
+    """How long a client may take to send 8 KiB of a forwarded body, and to take 8 KiB of an answer; `0s`: no bound."""
     tls: ListenerTls | None = None
     """Certificates, so that the port speaks TLS; absent: it does not."""
     proxy_protocol: Flag = False
     """Every connection begins with a PROXY header, version 1 or 2, which says where the client is."""
 
 
-class XForwardedFor(Model):
+class TrustedProxies(Model):
     """Which proxies in front are believed: exactly one of the two."""
 
     model_config = one_of("trustedCIDRs", "numTrustedHops")
@@ -88,10 +91,28 @@ class XForwardedFor(Model):
 
 
 class ClientIPDetection(Model):
-    """How the client's address is known behind proxies."""
+    """How the client's address is known behind proxies: by the one header that they set, and by that alone."""
 
-    x_forwarded_for: XForwardedFor
-    """From X-Forwarded-For, walked from the right."""
+    model_config = one_of("xForwardedFor", "forwarded")
+
+    x_forwarded_for: TrustedProxies | None = None
+    """From X-Forwarded-For, walked from the right; scheme and host from X-Forwarded-Proto and -Host."""
+    forwarded: Annotated[TrustedProxies | None, Field(validate_default=True)] = None
+    """From Forwarded (RFC 7239), walked from the right; scheme and host from the nearest proxy's element."""
+
+    @field_validator("forwarded")
+    @classmethod
+    def _one_header(cls, value: TrustedProxies | None, info: ValidationInfo) -> TrustedProxies | None:
+        if "x_forwarded_for" in info.data and (info.data["x_forwarded_for"] is None) is (value is None):
+            raise ValueError("expected exactly one of xForwardedFor and forwarded")
+        return value
+
+    @property
+    def proxies(self) -> TrustedProxies:
+        """Who is believed, whichever header it is."""
+        proxies = self.x_forwarded_for or self.forwarded
+        assert proxies is not None  # one of the two
+        return proxies
 
 
 _PLAIN = {"http": "http", "ws": "http", "https": "https", "wss": "https"}
@@ -125,6 +146,8 @@ class Backend(Model):
     """Where it listens: http://HOST:PORT, https://HOST:PORT (with TLS), or unix:///PATH."""
     connect_timeout: PositiveDuration = duration("2s")
     """How long a connection to it may take, a TLS handshake included."""
+    response_timeout: Duration = duration("5m")
+    """How long it may take to begin its answer to a forwarded request, or to take more of its body. `0s`: no bound."""
     tls: BackendTls = BackendTls()
     """How its certificate is verified, where `url` is https."""
 
@@ -215,6 +238,8 @@ class GuardSpec(Model):
     """From where the guard hears that a session has ended."""
     shutdown: Shutdown = Shutdown()
     """How the guard ends."""
+    overload: Overload = Overload()
+    """When new work is turned away."""
     admin: Admin = Admin()
     """The port for probes and metrics."""
     logging: Logging = Logging()

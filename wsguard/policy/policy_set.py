@@ -11,6 +11,7 @@ from wsguard.policy.matching import Matcher
 from wsguard.policy.model import GuardSpec, WebSocketPolicy
 from wsguard.policy.yaml_source import Place
 from wsguard.protocol.authority import Authority
+from wsguard.sessions.connection import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class PolicySet:
     """Policies without conflicts. `places` tells by name where each was written, unless built in.
 
     `identity_header_names` are the fields that any policy sets, which no client may send on any path; `hostnames` are
-    the hosts that any policy names; `watching` are the policies with a `logoutDetection`.
+    the hosts that any policy names; `watching` are the policies with a `logoutDetection`; `judges_http` is true where
+    any policy judges more than WebSocket handshakes.
     """
 
     policies: tuple[WebSocketPolicy, ...]
@@ -27,6 +29,7 @@ class PolicySet:
     identity_header_names: frozenset[bytes] = field(init=False, repr=False, compare=False)
     hostnames: tuple[HostPattern, ...] = field(init=False, repr=False, compare=False)
     watching: tuple[WebSocketPolicy, ...] = field(init=False, repr=False, compare=False)
+    judges_http: bool = field(init=False, repr=False, compare=False)
     _matcher: Matcher = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -35,6 +38,8 @@ class PolicySet:
         object.__setattr__(self, "hostnames", hostnames)
         watching = tuple(policy for policy in self.policies if policy.spec.session.logout_detection is not None)
         object.__setattr__(self, "watching", watching)
+        judges_http = any(policy.spec.streams != (Stream.WEB_SOCKET,) for policy in self.policies)
+        object.__setattr__(self, "judges_http", judges_http)
         object.__setattr__(self, "_matcher", Matcher(self.policies))
 
     def find(self, authority: Authority, path: str) -> WebSocketPolicy | None:

@@ -17,13 +17,14 @@ from wsguard.policy.forward_auth import Approval
 from wsguard.policy.judge import AGAIN, PLACE, check_policy, judge, judge_early
 from wsguard.policy.model import IntrospectionProvider, JwtProvider, MissingOrigin, WebSocketPolicy
 from wsguard.policy.origin import is_missing_denied
+from wsguard.policy.page import OF_THIS_PAGE, page_of
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact, TokenProblem, accept_again
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.connection import Stream
 from wsguard.sessions.identity import Identity
 
-# Of the head, all that is asked again is whether it carried what browsers send by themselves.
 _PLAIN = RequestHead("GET", "/", (1, 1), Headers())
 _AMBIENT = RequestHead("GET", "/", (1, 1), Headers(((b"cookie", b""),)))
 
@@ -40,7 +41,7 @@ def kept(case: Case) -> Case:
     ambient = is_missing_denied(MissingOrigin.DENY_WITH_COOKIE, case.handshake.head, None)
     handshake = replace(
         case.handshake,
-        head=_AMBIENT if ambient else _PLAIN,
+        head=_head(case, ambient=ambient),
         key=b"",
         subprotocols=(),
         extensions=None,
@@ -58,6 +59,14 @@ def kept(case: Case) -> Case:
         question=None,
         approval=approval,
     )
+
+
+def _head(case: Case, *, ambient: bool) -> RequestHead:
+    """Of the head, all that is asked again: whether browsers had sent more by themselves, and whose page it was."""
+    head = _AMBIENT if ambient else _PLAIN
+    if case.stream is Stream.WEB_SOCKET or page_of(case.handshake.head, case.effective) is None:
+        return head
+    return replace(head, headers=Headers((*head.headers.raw, OF_THIS_PAGE)))
 
 
 def renewed(case: Case, identities: Iterable[Identity]) -> Case:

@@ -8,6 +8,9 @@ from functools import lru_cache
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""What a link, an image or a prefetch can send (RFC 9110 §9.2.1)."""
+
 
 @lru_cache(maxsize=1024)  # the same few names on every request
 def folded(name: bytes) -> bytes:

@@ -71,6 +71,11 @@ class LimitedScanner(FrameScanner):
             return super().feed(data)
         late = data[octets:]
         passed = super().feed(data[:octets] if late else data)
+        if self._behind is not None:  # a pong of the guard's own, which is not counted
+            came = len(data) - len(late) - len(self._behind)
+            self.octets = octets - came + self._own_size
+            self._behind += late
+            return passed
         self.octets = octets - (len(data) - len(late) - len(self._rest))
         if late and self.close_code is None and self.violation is None:  # else nobody asks what comes behind
             self.exceeded = self.exceeded or CloseReason.BANDWIDTH
@@ -104,12 +109,14 @@ class LimitedScanner(FrameScanner):
         if kind == _DENIED:
             return self._exceed(data, position, CloseReason.MESSAGE_TYPE_DENIED)
         is_close = data[position] & 0x0F == Opcode.CLOSE
-        if self.frames == 0 and kind and not is_close:
+        if self.frames == 0 and kind and not is_close and not self._may_be_own_pong(data, position):
             return self._exceed(data, position, CloseReason.MESSAGE_RATE)
         before = self.messages, self.in_message, self._table
         end = super()._look_closer(data, position, size, kind)
         if end < 0:
             return end
+        if self.frames == 0 and kind and not is_close:
+            return self._exceed(data, position, CloseReason.MESSAGE_RATE)
         length = end - position - _header(data[position + 1])
         if self._max_size is not None and not self._fits(data[position], length, before[1]):
             self.messages, self.in_message, self._table = before

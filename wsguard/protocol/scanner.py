@@ -1,9 +1,9 @@
 """Where frames begin and end in a stream of bytes that is otherwise not touched (RFC 6455 §5).
 
 The law of this module: a header is judged before its bytes go on, and what went before it is delivered. A header that
-is not whole yet is held back (at most 13 bytes), and so is a Close frame (at most 131); everything else goes on as it
-came, in the same `bytes` object where possible. A consequence that the splice relies on: whenever `left` is 0, what
-has been passed on ends at a frame boundary.
+is not whole yet is held back (at most 13 bytes), and so is a Close frame (at most 131) and a pong that may answer a
+ping of the guard's own; everything else goes on as it came, in the same `bytes` object where possible. A consequence
+that the splice relies on: whenever `left` is 0, what has been passed on ends at a frame boundary.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from wsguard.protocol.reasons import is_sendable
 FIN = 0x80
 RSV1 = 0x40  # the only reserved bit that permessage-deflate uses, on a message's first frame (RFC 7692 §6)
 RSV = 0x70
+_PING, _PONG = FIN | 0x9, FIN | 0xA
 NO_STATUS = 1005  # RFC 6455 §7.4.1: what a Close without a code stands for; never on the wire
 
 
@@ -112,10 +113,13 @@ class FrameScanner:
     """Follows one direction of one connection, header by header.
 
     After `feed`, `halted` tells whether the stream is over for the scanner: either `violation` says (in a sentence)
-    which rule of RFC 6455 the sender broke, or `close_code` is what its Close frame carried.
+    which rule of RFC 6455 the sender broke, or `close_code` is what its Close frame carried. Or it has only stopped
+    for a pong whose payload is `own_pong` while `own_pongs_due` says that a ping of the guard's own may be unanswered:
+    that one does not go on, and what came behind it is to be fed anew, see `behind_own_pong`.
     """
 
     __slots__ = (
+        "_behind",
         "_continuing",
         "_held",
         "_mask_bit",
@@ -130,7 +134,12 @@ class FrameScanner:
         "in_message",
         "left",
         "messages",
+        "own_pong",
+        "own_pongs",
+        "own_pongs_due",
+        "pings",
         "violation",
+        "withheld",
     )
 
     def __init__(self, sender: Sender, *, strict: bool = True, reserved: int = 0) -> None:
@@ -143,12 +152,18 @@ class FrameScanner:
         self._strict = strict
         self.has_unknown_extension = reserved == RSV  # frames may mean what only it knows: none may be added to them
         self._held = b""
+        self._behind: bytes | None = None
+        self.own_pong = b""
+        self.own_pongs_due = 0
+        self.own_pongs = 0  # how many have been taken out
+        self.pings = 0  # Pings that have gone on
         self.in_message = False  # between fragments: no data message may be injected here (RFC 6455 §5.4)
         self.left = 0  # bytes of the current frame that have not come yet
         self.messages = 0  # data messages whose last frame has begun
         self.close_code: int | None = None
         self.violation: str | None = None
         self.halted = False
+        self.withheld: bytes | None = None  # b"": a Close is not to go on; then the frame that did not
 
     @property
     def takes_a_message(self) -> bool:
@@ -199,6 +214,16 @@ class FrameScanner:
         self.left = position - size
         return data
 
+    def behind_own_pong(self) -> bytes | None:
+        """Whether the scanner has stopped only for a pong of the guard's own: then it goes on, with what is returned.
+
+        None: it is something else that it has stopped for.
+        """
+        behind, self._behind = self._behind, None
+        if behind is not None:
+            self.halted = False
+        return behind
+
     def _look_closer(self, data: bytes, position: int, size: int, kind: int) -> int:
         """Where the frame at `position` ends; or, where scanning stops here, `~` of how many bytes may go on."""
         if kind == _FORBIDDEN:
@@ -226,7 +251,7 @@ class FrameScanner:
             return self._hold(data, position) if end > size else self._read_close(data, position, header, end)
         if kind > _CLOSE:
             self._follow(kind)
-        return end
+        return end if kind != _CONTROL else self._read_control(data, position, end, length)
 
     def _follow(self, kind: int) -> None:
         """A data frame: keep track of messages (RFC 6455 §5.4)."""
@@ -254,7 +279,40 @@ class FrameScanner:
         self.left = 0
         self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_STATUS
         self.halted = True
+        if self.withheld is not None:
+            self.withheld = data[position:end]
+            return ~position
         return ~end
+
+    def _read_control(self, data: bytes, position: int, end: int, length: int) -> int:
+        """Where a Ping or a Pong ends; `~position` where scanning stops for it: it is not whole yet, or our own."""
+        if data[position] == _PING:
+            self.pings += 1
+        if not self._may_be_own_pong(data, position):
+            return end
+        if end > len(data):
+            return self._hold(data, position)
+        payload = data[end - length : end]
+        if self._mask_bit:
+            payload = apply_mask(payload, data[end - length - 4 : end - length])
+        if payload != self.own_pong:
+            return end
+        self.left = 0
+        self.own_pongs += 1
+        self.own_pongs_due -= 1
+        self._behind = data[end:]
+        self.halted = True
+        return ~position
+
+    def _may_be_own_pong(self, data: bytes, position: int) -> bool:
+        """Whether the header at `position`, as far as it has come, is that of an answer to the guard's own ping."""
+        second = data[position + 1 : position + 2]
+        is_short = not second or second[0] & 0x7F == len(self.own_pong)
+        return bool(data[position] == _PONG and self.own_pongs_due and is_short)
+
+    @property
+    def _own_size(self) -> int:
+        return 2 + len(self.own_pong) + (4 if self._mask_bit else 0)
 
     def _first_byte_problem(self, byte: int) -> str:
         opcode = byte & 0x0F

@@ -6,6 +6,7 @@ Law: what was judged is what is forwarded. A path that two servers could read di
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from urllib.parse import unquote
 
 RESERVED = "/.wsguard"
@@ -18,7 +19,10 @@ _DOT_SEGMENT = re.compile(r"/\.\.?(?=/|\Z)")
 
 _SEPARATORS = re.compile(r"[/\\]+")
 _RESERVED_NAME = re.compile(re.escape(RESERVED[1:]) + r"(?![\w-])", re.ASCII | re.IGNORECASE)
+_PARAMETERS = re.compile(r";[^/]*")
+_AUTHORITY = re.compile(r"\A//[^/]*/?")
 _MOST_DECODINGS = 4
+_MOST_READINGS = 64
 
 
 class BadTarget(ValueError):
@@ -73,6 +77,46 @@ def is_reserved(target: str) -> bool:
     named = [segment for segment in segments if segment not in ("", ".")]
     places = named if ".." in named else named[:1]
     return any(_RESERVED_NAME.match(segment) for segment in places)
+
+
+def readings(target: str) -> frozenset[str] | None:
+    """Every path as which some server might read `target`, whatever it decodes, cuts or resolves, in whatever order.
+
+    None where there are too many to say. For targets that `read_path` refuses; of any other it is the path itself.
+    """
+    found = {target.partition("?")[0]}
+    waiting = list(found)
+    while waiting:
+        path = waiting.pop()
+        for read in _READERS:
+            other = read(path)
+            if other not in found:
+                if len(found) == _MOST_READINGS:
+                    return None
+                found.add(other)
+                waiting.append(other)
+    return frozenset(found)
+
+
+def _resolve(path: str) -> str:
+    """Without dot segments (RFC 3986 §5.2.4)."""
+    kept: list[str] = []
+    for segment in path.split("/")[1:]:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    return "/" + "/".join(kept) + ("/" if path.endswith(("/.", "/..")) and kept else "")
+
+
+_READERS: tuple[Callable[[str], str], ...] = (
+    lambda path: unquote(path, errors="surrogateescape"),
+    lambda path: _SEPARATORS.sub("/", path),
+    lambda path: _PARAMETERS.sub("", path),
+    lambda path: _AUTHORITY.sub("/", path, count=1),
+    lambda path: path.partition("\0")[0],
+    _resolve,
+)
 
 
 def _ambiguity(path: str) -> str | None:

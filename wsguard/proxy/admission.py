@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 from wsguard.policy.case import Case
 from wsguard.policy.decision import Admit, Refuse
@@ -11,12 +12,14 @@ from wsguard.policy.model import Enforcement, Renewal, WebSocketPolicy
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.limited_scanner import LIMITS
 from wsguard.protocol.reasons import Advice, CloseReason
+from wsguard.proxy import keepalive
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.farewell import farewell
+from wsguard.proxy.keeper import Keeper
 from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
-from wsguard.sessions.connection import Connection, Traffic
+from wsguard.sessions.connection import NO_WORDS, Connection, Farewell, Stream, Traffic
 from wsguard.sessions.identity import Identity, earliest_end
 from wsguard.sessions.lifecycle import Phase
 from wsguard.sessions.records import Delivery, Ended
@@ -31,6 +34,7 @@ _POLICY_CUTS = frozenset(
         CloseReason.NOT_AUTHORIZED,
         CloseReason.MAX_DURATION,
         CloseReason.IDLE_TIMEOUT,
+        CloseReason.KEEPALIVE_TIMEOUT,
         CloseReason.TOO_MANY_CONNECTIONS,
         CloseReason.SLOW_CONSUMER,
         *LIMITS,
@@ -40,18 +44,20 @@ _POLICY_CUTS = frozenset(
 
 
 class Admission:
-    """Owns one splice: gives it words for its cuts, and takes its end to everyone who must know."""
+    """Owns one splice or exchange: gives it words for its cuts, and takes its end to everyone who must know."""
 
-    __slots__ = ("_env", "_opened", "_subprotocol", "connection", "policy")
+    __slots__ = ("_env", "_opened", "_subprotocol", "connection", "keeper", "policy")
 
     connection: Connection
     policy: WebSocketPolicy
+    keeper: Keeper | None
 
     def __init__(self, env: Environment, policy: WebSocketPolicy, subprotocol: str) -> None:
         """`subprotocol` is the one that the backend has chosen, or ""."""
         self._env = env
         self._subprotocol = subprotocol
         self.policy = policy
+        self.keeper = None
         self._opened = env.clock.monotonic()
 
     def enter(self, connection: Connection, case: Case) -> None:
@@ -59,33 +65,38 @@ class Admission:
         env, link = self._env, connection.link
         self.connection = connection
         connection.host, connection.certificate = case.effective.authority.host, case.effective.certificate
-        connection.farewell = farewell(self.policy.spec.migration, self._subprotocol)
+        connection.farewell = self._farewell(self.policy)
         env.registry.add(connection)
         env.turnstile.enter(connection)
-        bounds = self._watch()
+        self._watch()
         env.renewer.enter(self)
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
-        now = env.clock.wall()
-        if self._is_logged_out(case.now, now, env.clock.monotonic()):
-            link.cut(CloseReason.LOGGED_OUT)
-        if (connection.identities or connection.watched) and env.deny_list.overflowed(now):
-            link.cut(CloseReason.IDENTITY_UNAVAILABLE)
-        if (reason := bounds.expired(now)) is not None:
+        for reason in self.objections(case.now):
             link.cut(reason)
-        if env.is_draining():
-            link.cut(CloseReason.DRAINING)
         env.rejudger.enter(self, case)
         is_passive = self.policy.spec.session.renewal is Renewal.PASSIVE
         if is_passive and connection.identity is not None and link.state == Phase.OPEN.value:
             env.renewer.renew(case, "handshake")
+
+    def objections(self, judged_at: float) -> Iterator[CloseReason]:
+        """What would end the connection now, that was judged good at `judged_at` (seconds since the epoch)."""
+        env, connection, now = self._env, self.connection, self._env.clock.wall()
+        if self._is_logged_out(judged_at, now, env.clock.monotonic()):
+            yield CloseReason.LOGGED_OUT
+        if (connection.identities or connection.watched) and env.deny_list.overflowed(now):
+            yield CloseReason.IDENTITY_UNAVAILABLE
+        if (reason := self._bounds().expired(now)) is not None:
+            yield reason
+        if env.is_draining():
+            yield CloseReason.DRAINING
 
     def move(self, policy: WebSocketPolicy, admit: Admit) -> None:
         """Live on under `policy`, which admits the connection as well, and within its bounds."""
         connection = self.connection
         self._env.registry.remove(connection.id)  # it is found there by policy and identity
         self.policy, connection.policy = policy, policy.name
-        connection.farewell = farewell(policy.spec.migration, self._subprotocol)
+        connection.farewell = self._farewell(policy)
         if admit.identity is not None:
             connection.identity, connection.others = admit.identity, admit.others
         self._live_until(admit.expires_at)
@@ -100,6 +111,8 @@ class Admission:
         for old, new in replaced:
             env.registry.successions.follow(old, new)
         env.rejudger.renewed(connection.id, identities)
+        if self.keeper is not None:
+            self.keeper.renewed(identities)
         if env.revalidator is not None:
             env.revalidator.renew(connection.id, connection.link, Evidence.renewing(case, self.policy, identities))
 
@@ -138,6 +151,11 @@ class Admission:
         self._env.observer.spared(self.connection.id, self.policy.name, reason, "the policy only audits")
         return True
 
+    def _farewell(self, policy: WebSocketPolicy) -> Farewell:
+        if self.connection.stream is not Stream.WEB_SOCKET:
+            return NO_WORDS  # hints are messages of a WebSocket
+        return farewell(policy.spec.migration, self._subprotocol)
+
     def _is_logged_out(self, judged_at: float, now: float, monotonic: float) -> bool:
         connection, deny_list = self.connection, self._env.deny_list
         if any(deny_list.denies(who, now) for who in connection.identities):
@@ -160,19 +178,24 @@ class Admission:
         self._watch()
         env.renewer.enter(self)
 
-    def _watch(self) -> Bounds:
-        connection, session = self.connection, self.policy.spec.session
-        bounds = Bounds(
-            expires_at=connection.expires_at,
+    def _bounds(self) -> Bounds:
+        session = self.policy.spec.session
+        return Bounds(
+            expires_at=self.connection.expires_at,
             ends_at=self._opened + session.max_connection_duration,
             idle_timeout=session.idle_timeout,
         )
+
+    def _watch(self) -> None:
+        connection, session, bounds = self.connection, self.policy.spec.session, self._bounds()
         self._env.timekeeper.watch(connection.id, connection.link, bounds)
+        if connection.stream is Stream.WEB_SOCKET:  # and so its link is a splice
+            link = cast("keepalive.Link", connection.link)
+            self._env.keepalive.watch(connection.id, link, self.policy.spec.keep_alive)
         if session.expiry_hint is not None:
             when = bounds.hint_at(session.expiry_hint.before, self._env.clock.wall())
             if when is not None:
                 self._env.timekeeper.remind(connection.id, when, self._hint)
-        return bounds
 
     def _hint(self) -> None:
         """Tell the client that its credential is about to expire, unless it is renewed before that can be said."""
@@ -187,6 +210,7 @@ class Admission:
         env.registry.remove(connection.id)
         env.turnstile.leave(connection)
         env.timekeeper.forget(connection.id)
+        env.keepalive.forget(connection.id)
         env.rejudger.forget(connection.id)
         env.renewer.forget(connection.id)
         if env.revalidator is not None:
@@ -207,6 +231,8 @@ class Admission:
                 duration=env.clock.monotonic() - self._opened,
                 traffic=traffic,
                 backend=connection.backend,
+                stream=connection.stream,
             )
         )
+        self.keeper = None
         del self.connection  # its link holds the splice, which holds this: nothing is to wait for the collector

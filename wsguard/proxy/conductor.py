@@ -32,6 +32,7 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.takeover import HANDED_OVER
 from wsguard.proxy.usher import Usher
 from wsguard.proxy.waiting import Waiting
+from wsguard.sessions.connection import Stream
 
 _D = TypeVar("_D")
 
@@ -43,19 +44,53 @@ class Conductor:
 
     def __init__(self, env: Environment) -> None:
         self._env = env
-        self._usher = Usher(env)
+        self.usher = Usher(env)
+
+    @property
+    def lingering(self) -> int:
+        """How many refused clients are awaited."""
+        return self.usher.lingering
 
     async def conduct(
         self, request: web.BaseRequest, handshake: Handshake, effective: Effective, tls: bool
     ) -> web.StreamResponse:
         """Judge `handshake`, and splice or refuse. What is returned is for aiohttp; the client has its answer."""
+        attempt = self.attempt(request, handshake, effective, tls)
+        is_over = True
+        try:
+            decision = await self._failing_closed(self._decide(attempt))
+            if isinstance(decision, FirstMessage):
+                assert attempt.policy is not None  # which asks for it
+                answer = self._await_message(attempt, attempt.policy, request, decision)
+                is_over = False  # it goes on in a task of its own
+                return answer
+            return await self.usher.carry_out(attempt, decision)
+        except ConnectionResetError:
+            self.usher.lost(attempt, _LEFT)
+            return HANDED_OVER  # there is nobody to answer
+        except asyncio.CancelledError:
+            self.usher.lost(attempt, _LEFT)
+            raise
+        finally:
+            if is_over:
+                self._env.turnstile.abandon(attempt)
+
+    def attempt(
+        self,
+        request: web.BaseRequest,
+        handshake: Handshake,
+        effective: Effective,
+        tls: bool,
+        stream: Stream = Stream.WEB_SOCKET,
+    ) -> Attempt:
+        """What is known of `handshake`, which has just come and would become a `stream`."""
         env = self._env
         policies, started = env.policies(), env.clock.monotonic()
         policy = policies.find(effective.authority, handshake.path)
         attempt = Attempt(
             id=secrets.token_hex(8),
             client=request,
-            case=Case(handshake, effective, policy, policies, env.clock.wall(), env.deny_list),
+            case=Case(handshake, effective, policy, policies, env.clock.wall(), env.deny_list, stream=stream),
             peer=parse_ip(request.remote) if request.remote else None,
             tls=tls,
             started=started,
@@ -64,24 +99,16 @@ class Conductor:
         if env.tracer is not None:
             head, host = handshake.head, str(effective.authority)
             attempt.trace = env.tracer.begin(head.headers, handshake.path, host, is_trusted=effective.trusted_peer)
-        is_over = True
-        try:
-            decision = await self._failing_closed(self._decide(attempt))
-            if isinstance(decision, FirstMessage):
-                assert policy is not None  # which asks for it
-                answer = self._await_message(attempt, policy, request, decision)
-                is_over = False  # it goes on in a task of its own
-                return answer
-            return await self._usher.carry_out(attempt, decision)
-        except ConnectionResetError:
-            self._usher.lost(attempt, _LEFT)
-            return HANDED_OVER  # there is nobody to answer
-        except asyncio.CancelledError:
-            self._usher.lost(attempt, _LEFT)
-            raise
-        finally:
-            if is_over:
-                env.turnstile.abandon(attempt)
+        return attempt
+
+    async def verdict(self, attempt: Attempt) -> Decision:
+        """The verdict on a request that is no handshake, and has no first message.
+
+        Whoever asks has the turnstile abandon `attempt` once it is registered, or refused.
+        """
+        decision = await self._failing_closed(self._decide(attempt))
+        assert not isinstance(decision, FirstMessage)
+        return decision
 
     async def _decide(self, attempt: Attempt) -> Decision | FirstMessage:
         """The verdict, or the message that it has to wait for."""
@@ -147,16 +174,16 @@ class Conductor:
             attempt.ends += self._env.clock.monotonic() - began
             if isinstance(outcome, Closed):
                 waiting.close(outcome.reply, policy.spec.rejection.close_timeout)
-                self._usher.lost(attempt, "the client closed in place of a first message")
+                self.usher.lost(attempt, "the client closed in place of a first message")
             elif isinstance(outcome, Failure) and outcome.reason is CloseReason.CLIENT_LOST:
-                self._usher.lost(attempt, outcome.detail + _why_it_may_have_left(attempt))
+                self.usher.lost(attempt, outcome.detail + _why_it_may_have_left(attempt))
             else:
                 decision = await self._failing_closed(self._hear(attempt, waiting, outcome))
-                await self._usher.carry_out(attempt, decision)
+                await self.usher.carry_out(attempt, decision)
         except ConnectionResetError:
-            self._usher.lost(attempt, _LEFT)
+            self.usher.lost(attempt, _LEFT)
         except asyncio.CancelledError:  # by the client's loss, or at the end of the process
-            self._usher.lost(attempt, _LEFT)
+            self.usher.lost(attempt, _LEFT)
             waiting.abort()
             raise
         except Exception as error:  # of a task that nobody awaits nobody else would tell

@@ -15,6 +15,7 @@ from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.upgrade import Answer, AnswerReader, BadAnswer
 from wsguard.proxy.takeover import WRITE_HIGH_WATER
+from wsguard.proxy.tcp import keep
 
 
 class DialError(Exception):
@@ -37,6 +38,7 @@ class _Dialer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is one, and no subclass
         self.transport.set_write_buffer_limits(WRITE_HIGH_WATER)
+        keep(self.transport.get_extra_info("socket"))
         self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -90,7 +92,7 @@ async def dial(
     except OSError as error:
         raise DialError(CloseReason.BACKEND_UNREACHABLE, f"cannot connect to the backend: {error}") from error
     finally:
-        if dialer.answer.done() and not dialer.answer.cancelled():
+        if not dialer.answer.cancel() and not dialer.answer.cancelled():
             dialer.answer.exception()  # looked at, so that asyncio does not complain of it
         if dialer.transport is not None:
             dialer.transport.abort()

@@ -24,15 +24,20 @@ from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.target import BadTarget, is_reserved, read_path
 from wsguard.proxy.conductor import Conductor
+from wsguard.proxy.crowd import Crowd, TurnedAway
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.glimpses import Glimpses
-from wsguard.proxy.refusal import SERVER
+from wsguard.proxy.refusal import SERVER, plain
+from wsguard.proxy.streams import Streams
 from wsguard.proxy.takeover import end_unreadable_body
 from wsguard.sessions.identity import ClientCertificate
 
 Route = Callable[[web.BaseRequest, Effective], Awaitable[web.StreamResponse]]
 """Answers a request for one of the guard's own paths."""
+
+_OWN = "/.wsguard/"
+_COME_BACK = (1.0, 10.0)  # seconds after which whoever was turned away may ask again, spread
 
 _MUTE = logging.getLogger("wsguard.aiohttp")
 _MUTE.disabled = True  # aiohttp's own lines quote raw header lines, cookies among them; ours do not
@@ -52,6 +57,7 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.door.crowd.enter(self)
         if not self.is_introduced:
             peer = transport.get_extra_info("peername")
             self.source = str(peer[0]) if isinstance(peer, tuple) else None
@@ -76,7 +82,12 @@ class _Connection(web.RequestHandler):
         self.spoke = True
         return self.door.broken(request, status, exc)
 
+    def make_room(self) -> None:
+        """Leave, while there is nothing under way."""
+        self.force_close()
+
     def connection_lost(self, exc: BaseException | None) -> None:
+        self.door.crowd.leave(self)
         if not self.spoke:
             self.door.silent(self)
         super().connection_lost(exc)
@@ -105,8 +116,16 @@ class Door(web.Server):
         self._forwarder = forwarder
         self._routes = routes or {}
         self._glimpses = Glimpses(env)
+        self._streams = Streams(env, conductor, forwarder)
+        registry, lobby = env.registry, env.lobby
+        # A request that is judged is in the registry as well, but its connection is here.
+        self.crowd = Crowd(env.overload, lambda: registry.sockets + len(lobby) + conductor.lingering)
 
     def __call__(self) -> web.RequestHandler:
+        """The protocol of a connection that was just accepted."""
+        return self._receive() if self.crowd.admits() else cast("web.RequestHandler", TurnedAway())
+
+    def _receive(self) -> _Connection:
         connection = _Connection(self, loop=self._env.loop, **self._kwargs)
         connection.door = self
         connection.opened = self._env.loop.time()
@@ -115,9 +134,8 @@ class Door(web.Server):
         return connection
 
     def introduce(self, source: str | None) -> web.RequestHandler:
-        """The protocol for a client at `source`, whatever peer its transport will name; None: it has no address."""
-        connection = self()
-        assert isinstance(connection, _Connection)
+        """The protocol for a client at `source`, whatever peer its transport names; None: it has no address."""
+        connection = self._receive()
         connection.source, connection.is_introduced = source, True
         return connection
 
@@ -147,6 +165,21 @@ class Door(web.Server):
         connection = request.protocol
         assert isinstance(connection, _Connection)
         connection.spoke = True
+        self.crowd.busy(connection)
+        if self._env.overload.is_shedding and not request.raw_path.startswith(_OWN):
+            return self._shed()
+        try:
+            return await self._answer(request, connection)
+        finally:
+            self.crowd.idle(connection)
+
+    def _shed(self) -> web.Response:
+        """Turn a request away unread. Not one that tells of a log-out: the session would live on."""
+        self._env.overload.refuse()
+        seconds = self._env.rng.uniform(*_COME_BACK)
+        return plain(HTTPStatus.SERVICE_UNAVAILABLE, f"overloaded retry-after={seconds:.1f}")
+
+    async def _answer(self, request: web.BaseRequest, connection: _Connection) -> web.StreamResponse:
         head = read_head(request)
         tls = request.scheme == "https"
         refusal = request_problem(head)
@@ -157,7 +190,7 @@ class Door(web.Server):
             detection = self._env.policies().guard.client_ip_detection
             effective = effective_request(head, peer, tls, detection, connection.certificate)
         except ValueError as error:
-            return self._turn_away(request, HttpRefusal(400, f"unreadable host: {error}"))
+            return self._turn_away(request, HttpRefusal(400, f"unreadable host or Forwarded: {error}"))
         if is_reserved(head.target):
             return await self._own(request, head, effective)
         if not is_attempt(head):
@@ -183,7 +216,13 @@ class Door(web.Server):
         guard = self._env.policies().guard
         if not self._answers_to(effective, head.target):
             return self._turn_away(request, _no_host_of_ours(effective))
-        if guard.non_web_socket is NonWebSocket.DENY:
+        is_denied = guard.non_web_socket is NonWebSocket.DENY
+        if self._env.policies().judges_http:
+            errand = self._streams.errand(request, head, effective, tls)
+            if errand is not None and not (is_denied and errand.stream is None):
+                self._glimpses.look_at_request(head, effective)
+                return await errand.run()
+        if is_denied:
             return self._turn_away(request, HttpRefusal(403, "only WebSockets are served here"))
         self._glimpses.look_at_request(head, effective)
         return await self._forwarder.forward(request, head, effective, tls)

@@ -12,6 +12,7 @@ import ssl
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
@@ -20,6 +21,8 @@ from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.proxy_header import BadProxyHeader, read, wanted
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.door import Door
+from wsguard.proxy.half import LINGER_0
+from wsguard.proxy.tcp import keep
 
 _BACKLOG = 1024
 _AT_ONCE = 64  # connections that one turn of the loop takes, so that the open ones have their turn too
@@ -49,9 +52,25 @@ async def listen(
     """Open the public port. `tls` gives the context in force, None where `listener` has no TLS. Raises OSError."""
     address = listener.address
     if isinstance(address, HostPort) and listener.tls is None and not listener.proxy_protocol:
-        return await loop.create_server(door, address.host, address.port, reuse_address=True, backlog=_BACKLOG)
+        server = await loop.create_server(door, address.host, address.port, reuse_address=True, backlog=_BACKLOG)
+        for each in server.sockets:
+            keep(each)
+        return server
     sockets = [_unix_socket(address)] if isinstance(address, SocketPath) else await _tcp_sockets(loop, address)
     return Entrance(loop, door, listener, sockets, tls)
+
+
+class _Arrival:
+    """A connection on its way to the door."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def make_room(self) -> None:
+        """Be gone before it is there."""
+        self._task.cancel()
 
 
 class Entrance:
@@ -102,12 +121,23 @@ class Entrance:
                 self._loop.remove_reader(listening)
                 self._recovering[listening] = self._loop.call_later(_RECOVER, self._go_on, listening)
                 return
+            if not self._door.crowd.admits():  # before TLS, and before anything is made for it
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+                connection.close()
+                continue
             connection.setblocking(False)
             if connection.family != socket.AF_UNIX:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = self._loop.create_task(self._welcome(connection))
+            arrival = _Arrival(task)
+            self._door.crowd.enter(arrival)
             self._arriving.add(task)
-            task.add_done_callback(self._arriving.discard)
+            task.add_done_callback(partial(self._arrived, arrival))
+
+    def _arrived(self, arrival: _Arrival, task: asyncio.Task[None]) -> None:
+        """It is at the door, which counts it itself, or gone."""
+        self._arriving.discard(task)
+        self._door.crowd.leave(arrival)
 
     def _go_on(self, listening: socket.socket) -> None:
         del self._recovering[listening]
@@ -204,6 +234,7 @@ def _unix_socket(address: SocketPath) -> socket.socket:
 
 
 def _listen(listening: socket.socket, where: object) -> None:
+    keep(listening)
     listening.bind(where)  # type: ignore[arg-type]  # whatever getaddrinfo gave, or a path
     listening.listen(_BACKLOG)
     listening.setblocking(False)

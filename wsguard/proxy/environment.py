@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,14 +20,17 @@ from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.backends import Backends
 from wsguard.proxy.gathering import Approver, Verifier
+from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
+from wsguard.proxy.redialer import Redialer
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
-from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
+from wsguard.sessions.overload import Overload
+from wsguard.sessions.records import Decided, Delivery, Ended, Rejoined, Renewed
 from wsguard.sessions.registry import Registry
 
 if TYPE_CHECKING:
@@ -83,6 +86,26 @@ class Observer(Protocol):
 
     def rejudged(self, judged: int, cut: int) -> None:
         """The policies have changed, and live connections were judged again."""
+        ...
+
+    def held(self, connection_id: str, policy: str, backend: str) -> None:
+        """A client has lost its backend, and is held."""
+        ...
+
+    def not_held(self, connection_id: str, policy: str, detail: str) -> None:
+        """A connection was opened that will not be held, though its policy holds."""
+        ...
+
+    def redialled(self, policy: str, result: str) -> None:
+        """A backend was dialled for a client that is held, or was not for the sake of the policy."""
+        ...
+
+    def rejoined(self, record: Rejoined) -> None:
+        """A client that was held has a backend again."""
+        ...
+
+    def holding(self, count: int) -> None:
+        """So many clients are held now."""
         ...
 
     def renewed(self, record: Renewed) -> None:
@@ -151,10 +174,12 @@ class Environment:
     registry: Registry
     deny_list: DenyList
     timekeeper: Timekeeper
+    keepalive: Keepalive
     rejudger: Rejudger
     renewer: Renewer
     turnstile: Turnstile
     lobby: Lobby
+    redialer: Redialer
     verifier: Verifier
     observer: Observer
     policies: Callable[[], PolicySet]
@@ -165,3 +190,4 @@ class Environment:
     tracer: Tracer | None = None
     session_watch: SessionWatch | None = None
     token_keys: Callable[[], Mapping[str, TokenKeys]] = dict
+    overload: Overload = field(default_factory=Overload)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import cast
+from typing import Protocol, cast
 
 from aiohttp import (
     BaseConnector,
@@ -38,9 +38,11 @@ from wsguard.policy.model import Backend
 from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import reset
 from wsguard.proxy.leaving import SeeingOut
+from wsguard.proxy.pace import Pace
 from wsguard.proxy.refusal import plain
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -89,6 +91,34 @@ class _Answer(ClientResponse):
         return self
 
 
+class Escort(Protocol):
+    """Who goes along with one request and its answer."""
+
+    def reached(self, backend: str) -> None:
+        """The answer is this backend's."""
+        ...
+
+    async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
+        """The head of the answer has come. What the client gets in its place, or None."""
+        ...
+
+    def answered(self, response: web.StreamResponse) -> None:
+        """The head has gone on."""
+        ...
+
+    def take(self, chunk: bytes) -> bytes:
+        """What of this part of the body goes on."""
+        ...
+
+    def passed(self) -> bool:
+        """It has gone on, as far as the client's buffer has room. Whether that was the last that is to."""
+        ...
+
+    def failed(self, reason: CloseReason) -> None:
+        """The answer will never be whole."""
+        ...
+
+
 class Forwarder:
     """Passes plain HTTP on to the active backend. Made inside a running loop; close it at the end."""
 
@@ -109,37 +139,60 @@ class Forwarder:
             await session.close()
 
     async def forward(
-        self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
+        self,
+        request: web.BaseRequest,
+        head: RequestHead,
+        effective: Effective,
+        tls: bool,
+        escort: Escort | None = None,
+        outgoing: RequestHead | None = None,
     ) -> web.StreamResponse:
-        """Pass one request on, and its response back."""
+        """Pass one request on, and its response back. `outgoing` is what the backend gets in place of `head`."""
         with self._env.backends.request() as backend:
-            return await self._forward(backend, request, head, effective, tls)
+            return await self._forward(backend, request, head, effective, tls, escort, outgoing)
 
     async def _forward(
-        self, backend: Backend, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
+        self,
+        backend: Backend,
+        request: web.BaseRequest,
+        head: RequestHead,
+        effective: Effective,
+        tls: bool,
+        escort: Escort | None,
+        outgoing: RequestHead | None,
     ) -> web.StreamResponse:
-        headers = self._outgoing(request, head, effective, tls)
+        headers = self._outgoing(request, head, effective, tls) if outgoing is None else _multidict(outgoing.headers)
+        target = head.target if outgoing is None else outgoing.target
         expects = head.headers.tokens(b"expect") == [b"100-continue"]
         tls_context = self._env.backends.tls(backend)
+        body_timeout = self._env.policies().guard.listener.body_timeout
+        pace = Pace(self._env.loop, body_timeout, backend.response_timeout)
         base = _AT_SOCKET if isinstance(backend.address, SocketPath) else backend.url
         asking = self._sessions[backend.name].request(
             head.method,
-            URL(base + head.target, encoded=True),
+            URL(base + target, encoded=True),
             headers=headers,
-            data=_body(request, expects) if request.can_read_body else None,
+            data=_body(request, expects, pace) if request.can_read_body else None,
             expect100=expects and request.can_read_body,
             allow_redirects=False,
             ssl=True if tls_context is None else tls_context,
             server_hostname=backend.server_name,
         )
         try:
-            async with await self._seeing_out.answer(asking, head, effective) as answer:
-                return await self._relay(request, answer, head, effective)
+            async with await pace.answer(self._seeing_out.answer(asking, head, effective)) as answer:
+                if escort is not None:
+                    escort.reached(backend.name)
+                exchange = Exchange(head, effective, answer.status, _kept(answer))
+                return await self._relay(request, answer, exchange, pace, escort)
         except TimeoutError:
+            _tell(escort, CloseReason.BACKEND_TIMEOUT)
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
+            if pace.is_client_slow:
+                return self._failed(request, HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly")
             if isinstance(request.content.exception(), HttpProcessingError):
                 return self._failed(request, HTTPStatus.BAD_REQUEST, "an unreadable body")
+            _tell(escort, CloseReason.BACKEND_UNREACHABLE)
             text = "the backend gave no usable answer"
             return self._failed(request, HTTPStatus.BAD_GATEWAY, text, f"backend: {_why(error)}")
 
@@ -152,27 +205,47 @@ class Forwarder:
         return _multidict(headers)
 
     async def _relay(
-        self, request: web.BaseRequest, answer: ClientResponse, head: RequestHead, effective: Effective
+        self,
+        request: web.BaseRequest,
+        answer: ClientResponse,
+        exchange: Exchange,
+        pace: Pace,
+        escort: Escort | None,
     ) -> web.StreamResponse:
         if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            _tell(escort, CloseReason.BACKEND_INVALID)
             return self._failed(request, HTTPStatus.BAD_GATEWAY, "the backend switched protocols unasked")
-        headers = end_to_end(Headers(answer.raw_headers))
-        await self._notice(Exchange(head, effective, answer.status, headers))
-        response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(headers))
+        refusal = None if escort is None else await escort.meet(answer.status, exchange.answer)
+        await self._notice(exchange)
+        if refusal is not None:
+            return refusal
+        response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(exchange.answer))
         request[_ANSWERED] = True
         await response.prepare(request)
+        if escort is not None:
+            escort.answered(response)
+        transport = request.transport
+        if transport is None:
+            _tell(escort, CloseReason.CLIENT_LOST)
+            return response
+        watch = pace.watch(transport, request.writer)
         try:
             async for chunk in answer.content.iter_any():
-                await response.write(chunk)
+                await response.write(chunk if escort is None else escort.take(chunk))
+                if escort is not None and escort.passed():
+                    return response
+            await response.write_eof()
+            await watch.flushed()
         except (ClientError, OSError) as error:
-            transport = request.transport
-            if transport is None or transport.is_closing():
+            if transport.is_closing():
+                _tell(escort, CloseReason.CLIENT_LOST)
                 return response  # it was the client who left, and nobody was turned away
+            _tell(escort, CloseReason.BACKEND_LOST)
             # Half a body must not look like a whole one, as it would to HTTP/1.0 that ends with a FIN.
             self._env.observer.body_cut_short(request.remote or "unknown", _why(error))
             reset(transport)
-            return response
-        await response.write_eof()
+        finally:
+            watch.end()
         return response
 
     async def _notice(self, exchange: Exchange) -> None:
@@ -189,6 +262,10 @@ class Forwarder:
         """Answer `text` for the backend; `detail` is for the operator alone."""
         self._env.observer.turned_away(request.remote or "unknown", status, detail or text)
         return plain(status, text)
+
+
+def _kept(answer: ClientResponse) -> Headers:
+    return end_to_end(Headers(answer.raw_headers))
 
 
 def _session(backend: Backend) -> ClientSession:
@@ -210,12 +287,17 @@ def _session(backend: Backend) -> ClientSession:
     )
 
 
-async def _body(request: web.BaseRequest, expects: bool) -> AsyncIterator[bytes]:
+async def _body(request: web.BaseRequest, expects: bool, pace: Pace) -> AsyncIterator[bytes]:
     """The request's body as it comes. Asked for only once the backend is to get it: `100 Continue` is said here."""
     if expects and _ANSWERED not in request and request.transport is not None:
         request.transport.write(_CONTINUE)
-    async for chunk in request.content.iter_any():
+    while chunk := await pace.read(request.content):
         yield chunk
+
+
+def _tell(escort: Escort | None, reason: CloseReason) -> None:
+    if escort is not None:
+        escort.failed(reason)
 
 
 def _go_on(expected: asyncio.Future[bool]) -> None:

@@ -14,7 +14,8 @@ from typing import Protocol
 from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD
 from wsguard.protocol.scanner import FrameScanner
 
-_LINGER_0 = struct.pack("ii", 1, 0)
+LINGER_0 = struct.pack("ii", 1, 0)
+"""For SO_LINGER: closing sends an RST."""
 
 
 class Pause(IntFlag):
@@ -103,8 +104,8 @@ class Half(asyncio.Protocol):
             self.bytes_in += len(allowed)
             if allowed:
                 sink.transport.write(allowed)
-            if scanner.messages != messages or scanner.in_message or scanner.left > MAX_CONTROL_PAYLOAD:
-                self.splice.touch()
+                if scanner.messages != messages or scanner.in_message or scanner.left > MAX_CONTROL_PAYLOAD:
+                    self.splice.touch()
         if scanner.halted:
             self.splice.halted(self)
 
@@ -213,5 +214,5 @@ def reset(transport: asyncio.Transport) -> None:
     """End a connection so that its peer sees an RST, and takes it for no end that somebody meant."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
     transport.abort()

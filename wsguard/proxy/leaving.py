@@ -13,9 +13,9 @@ from typing import Any
 from aiohttp import ClientError, ClientResponse
 
 from wsguard.policy.effective import Effective
-from wsguard.policy.logout_detection import SAFE_METHODS, Exchange
+from wsguard.policy.logout_detection import Exchange
 from wsguard.protocol.hop_by_hop import end_to_end
-from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.http import SAFE_METHODS, Headers, RequestHead
 from wsguard.proxy.environment import Environment
 
 PATIENCE = 10.0

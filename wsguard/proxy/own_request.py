@@ -67,6 +67,8 @@ async def judge_request(
         return turned_away(env, effective, handshake)
     policy = policies.find(effective.authority, handshake.path)
     case = Case(handshake, effective, policy, policies, env.clock.wall(), env.deny_list)
+    if policy is not None:
+        case.stream = policy.spec.streams[0]  # whichever it is for, it is for its path
     decision = await _decide(env, case, checks, end)
     if isinstance(decision, Refuse):
         return refused(env, case, decision)

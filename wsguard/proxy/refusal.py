@@ -42,6 +42,11 @@ class Refuser:
         self._env = env
         self._lingering = 0
 
+    @property
+    def lingering(self) -> int:
+        """How many refused clients are awaited."""
+        return self._lingering
+
     def refuse(
         self, attempt: Attempt, reason: CloseReason, status: int | None = None, wait: float = 0.0
     ) -> tuple[web.StreamResponse, int]:

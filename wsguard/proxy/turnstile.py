@@ -13,7 +13,7 @@ from cachetools import LRUCache
 
 from wsguard.policy.caps import UNAUTHENTICATED, claims_of, client_word, door_claims, holder_claims
 from wsguard.policy.decision import Admit, Refuse
-from wsguard.policy.model import Connections, Enforcement, OnFull, Rate
+from wsguard.policy.model import Connections, Enforcement, Newcomer, Rate
 from wsguard.policy.policy_set import PolicySet
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.attempt import Attempt
@@ -92,7 +92,7 @@ class Turnstile:
         claims = self._claims(connection)
         census = self._registry.census
         census.open(connection, [claim.key for claim in claims])
-        if claims and self._caps[connection.policy].on_exceed is OnFull.CLOSE_OLDEST:
+        if claims and self._caps[connection.policy].on_exceed is Newcomer.CLOSE_OLDEST:
             for claim, oldest in census.surplus(claims):
                 oldest.link.cut(CloseReason.TOO_MANY_CONNECTIONS, f"{self._said(claim)}: closed for a newer one")
 
@@ -131,7 +131,7 @@ class Turnstile:
     def _hold(self, attempt: Attempt, caps: Connections, claims: list[Claim]) -> Refuse | None:
         if attempt.spared is not None:
             return None  # it counts nowhere
-        replaces = caps.on_exceed is OnFull.CLOSE_OLDEST
+        replaces = caps.on_exceed is Newcomer.CLOSE_OLDEST
         full = self._registry.census.reserve(attempt.id, claims, replaces=replaces)
         if full is None:
             return None

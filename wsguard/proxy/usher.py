@@ -25,6 +25,7 @@ from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.halves import make_halves
+from wsguard.proxy.holding import let_hold
 from wsguard.proxy.outgoing import BrokenPromise, check_answer, for_client, outgoing
 from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
@@ -43,19 +44,20 @@ class Usher:
         self._env = env
         self._refuser = Refuser(env)
 
+    @property
+    def lingering(self) -> int:
+        """How many refused clients are awaited."""
+        return self._refuser.lingering
+
     async def carry_out(self, attempt: Attempt, decision: Decision) -> web.StreamResponse:
         """Do what `decision` says. What is returned is for aiohttp; the client has its answer.
 
         Raises ConnectionResetError where the client left.
         """
-        audited = attempt.spared
-        if isinstance(decision, Refuse):
-            if decision.reason in _NEVER_AUDITED or not is_only_audited(attempt.case):
-                return self._refuse(attempt, decision)
-            audited, decision = attempt.spared or decision, Admit()
-        else:
-            attempt.is_good = True
-            self._env.registry.successions.admit(*attempt.case.watched)  # it is good, whatever the backend says next
+        settled = self.settle(attempt, decision)
+        if isinstance(settled, Refuse):
+            return self._refuse(attempt, settled)
+        decision, audited = settled
         with self._env.backends.handshake() as backend:
             return await self._go_to(backend, attempt, decision, audited)
 
@@ -94,6 +96,16 @@ class Usher:
             return self._refuse(attempt, refusal)
         self._notice(attempt, answer)
         return self._refuse(attempt, refusal, answer.status)
+
+    def settle(self, attempt: Attempt, decision: Decision) -> Refuse | tuple[Admit, Refuse | None]:
+        """What `decision` comes to: a refusal, or an admission, with the refusal that the policy only records."""
+        if isinstance(decision, Admit):
+            attempt.is_good = True
+            self._env.registry.successions.admit(*attempt.case.watched)  # it is good, whatever the backend says next
+            return decision, attempt.spared
+        if decision.reason in _NEVER_AUDITED or not is_only_audited(attempt.case):
+            return decision
+        return Admit(), attempt.spared or decision
 
     def _notice(self, attempt: Attempt, answer: Answer) -> None:
         """An application may end or renew its session in the answer to a handshake, as in any other."""
@@ -149,6 +161,7 @@ class Usher:
         watched = attempt.case.watched if attempt.is_good else ()  # whom the policy would refuse vouches for no cookie
         connection = attempt.connection(policy, admit, chosen.name, env.clock.wall(), splice, watched)
         admission.enter(connection, attempt.case)
+        let_hold(splice, env, admission, attempt.case, head, answer)
         splice.begin(answer.tail, early)
         return HANDED_OVER
 

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.identity import ClientCertificate, Identity
 
 
+class Stream(Enum):
+    """What a connection is: a WebSocket, or a request and its answer that are judged as one is."""
+
+    WEB_SOCKET = "WebSocket"
+    SERVER_SENT_EVENTS = "ServerSentEvents"
+    LONG_POLLING = "LongPolling"
+
+
 class Traffic(NamedTuple):
-    """What has passed so far: whole data messages and bytes on the wire, per direction."""
+    """What has passed so far: whole data messages and bytes on the wire, per direction.
+
+    Of events those count that carry data; of requests and answers only the bytes of their bodies.
+    """
 
     messages_from_client: int
     bytes_from_client: int
@@ -79,7 +91,7 @@ class Connection:
     credentials speak for: the same subject in another session, or as another issuer names it. `opened_with` are those
     of the handshake whose place newer ones have taken (`sessions.renewal`). `watched` are the digests of the cookies
     that the handshake carried and the policy's `logoutDetection` names.
-    `farewell` is what it is told when it has to leave for another guard.
+    `farewell` is what it is told when it has to leave for another guard. `stream` is what it is.
     """
 
     id: str
@@ -98,6 +110,7 @@ class Connection:
     opened_with: tuple[Identity, ...] = ()
     watched: tuple[str, ...] = ()
     farewell: Farewell = NO_WORDS
+    stream: Stream = Stream.WEB_SOCKET
 
     @property
     def known_by(self) -> tuple[Identity, ...]:

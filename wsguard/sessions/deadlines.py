@@ -7,6 +7,7 @@ that jumped.
 from __future__ import annotations
 
 import heapq
+import math
 
 _SLACK = 64
 """Outdated heap entries that are tolerated before the heap is rebuilt, beyond one for each live deadline."""
@@ -35,10 +36,10 @@ class Deadlines:
         if self._when.pop(connection_id, None) is not None:
             self._compact()
 
-    def pop_due(self, now: float) -> list[str]:
-        """Disarm and return every id whose deadline is at or before `now`, the earliest first."""
-        due = []
-        while self._heap and self._heap[0][0] <= now:
+    def pop_due(self, now: float, most: float = math.inf) -> list[str]:
+        """Disarm and return `most` ids whose deadline is at or before `now`, the earliest first."""
+        due: list[str] = []
+        while self._heap and self._heap[0][0] <= now and len(due) < most:
             when, connection_id = heapq.heappop(self._heap)
             if self._when.get(connection_id) == when:
                 del self._when[connection_id]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from wsguard.protocol.reasons import CloseReason
-from wsguard.sessions.connection import Traffic
+from wsguard.sessions.connection import Stream, Traffic
 from wsguard.sessions.identity import Identity
 
+Side = Literal["client", "backend"]
 Result = Literal["admitted", "refused", "audited"]
 Initiator = Literal["client", "backend", "guard"]
 Delivery = Literal["acknowledged", "sent", "undelivered", "none"]
@@ -38,6 +39,7 @@ class Decided(NamedTuple):
     duration: float
     trace_id: str | None = None
     request_id: str | None = None
+    stream: Stream = Stream.WEB_SOCKET
 
 
 class Ended(NamedTuple):
@@ -62,6 +64,7 @@ class Ended(NamedTuple):
     duration: float
     traffic: Traffic
     backend: str
+    stream: Stream = Stream.WEB_SOCKET
 
 
 class Renewed(NamedTuple):
@@ -76,3 +79,20 @@ class Renewed(NamedTuple):
     cut: int
     identity: Identity | None
     client_ip: str
+
+
+class Rejoined(NamedTuple):
+    """A client that was held for `duration` seconds has a backend again, after so many `attempts` to dial one.
+
+    To that `repeated` messages were said once more, and `kept` ones for the first time; `lost` is 1 where the backend
+    before it went while a message of the client's was under way.
+    """
+
+    connection_id: str
+    policy: str
+    backend: str
+    duration: float
+    attempts: int
+    repeated: int
+    kept: int
+    lost: int

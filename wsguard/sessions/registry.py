@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from wsguard.sessions.census import Census
-from wsguard.sessions.connection import Connection
+from wsguard.sessions.connection import Connection, Stream
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.successions import Successions
 
@@ -58,11 +58,12 @@ class Registry:
     """The live connections, by unique ids. What one is found by does not change while it is in here.
 
     `successions` are the session cookies that connections came with, those of some that are gone among them. `census`
-    knows how many of them, and of handshakes under way, count against limits.
+    knows how many of them, and of handshakes under way, count against limits; `sockets` how many are WebSockets.
     """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Connection] = {}
+        self.sockets = 0
         self._by_policy = _Index(lambda c: (c.policy,))
         self._by_backend = _Index(lambda c: (c.backend,))
         self._by_subject = _Index(_each(lambda who: who.subject))
@@ -92,6 +93,7 @@ class Registry:
         if connection.id in self._by_id:
             raise ValueError(f"connection {connection.id} is already registered")
         self._by_id[connection.id] = connection
+        self.sockets += connection.stream is Stream.WEB_SOCKET
         for index in self._indexes:
             index.add(connection)
         self.successions.admit(*connection.watched)
@@ -100,6 +102,7 @@ class Registry:
         """Forget a connection and return it; None where it was not here."""
         connection = self._by_id.pop(connection_id, None)
         if connection is not None:
+            self.sockets -= connection.stream is Stream.WEB_SOCKET
             for index in self._indexes:
                 index.remove(connection)
         return connection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
@@ -38,6 +39,21 @@ async def events() -> StreamingResponse:
         yield "data: first\n\n"
         await asyncio.sleep(1.0)
         yield "data: second\n\n"
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+@app.get("/ticks")
+async def ticks(request: Request) -> StreamingResponse:
+    """Events without end, each in two pieces, from where the client has heard the last."""
+    start = int(request.headers.get("last-event-id", "0"))
+
+    async def stream() -> AsyncIterator[str]:
+        yield f"data: hello {request.headers.get('x-user')}\n\n"
+        for number in itertools.count(start + 1):
+            yield f"id: {number}\ndata: tick"
+            await asyncio.sleep(0.05)
+            yield f" {number}\n\n"
 
     return StreamingResponse(stream(), media_type="text/event-stream")
 

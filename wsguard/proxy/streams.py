@@ -1,0 +1,312 @@
+"""Server-Sent Events and long polls under a policy (`streams`): judged as a handshake is, and alive as a WebSocket is.
+
+What asks for events, and all HTTP where the policy says LongPolling, is judged before the backend sees it. An answer
+that turns out to be an event stream is judged before its head goes on; what the backend has done by then is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+from http import HTTPStatus
+
+from aiohttp import web
+
+from wsguard.policy.credentials import CredentialConflict, read_credentials
+from wsguard.policy.decision import Admit, Refuse
+from wsguard.policy.effective import Effective
+from wsguard.policy.judge import PLACE, judge_early
+from wsguard.policy.model import Rejection
+from wsguard.policy.streams import Reach, reach
+from wsguard.protocol.closing import http_status
+from wsguard.protocol.event_stream import last_words
+from wsguard.protocol.handshake import HttpRefusal
+from wsguard.protocol.hop_by_hop import end_to_end
+from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.reasons import Advice, CloseReason
+from wsguard.protocol.stream_request import has_body, is_event_stream, is_preflight, read_request
+from wsguard.proxy.admission import Admission
+from wsguard.proxy.attempt import Attempt
+from wsguard.proxy.conductor import Conductor
+from wsguard.proxy.endings import Close
+from wsguard.proxy.environment import Environment
+from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.half import reset
+from wsguard.proxy.outgoing import outgoing
+from wsguard.proxy.passage import Passage
+from wsguard.proxy.refusal import plain
+from wsguard.proxy.wording import word
+from wsguard.sessions.connection import Stream
+from wsguard.sessions.drain import retry_after
+from wsguard.sessions.records import Delivery
+
+_LEFT = "the client left before it had its answer"
+_DEFAULT = Rejection()
+_UNREADABLE_BY_PAGES = frozenset((CloseReason.ORIGIN_DENIED, CloseReason.HOST_DENIED, CloseReason.NO_POLICY))
+_CREDENTIALS = frozenset((b"authorization", b"cookie"))
+
+
+class Streams:
+    """Takes plain HTTP from the door where a policy judges any."""
+
+    def __init__(self, env: Environment, conductor: Conductor, forwarder: Forwarder) -> None:
+        self._env = env
+        self._conductor = conductor
+        self._forwarder = forwarder
+
+    def errand(self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool) -> Errand | None:
+        """What is to be done about a request; None where no policy judges it, whatever its answer."""
+        found = reach(self._env.policies(), effective.authority, head.target)
+        if not found.streams:
+            return None
+        return Errand(self._env, self._conductor, self._forwarder, request, head, effective, tls, found)
+
+
+class Errand:
+    """One request. Implements `proxy.forward.Escort`."""
+
+    def __init__(
+        self,
+        env: Environment,
+        conductor: Conductor,
+        forwarder: Forwarder,
+        request: web.BaseRequest,
+        head: RequestHead,
+        effective: Effective,
+        tls: bool,
+        found: Reach,
+    ) -> None:
+        self._env = env
+        self._conductor = conductor
+        self._forwarder = forwarder
+        self._request = request
+        self._head = head
+        self._effective = effective
+        self._tls = tls
+        self._reach = found
+        self._attempt: Attempt | None = None
+        self._backend = ""  # where the answer came from
+        self._passage: Passage | None = None
+        self._scope: asyncio.Timeout | None = None
+        self._response: web.StreamResponse | None = None
+        self.stream = found.asked_as(head)
+
+    async def run(self) -> web.StreamResponse:
+        """Judge, forward, and see to the end of it."""
+        sent: RequestHead | None = None
+        if self.stream is not None:
+            if is_preflight(self._head):
+                return await self._preflight(self.stream)
+            verdict = await self._judge(self.stream)
+            if isinstance(verdict, web.Response):
+                return verdict
+            assert self._attempt is not None
+            sent = outgoing(self._attempt, verdict)
+        return await self._forward(sent)
+
+    async def _preflight(self, stream: Stream) -> web.StreamResponse:
+        """A question that browsers send without credentials: the application's to answer, to a page that may ask."""
+        attempt = self._begin(stream)
+        if isinstance(attempt, HttpRefusal):
+            return self._turn_away(attempt)
+        refusal = judge_early(attempt.case, PLACE)
+        settled = Admit() if refusal is None else self._conductor.usher.settle(attempt, refusal)
+        if isinstance(settled, Refuse):
+            return self._refuse(attempt, settled)
+        case = attempt.case
+        if attempt.policy is not None:
+            found = read_credentials(case.handshake, attempt.policy)
+            if isinstance(found, CredentialConflict):
+                return self._turn_away(HttpRefusal(HTTPStatus.BAD_REQUEST, found.detail))
+            case.credentials = tuple(replace(credential, forward=False) for credential in found)
+        headers = case.handshake.head.headers.without(_CREDENTIALS)
+        case.handshake = replace(case.handshake, head=replace(case.handshake.head, headers=headers))
+        return await self._forward(outgoing(attempt, Admit()))
+
+    async def _forward(self, sent: RequestHead | None) -> web.StreamResponse:
+        response: web.StreamResponse | None = None
+        if self._passage is not None and self._passage.close is not None:  # by the look behind the registration
+            return await self._conclude(None)
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                if self._passage is not None:
+                    self._passage.begin(self._scope)
+                response = await self._forwarder.forward(
+                    self._request, self._head, self._effective, self._tls, self, sent
+                )
+        except TimeoutError:
+            if self._scope is None or not self._scope.expired():
+                raise
+        except BaseException as error:  # nobody is there to answer, or aiohttp does; nothing must stay behind
+            if self._passage is not None:
+                if isinstance(error, asyncio.CancelledError):
+                    self._passage.failed(CloseReason.CLIENT_LOST, _LEFT)
+                else:
+                    self._passage.cut(CloseReason.GUARD_FAULT, f"a fault of the guard: {type(error).__name__}")
+                self._passage.end()
+            raise
+        return await self._conclude(response)
+
+    # The verdict.
+
+    async def _judge(self, stream: Stream) -> Admit | web.Response:
+        """The verdict, registered where it admits; else the answer that tells of the refusal."""
+        attempt, usher = self._begin(stream), self._conductor.usher
+        if isinstance(attempt, HttpRefusal):
+            return self._turn_away(attempt)
+        try:
+            settled = usher.settle(attempt, await self._conductor.verdict(attempt))
+            if isinstance(settled, Refuse):
+                return self._refuse(attempt, settled)
+            admit, audited = settled
+            usher.record(attempt, "audited" if audited else "admitted", audited, admit=admit)
+            self._register(attempt, admit)
+            return admit
+        except asyncio.CancelledError:
+            usher.lost(attempt, _LEFT)
+            raise
+        finally:
+            self._env.turnstile.abandon(attempt)
+
+    def _begin(self, stream: Stream) -> Attempt | HttpRefusal:
+        # What is judged is what will be forwarded: a field that Connection takes away counts for nobody.
+        headers = end_to_end(self._head.headers).without((b"expect",))
+        handshake = read_request(replace(self._head, headers=headers))
+        if isinstance(handshake, HttpRefusal):
+            return handshake
+        self._attempt = self._conductor.attempt(self._request, handshake, self._effective, self._tls, stream)
+        return self._attempt
+
+    def _register(self, attempt: Attempt, admit: Admit) -> None:
+        env, policy, content = self._env, attempt.policy, self._request.content
+        assert policy is not None  # a request that no policy matches is not judged, or refused
+        admission = Admission(env, policy, "")
+        self._passage = passage = Passage(
+            admission,
+            env.loop,
+            env.clock.monotonic,
+            policy.spec.rejection.close_timeout,
+            self._head.method,
+            lambda: content.total_bytes,
+        )
+        watched = attempt.case.watched if attempt.is_good else ()  # whom the policy would refuse vouches for no cookie
+        connection = attempt.connection(
+            policy, admit, self._backend or env.backends.active_name, env.clock.wall(), passage, watched
+        )
+        admission.enter(connection, attempt.case)
+
+    # What comes back (proxy.forward.Escort).
+
+    def reached(self, backend: str) -> None:
+        """The answer is this backend's."""
+        self._backend = backend
+
+    async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
+        """The head of the answer has come: is it an event stream that nobody has judged yet?"""
+        is_events = is_event_stream(headers)
+        if is_events and self._passage is None and Stream.SERVER_SENT_EVENTS in self._reach.streams:
+            verdict = await self._judge(Stream.SERVER_SENT_EVENTS)
+            if isinstance(verdict, web.Response):
+                return verdict
+        passage = self._passage
+        if passage is None:
+            return None
+        if self.stream is None and self._scope is not None:
+            passage.begin(self._scope)
+            if passage.close is not None:
+                return self._answer(passage.close, passage.reason or CloseReason.GUARD_FAULT)
+        is_readable = not headers.all(b"content-encoding")
+        passage.meet(is_events=is_events and has_body(self._head.method, status), is_readable=is_readable)
+        return None
+
+    def answered(self, response: web.StreamResponse) -> None:
+        """The head has gone on."""
+        self._response = response
+        if self._passage is not None:
+            self._passage.answered()
+
+    def take(self, chunk: bytes) -> bytes:
+        """What of this part of the body goes on."""
+        return chunk if self._passage is None else self._passage.take(chunk)
+
+    def passed(self) -> bool:
+        """It has. Whether that was the last of the answer that is to go on."""
+        return self._passage is not None and self._passage.passed()
+
+    def failed(self, reason: CloseReason) -> None:
+        """The answer will never be whole."""
+        if self._passage is not None:
+            self._passage.failed(reason)
+
+    # The end.
+
+    async def _conclude(self, response: web.StreamResponse | None) -> web.StreamResponse:
+        """Bring a cut to its end. `response` is None where the forwarding was given up."""
+        passage = self._passage
+        if passage is None:
+            assert response is not None  # nobody else ends the scope
+            return response
+        delivery: Delivery = "none"
+        try:
+            reason = passage.reason
+            if passage.close is None or reason is None:
+                assert response is not None
+                return response
+            if not passage.has_head:
+                delivery = "sent"
+                return self._answer(passage.close, reason) if response is None else response
+            if response is not None and not passage.is_over:
+                return response  # it was whole before the grace was over
+            delivery = "sent" if await self._end(passage, passage.close) else "undelivered"
+            assert self._response is not None  # its head has gone on
+            return self._response
+        finally:
+            passage.end(delivery)
+
+    async def _end(self, passage: Passage, close: Close) -> bool:
+        """End an event stream as a server does; what cannot be ended so must not look whole."""
+        response, transport = self._response, self._request.transport
+        can_end = passage.is_events and not passage.is_stalled
+        if response is not None and can_end and response.content_length is None:
+            grace = self._attempt.policy.spec.rejection.close_timeout if self._attempt and self._attempt.policy else 0.0
+            try:
+                async with asyncio.timeout(grace):
+                    if passage.can_speak:
+                        text, _, seconds = close.text.partition(" retry-after=")
+                        await response.write(last_words(text, float(seconds) if seconds else None))
+                    await response.write_eof()
+                    return True
+            except (TimeoutError, OSError):
+                pass  # it does not read, or has left
+        if transport is not None:
+            reset(transport)
+        return False
+
+    # Refusals.
+
+    def _turn_away(self, refusal: HttpRefusal) -> web.Response:
+        client_ip = str(self._effective.client_ip or "unknown")
+        self._env.observer.turned_away(client_ip, refusal.status, refusal.why)
+        return plain(HTTPStatus(refusal.status), refusal.why)
+
+    def _refuse(self, attempt: Attempt, refusal: Refuse) -> web.Response:
+        rejection = attempt.policy.spec.rejection if attempt.policy else _DEFAULT
+        env = self._env
+        close = word(refusal.reason, rejection, attempt.case.policies.guard, env.rng, population=len(env.registry))
+        self._conductor.usher.record(attempt, "refused", refusal)
+        return self._answer(close, refusal.reason)
+
+    def _answer(self, close: Close, reason: CloseReason) -> web.Response:
+        """The status and the word; and always when to try again at the earliest, since pollers come back whatever."""
+        response = plain(http_status(reason), close.text)
+        if "Retry-After" not in response.headers:
+            seconds = retry_after(self._env.rng, Advice.BACK_OFF, len(self._env.registry))
+            response.headers["Retry-After"] = str(math.ceil(seconds or 0.0))
+        origin = self._head.headers.first(b"origin")
+        if origin is not None and reason not in _UNREADABLE_BY_PAGES:  # a page that may connect may read why it may not
+            response.headers["Access-Control-Allow-Origin"] = origin.decode("latin-1")
+            response.headers["Access-Control-Allow-Credentials"] = "true"
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+            response.headers["Vary"] = "Origin"
+        return response
