@@ -26,21 +26,21 @@ SUBJECTS = ["wsguard.events", "wsguard-counts.wsguard.events", "$JS.API.>", "_IN
 SECRET = "correct horse battery staple"
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
 def stream_of(folder: Path, source: Mapping[str, Any]) -> Stream:
     """The stream as a guard opens it; files are named by what they are called in `folder`."""
 
-    def files() -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
     spec = SessionEvents.model_validate({"sources": [source], "replayWindow": 1000.0})
-    (stream,) = open_streams(spec, files, 0.0)
+    (stream,) = open_streams(spec, lambda: files_of(folder), 0.0)
     return stream
 
 
 async def carries(folder: Path, source: Mapping[str, Any]) -> None:
     """What is said beside the stream is heard."""
-    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    channel = open_channel(SessionEvents.model_validate({"sources": [source]}), lambda: files)
+    channel = open_channel(SessionEvents.model_validate({"sources": [source]}), lambda: files_of(folder))
     assert channel is not None
     await channel.open()
     await channel.say(b"1")
