@@ -71,6 +71,6 @@ async def test_counts_that_are_shared_are_a_line_and_poison_is_one_line(rig: Rig
     assert scraped("shared_counts_replicas", source="RedisStream") == 2
     assert scraped("shared_counts_left_out", source="RedisStream") == 7
     observer.counts_shared("RedisStream", False, "ConnectionError")
-    assert scraped("shared_counts_up", source="RedisStream") == 0
+    assert Scraped(rig.metrics)("shared_counts_up", source="RedisStream") == 0
     levels = [(event["event"], event["level"]) for event in rig.lines.events()]
     assert levels == [("shared_counts", "info"), ("shared_counts_ignored", "warning"), ("shared_counts", "warning")]

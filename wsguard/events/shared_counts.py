@@ -26,8 +26,10 @@ BEAT = 1.0
 INTERVAL = 0.25
 """Seconds between two batches, in which changes are gathered; with the way through the engine, how old a count is."""
 
-MAX_HEARD = 3_000
-"""Messages that are looked at between two beats; the others are not."""
+MAX_HEARD = 4_000_000
+"""Bytes that are looked at between two beats, a message counting for MIN_HEARD at least; what is beyond is not."""
+
+MIN_HEARD = 1_000
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 1.5
 
@@ -55,7 +57,7 @@ class SharedCounts:
         self._telling = Telling(census, self._replica, channel.topic)
         self._news = asyncio.Event()
         self._is_talking = False
-        self._heard = 0  # messages since the last beat
+        self._heard = 0  # bytes since the last beat
         self._heard_itself_at = 0.0
         self._is_up: bool | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -88,8 +90,8 @@ class SharedCounts:
         """Forget who is silent, whether or not the engine is there."""
         while True:
             await asyncio.sleep(BEAT)
-            self._elsewhere.expire(self._clock.monotonic())
             self._heard = 0
+            self._elsewhere.expire(self._clock.monotonic())
             self._observer.counting(self._channel.name, len(self._elsewhere), self._telling.left_out)
 
     async def _run(self) -> None:
@@ -159,7 +161,7 @@ class SharedCounts:
             document = await self._channel.hear()
             if document is None:
                 continue
-            self._heard += 1
+            self._heard += max(len(document), MIN_HEARD)
             if self._heard > MAX_HEARD:
                 self._ignore("more is said than can be heard")
             else:

@@ -23,7 +23,7 @@ MAX_REPLICAS = 200
 """Other replicas that are listened to."""
 
 MAX_COUNTS = 200_000
-"""Counts that are remembered, of all other replicas together; about 60 MB."""
+"""Counts that are remembered, of all other replicas together; about 50 MB."""
 
 
 class _Replica:
