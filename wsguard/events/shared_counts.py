@@ -91,7 +91,11 @@ class SharedCounts:
         while True:
             await asyncio.sleep(BEAT)
             self._heard = 0
-            self._elsewhere.expire(self._clock.monotonic())
+            try:
+                self._elsewhere.expire(self._clock.monotonic())
+            except Exception as error:  # a fault of the guard: without the others, rather than with who may be gone
+                self._observer.fault("forgetting silent replicas", error)
+                self._elsewhere.clear()
             self._observer.counting(self._channel.name, len(self._elsewhere), self._telling.left_out)
 
     async def _run(self) -> None:
