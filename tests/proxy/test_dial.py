@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -199,3 +200,23 @@ async def test_a_cancel_that_comes_with_the_answer_leaves_no_connection(backend:
         await backend.conversations[-1].until_ended()
         go.clear()
         backend.conversations.clear()
+
+
+async def test_a_dial_that_is_cancelled_early_has_nothing_left_to_say(
+    backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the very turn in which the connection is made; asyncio would complain of an error that nobody looks at."""
+    loop, made = asyncio.get_running_loop(), []
+
+    async def connect(_loop: object, protocol: Callable[[], asyncio.Protocol], *_: object) -> None:
+        made.append(protocol())
+        await loop.create_connection(lambda: made[0], "127.0.0.1", backend.port)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("wsguard.proxy.dial.connect", connect)
+    task = asyncio.create_task(dialled(backend))
+    conversation = await backend.conversation()
+    task.cancel()
+    await asyncio.wait([task])
+    await conversation.until_ended()
+    assert made[0].answer.cancelled()
