@@ -28,9 +28,11 @@ from wsguard.proxy.crowd import Crowd, TurnedAway
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.glimpses import Glimpses
+from wsguard.proxy.half import reset
+from wsguard.proxy.pace import Watch, flushed
 from wsguard.proxy.refusal import SERVER, plain
 from wsguard.proxy.streams import Streams
-from wsguard.proxy.takeover import end_unreadable_body
+from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body
 from wsguard.sessions.identity import ClientCertificate
 
 Route = Callable[[web.BaseRequest, Effective], Awaitable[web.StreamResponse]]
@@ -83,7 +85,10 @@ class _Connection(web.RequestHandler):
         return self.door.broken(request, status, exc)
 
     def make_room(self) -> None:
-        """Leave, while there is nothing under way."""
+        """Leave, while there is nothing under way; who has not read its last answer has no time left for it."""
+        transport = self.transport
+        if transport is not None and transport.get_write_buffer_size():
+            reset(transport)  # closed, it would stay until it has read, and count for nobody
         self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -166,12 +171,29 @@ class Door(web.Server):
         assert isinstance(connection, _Connection)
         connection.spoke = True
         self.crowd.busy(connection)
-        if self._env.overload.is_shedding and not request.raw_path.startswith(_OWN):
-            return self._shed()
+        is_shed = self._env.overload.is_shedding and not request.raw_path.startswith(_OWN)
         try:
-            return await self._answer(request, connection)
+            response = self._shed() if is_shed else await self._answer(request, connection)
+            await self._deliver(request, response)
+            return response
         finally:
             self.crowd.idle(connection)
+
+    async def _deliver(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """See that the client takes an answer of the guard's own, as it must take any other."""
+        transport = request.transport
+        if response is HANDED_OVER or response.prepared or transport is None:
+            return
+        patience = self._env.policies().guard.listener.body_timeout or None
+        watch = Watch(self._env.loop, transport, request.writer, patience)
+        try:
+            await response.prepare(request)
+            await response.write_eof()
+            await flushed(transport)
+        except ConnectionError:  # nobody is there to take it
+            pass
+        finally:
+            watch.end()
 
     def _shed(self) -> web.Response:
         """Turn a request away unread. Not one that tells of a log-out: the session would live on."""

@@ -42,7 +42,7 @@ from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import reset
 from wsguard.proxy.leaving import SeeingOut
-from wsguard.proxy.pace import Pace
+from wsguard.proxy.pace import Pace, flushed
 from wsguard.proxy.refusal import plain
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -235,7 +235,7 @@ class Forwarder:
                 if escort is not None and escort.passed():
                     return response
             await response.write_eof()
-            await watch.flushed()
+            await flushed(transport)
         except (ClientError, OSError) as error:
             if transport.is_closing():
                 _tell(escort, CloseReason.CLIENT_LOST)

@@ -80,6 +80,14 @@ class Pace:
             self._limit.reschedule(None if seconds is None else self._loop.time() + seconds)
 
 
+async def flushed(transport: asyncio.Transport) -> None:
+    """Wait until the peer has taken everything: a transport that is closed with a rest would keep it for ever."""
+    pause = _SHORTEST
+    while transport.get_write_buffer_size() and not transport.is_closing():
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST)
+
+
 class Watch:
     """Resets a client that does not take its answer. `patience` is seconds; None: for ever. End it."""
 
@@ -97,13 +105,6 @@ class Watch:
         self._since, self._taken = loop.time(), 0
         self._timer: asyncio.TimerHandle | None = None
         self._look_later()
-
-    async def flushed(self) -> None:
-        """Wait until the client has taken everything: a transport that is closed with a rest would keep it for ever."""
-        pause = _SHORTEST
-        while self._transport.get_write_buffer_size() and not self._transport.is_closing():
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST)
 
     def end(self) -> None:
         """Watch no more."""
