@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -206,7 +207,8 @@ async def test_a_dial_that_is_cancelled_early_has_nothing_left_to_say(
     backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the very turn in which the connection is made; asyncio would complain of an error that nobody looks at."""
-    loop, made = asyncio.get_running_loop(), []
+    loop, made = asyncio.get_running_loop(), list[Any]()
+    backend.answer = answers.silence()
 
     async def connect(_loop: object, protocol: Callable[[], asyncio.Protocol], *_: object) -> None:
         made.append(protocol())
