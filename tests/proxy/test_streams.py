@@ -19,9 +19,11 @@ from tests.support.client import RawClient, connect, fetch
 from tests.support.waiting import eventually
 from tests.support.wire import Head
 from wsguard.policy.model import (
+    Connections,
     Enforcement,
     GuardSpec,
     KeepAlive,
+    Limits,
     MissingOrigin,
     NonWebSocket,
     OriginSpec,
@@ -461,3 +463,29 @@ async def test_a_stream_has_no_pings(backend: RecordingBackend) -> None:
         assert len(house.keepalive) == 0
         feed.say(None)
         await heard(client, b"0\r\n\r\n")
+
+
+def capped(enforcement: Enforcement = Enforcement.ENFORCE, **caps: int) -> PolicySpec:
+    return PolicySpec(streams=(EVENTS,), limits=Limits(connections=Connections(**caps)), enforcement=enforcement)
+
+
+async def test_a_page_of_this_host_is_counted_by_its_origin(backend: RecordingBackend) -> None:
+    """Which its GET does not name."""
+    Feed(backend)
+    async with House(backend, capped(per_origin=1)) as house, asking(house, ASKS, HERE) as client:
+        await client.head()
+        assert (await refused(house, ASKS, HERE)).start == "429 too-many-connections"
+        assert (await refused(house, ASKS, OWN)).start == "429 too-many-connections"
+
+
+async def test_who_is_only_audited_takes_nobodys_place(backend: RecordingBackend) -> None:
+    Feed(backend)
+    async with House(backend, capped(Enforcement.AUDIT, total=1)) as house, asking(house, ASKS, FOREIGN) as foreign:
+        await foreign.head()
+        async with asking(house, ASKS, OWN) as own:
+            await own.head()
+            assert [each.result for each in house.notebook.decisions] == ["audited", "admitted"]
+            assert len(house.registry.census) == 1
+            async with asking(house, ASKS, OWN) as one_too_many:
+                await one_too_many.head()
+                assert house.notebook.decisions[-1].reason is CloseReason.TOO_MANY_CONNECTIONS

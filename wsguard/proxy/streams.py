@@ -34,6 +34,7 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.half import reset
 from wsguard.proxy.outgoing import outgoing
+from wsguard.proxy.pace import flushed
 from wsguard.proxy.passage import Passage
 from wsguard.proxy.refusal import plain
 from wsguard.proxy.wording import word
@@ -94,16 +95,12 @@ class Errand:
 
     async def run(self) -> web.StreamResponse:
         """Judge, forward, and see to the end of it."""
-        sent: RequestHead | None = None
-        if self.stream is not None:
-            if is_preflight(self._head):
-                return await self._preflight(self.stream)
-            verdict = await self._judge(self.stream)
-            if isinstance(verdict, web.Response):
-                return verdict
-            assert self._attempt is not None
-            sent = outgoing(self._attempt, verdict)
-        return await self._forward(sent)
+        if self.stream is None:
+            return await self._forward(None)
+        if is_preflight(self._head):
+            return await self._preflight(self.stream)
+        verdict = await self._judge(self.stream)
+        return verdict if isinstance(verdict, web.Response) else await self._forward(verdict)
 
     async def _preflight(self, stream: Stream) -> web.StreamResponse:
         """A question that browsers send without credentials: the application's to answer, to a page that may ask."""
@@ -122,9 +119,10 @@ class Errand:
             case.credentials = tuple(replace(credential, forward=False) for credential in found)
         headers = case.handshake.head.headers.without(_CREDENTIALS)
         case.handshake = replace(case.handshake, head=replace(case.handshake.head, headers=headers))
-        return await self._forward(outgoing(attempt, Admit()))
+        return await self._forward(Admit())
 
-    async def _forward(self, sent: RequestHead | None) -> web.StreamResponse:
+    async def _forward(self, verdict: Admit | None) -> web.StreamResponse:
+        """None: as it came, for nobody has judged it yet."""
         response: web.StreamResponse | None = None
         if self._passage is not None and self._passage.close is not None:  # by the look behind the registration
             return await self._conclude(None)
@@ -132,6 +130,7 @@ class Errand:
             async with asyncio.timeout(None) as self._scope:
                 if self._passage is not None:
                     self._passage.begin(self._scope)
+                sent = outgoing(self._attempt, verdict) if self._attempt is not None and verdict is not None else None
                 response = await self._forwarder.forward(
                     self._request, self._head, self._effective, self._tls, self, sent
                 )
@@ -161,7 +160,7 @@ class Errand:
                 return self._refuse(attempt, settled)
             admit, audited = settled
             usher.record(attempt, "audited" if audited else "admitted", audited, admit=admit)
-            self._register(attempt, admit)
+            self._register(attempt, admit, audited)
             return admit
         except asyncio.CancelledError:
             usher.lost(attempt, _LEFT)
@@ -178,7 +177,7 @@ class Errand:
         self._attempt = self._conductor.attempt(self._request, handshake, self._effective, self._tls, stream)
         return self._attempt
 
-    def _register(self, attempt: Attempt, admit: Admit) -> None:
+    def _register(self, attempt: Attempt, admit: Admit, audited: Refuse | None) -> None:
         env, policy, content = self._env, attempt.policy, self._request.content
         assert policy is not None  # a request that no policy matches is not judged, or refused
         admission = Admission(env, policy, "")
@@ -190,11 +189,8 @@ class Errand:
             self._head.method,
             lambda: content.total_bytes,
         )
-        watched = attempt.case.watched if attempt.is_good else ()  # whom the policy would refuse vouches for no cookie
-        connection = attempt.connection(
-            policy, admit, self._backend or env.backends.active_name, env.clock.wall(), passage, watched
-        )
-        admission.enter(connection, attempt.case)
+        backend = self._backend or env.backends.active_name
+        self._conductor.usher.register(attempt, admission, admit, audited, backend, passage)
 
     # What comes back (proxy.forward.Escort).
 
@@ -268,7 +264,7 @@ class Errand:
         """End an event stream as a server does; what cannot be ended so must not look whole."""
         response, transport = self._response, self._request.transport
         can_end = passage.is_events and not passage.is_stalled
-        if response is not None and can_end and response.content_length is None:
+        if response is not None and transport is not None and can_end and response.content_length is None:
             grace = self._attempt.policy.spec.rejection.close_timeout if self._attempt and self._attempt.policy else 0.0
             try:
                 async with asyncio.timeout(grace):
@@ -276,7 +272,8 @@ class Errand:
                         text, _, seconds = close.text.partition(" retry-after=")
                         await response.write(last_words(text, float(seconds) if seconds else None))
                     await response.write_eof()
-                    return True
+                    await flushed(transport)
+                    return not transport.is_closing()
             except (TimeoutError, OSError):
                 pass  # it does not read, or has left
         if transport is not None:
