@@ -75,6 +75,7 @@ from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
 from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
+from wsguard.proxy.redialer import Redialer
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
@@ -179,6 +180,7 @@ class Guard:
             renewer=Renewer(self._registry, self._deny_list, observer),
             turnstile=Turnstile(self._registry, clock, self._policies),
             lobby=lobby,
+            redialer=Redialer(loop, rng, observer.holding),
             verifier=self._inquiry,
             observer=observer,
             policies=self._policies,
@@ -232,6 +234,7 @@ class Guard:
             closing.push_async_callback(self._migrator.close)
             closing.push_async_callback(self._env.rejudger.close)
             closing.push_async_callback(self._env.lobby.close)
+            closing.push_async_callback(self._env.redialer.close)
             for keeper in (self._env.timekeeper, self._env.keepalive):
                 keeper.start()
                 closing.callback(keeper.stop)

@@ -25,6 +25,7 @@ from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.halves import make_halves
+from wsguard.proxy.holding import let_hold
 from wsguard.proxy.outgoing import BrokenPromise, check_answer, for_client, outgoing
 from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
@@ -173,6 +174,7 @@ class Usher:
             switching = switching_protocols(attempt.handshake.key, for_client(answer.headers, attempt, head))
         splice.open(client, backend, switching)
         self.register(attempt, admission, admit, audited, chosen.name, splice)
+        let_hold(splice, env, admission, attempt.case, head, answer)
         splice.begin(answer.tail, early)
         return HANDED_OVER
 
