@@ -29,7 +29,7 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.glimpses import Glimpses
 from wsguard.proxy.half import reset
-from wsguard.proxy.pace import Watch, flushed
+from wsguard.proxy.pace import deliver
 from wsguard.proxy.refusal import SERVER, plain
 from wsguard.proxy.streams import Streams
 from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body
@@ -174,26 +174,11 @@ class Door(web.Server):
         is_shed = self._env.overload.is_shedding and not request.raw_path.startswith(_OWN)
         try:
             response = self._shed() if is_shed else await self._answer(request, connection)
-            await self._deliver(request, response)
+            if response is not HANDED_OVER:
+                await deliver(request, response, self._env.policies().guard.listener.body_timeout)
             return response
         finally:
             self.crowd.idle(connection)
-
-    async def _deliver(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """See that the client takes an answer of the guard's own, as it must take any other."""
-        transport = request.transport
-        if response is HANDED_OVER or response.prepared or transport is None:
-            return
-        patience = self._env.policies().guard.listener.body_timeout or None
-        watch = Watch(self._env.loop, transport, request.writer, patience)
-        try:
-            await response.prepare(request)
-            await response.write_eof()
-            await flushed(transport)
-        except ConnectionError:  # nobody is there to take it
-            pass
-        finally:
-            watch.end()
 
     def _shed(self) -> web.Response:
         """Turn a request away unread. Not one that tells of a log-out: the session would live on."""

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from aiohttp import StreamReader
+from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 
 from wsguard.proxy.half import reset
@@ -78,6 +78,22 @@ class Pace:
     def _wait_for_backend(self, seconds: float | None) -> None:
         if self._limit is not None and not self._limit.expired():
             self._limit.reschedule(None if seconds is None else self._loop.time() + seconds)
+
+
+async def deliver(request: web.BaseRequest, response: web.StreamResponse, body_timeout: float) -> None:
+    """Send an answer of the guard's own, which must be taken like any other; not one that was sent already."""
+    transport = request.transport
+    if response.prepared or transport is None:
+        return
+    watch = Watch(asyncio.get_running_loop(), transport, request.writer, body_timeout or None)
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+        await flushed(transport)
+    except ConnectionError:  # nobody is there to take it
+        pass
+    finally:
+        watch.end()
 
 
 async def flushed(transport: asyncio.Transport) -> None:
