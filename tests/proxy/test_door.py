@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import pytest
+from aiohttp import web
 
 from tests.proxy.house import House
 from tests.proxy.tunnel import QUICK
@@ -18,6 +21,7 @@ from tests.support.guard import Guard, policy
 from tests.support.waiting import eventually
 from wsguard.policy.model import GuardSpec, Listener, NonWebSocket, PolicySpec
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.client_script import PATH, ClientScript
 
 LOOPS = ["uvloop"]
 
@@ -236,3 +240,36 @@ async def test_a_bug_is_a_500_and_is_told(backend: RecordingBackend) -> None:
         async with connect(house.port) as client:
             await client.open(wire.upgrade(origin="https://evil.test"))
             assert await client.close_frame() == (4403, "origin-denied")
+
+
+@asynccontextmanager
+async def unread(backend: RecordingBackend, body_timeout: float) -> AsyncIterator[House]:
+    """A client asks for the guard's own script again and again, and reads none of it."""
+    guard = GuardSpec(listener=Listener(handshake_timeout=0.2, body_timeout=body_timeout))
+    async with House(backend, guard=guard) as house:
+        house.door._routes = {PATH: ClientScript(house.env)}
+        with socket.create_connection(("127.0.0.1", house.port)) as client:
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                client.send(wire.request("GET", PATH, [HOST]) * 800)
+            await eventually(lambda: any(map(waits, house.door.connections)), what="an answer that is not taken")
+            yield house
+
+
+def waits(connection: web.RequestHandler) -> bool:
+    return connection.transport is not None and connection.transport.get_write_buffer_size() > 0
+
+
+async def test_who_takes_no_answer_of_the_guards_own_is_reset(backend: RecordingBackend) -> None:
+    async with unread(backend, body_timeout=0.2) as house:
+        await eventually(lambda: not len(house.door.crowd) and not house.door.connections, what="an empty house")
+
+
+async def test_who_makes_room_is_gone_whatever_it_has_yet_to_read(backend: RecordingBackend) -> None:
+    async with unread(backend, body_timeout=0.0) as house:
+        (connection,) = house.door.connections
+        transport = connection.transport
+        connection.make_room()  # type: ignore[attr-defined]
+        await eventually(lambda: not house.door.connections, what="its end")
+        assert transport is not None
+        assert transport.is_closing()

@@ -19,14 +19,21 @@ from tests.support.client import RawClient, connect, fetch
 from tests.support.waiting import eventually
 from tests.support.wire import Head
 from wsguard.policy.model import (
+    ClientIPDetection,
+    Connections,
     Enforcement,
     GuardSpec,
+    Handshakes,
     KeepAlive,
+    Limits,
     MissingOrigin,
     NonWebSocket,
     OriginSpec,
     PolicySpec,
+    Rate,
     Session,
+    TrustedProxies,
+    Unit,
 )
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Connection, Stream
@@ -407,8 +414,12 @@ async def test_a_preflight_is_the_applications_to_answer(backend: RecordingBacke
     origin = OriginSpec.model_validate({"allowOrigins": ["SameHost", "https://app.example"]})
     asks: list[tuple[str, str]] = [("Origin", "https://app.example"), ("Access-Control-Request-Method", "POST")]
     carried = [TOKEN, ("Cookie", "session=x"), ("X-User", "root")]
+    said = (("Access-Control-Allow-Origin", "https://app.example"), ("X-Secret", "1"), ("Vary", "Origin"))
+    backend.respond = answers.reply(200, b"what a GET would say", said)
     async with House(backend, with_login(streams=(POLL,), origin=origin)) as house:
-        assert (await fetch(house.port, "/poll?access_token=x.y.z", *asks, *carried, method="OPTIONS"))[0].status == 200
+        head, body = await fetch(house.port, "/poll?access_token=x.y.z", *asks, *carried, method="OPTIONS")
+        assert (head.status, body, head.get("x-secret")) == (200, b"", None)  # any program may call it a preflight
+        assert (head.get("access-control-allow-origin"), head.get("vary")) == ("https://app.example", "Origin")
         assert (await refused(house, *asks, ("Content-Length", "0"), method="POST")).start == "401 credential-missing"
     (seen,) = backend.requests
     assert (seen.start.split()[0], seen.target) == ("OPTIONS", "/poll")
@@ -461,3 +472,40 @@ async def test_a_stream_has_no_pings(backend: RecordingBackend) -> None:
         assert len(house.keepalive) == 0
         feed.say(None)
         await heard(client, b"0\r\n\r\n")
+
+
+def capped(enforcement: Enforcement = Enforcement.ENFORCE, **caps: int) -> PolicySpec:
+    return PolicySpec(streams=(EVENTS,), limits=Limits(connections=Connections(**caps)), enforcement=enforcement)
+
+
+async def test_a_page_of_this_host_is_counted_by_its_origin(backend: RecordingBackend) -> None:
+    """Which its GET does not name."""
+    Feed(backend)
+    async with House(backend, capped(per_origin=1)) as house, asking(house, ASKS, HERE) as client:
+        await client.head()
+        assert (await refused(house, ASKS, HERE)).start == "429 too-many-connections"
+        assert (await refused(house, ASKS, OWN)).start == "429 too-many-connections"
+
+
+async def test_who_is_only_audited_takes_nobodys_place(backend: RecordingBackend) -> None:
+    Feed(backend)
+    async with House(backend, capped(Enforcement.AUDIT, total=1)) as house, asking(house, ASKS, FOREIGN) as foreign:
+        await foreign.head()
+        async with asking(house, ASKS, OWN) as own:
+            await own.head()
+            assert [each.result for each in house.notebook.decisions] == ["audited", "admitted"]
+            assert len(house.registry.census) == 1
+            async with asking(house, ASKS, OWN) as one_too_many:
+                await one_too_many.head()
+                assert house.notebook.decisions[-1].reason is CloseReason.TOO_MANY_CONNECTIONS
+
+
+async def test_who_comes_too_often_is_told_when_there_is_room_again(backend: RecordingBackend) -> None:
+    rate = Handshakes(per_client_ip=Rate(requests=1, unit=Unit.HOUR))
+    guard = GuardSpec(client_ip_detection=ClientIPDetection(x_forwarded_for=TrustedProxies(num_trusted_hops=1)))
+    spec = PolicySpec(streams=(POLL,), limits=Limits(handshakes=rate))
+    async with House(backend, spec, guard) as house:
+        assert (await fetch(house.port, "/poll", OWN))[0].status == 200
+        head = await refused(house, OWN)
+        assert head.start == "429 handshake-rate"
+        assert int(head.get("retry-after") or 0) > 3500

@@ -300,7 +300,7 @@ def _counted(case: Case, admit: Admit) -> Iterator[str]:
         yield f"handshakes.perClientIP, {rate.requests} a {rate.unit.value}, {rate.at_once} at once, for {client}"
     if limits.connections is not None:
         who = () if admit.identity is None else (admit.identity, *admit.others)
-        claims = door_claims(name, limits.connections, client, case.handshake.origin)
+        claims = door_claims(name, limits.connections, client, case.page)
         for claim in (*claims, *holder_claims(name, limits.connections, who)):
             yield f"connections.{claim.key[1]}, {claim.most}" + (f", for {claim.key[2]}" if claim.key[2] else "")
 

@@ -46,13 +46,13 @@ def _network(address: IPAddress) -> str:
 
 
 @lru_cache(maxsize=256)  # only of Origins that the policy allows, but each may be long
-def _page(origin: bytes) -> str:
+def _page(origin: str) -> str:
     """An Origin as it is compared, not as it is spelt."""
-    read = Origin.parse(origin)
+    read = Origin.parse(origin.encode("latin-1"))
     return f"{read.scheme}://{read.host}:{read.port}"
 
 
-def door_claims(policy: str, caps: Connections, client: str | None, origin: bytes | None) -> list[Claim]:
+def door_claims(policy: str, caps: Connections, client: str | None, origin: str | None) -> list[Claim]:
     """The places of a connection from `client` (see `client_word`) that need no identity; of the policy so called."""
     claims = []
     if caps.total is not None:
@@ -80,7 +80,6 @@ def holder_claims(policy: str, caps: Connections, identities: Iterable[Identity]
 
 def claims_of(connection: Connection, caps: Connections, guard: GuardSpec) -> list[Claim]:
     """All places of one that is open."""
-    origin = None if connection.origin is None else connection.origin.encode("latin-1")
     client = client_word(parse_ip(connection.client_ip), guard)
-    door = door_claims(connection.policy, caps, client, origin)
+    door = door_claims(connection.policy, caps, client, connection.origin)
     return [*door, *holder_claims(connection.policy, caps, connection.identities)]

@@ -12,6 +12,7 @@ from wsguard.policy.forward_auth import Approval, Question
 from wsguard.policy.handshake_token import TokenContent
 from wsguard.policy.logout_detection import session_cookies
 from wsguard.policy.model import WebSocketPolicy
+from wsguard.policy.page import page_of, written
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.handshake import Handshake
@@ -61,6 +62,15 @@ class Case:
         if isinstance(self.approval, Approval) and self.approval.identity is not None:
             known.append(self.approval.identity)
         return known
+
+    @property
+    def page(self) -> str | None:
+        """The origin of the page: its Origin, or what a browser says in its place."""
+        origin = self.handshake.origin
+        if origin is not None:
+            return origin.decode("latin-1")
+        page = None if self.stream is Stream.WEB_SOCKET else page_of(self.handshake.head, self.effective)
+        return None if page is None else written(page)
 
     @property
     def watched(self) -> tuple[str, ...]:

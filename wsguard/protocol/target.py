@@ -14,7 +14,7 @@ RESERVED = "/.wsguard"
 
 _CONTROLS = re.compile(r"[\x00-\x20\x7f]")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_AMBIGUOUS_ESCAPE = re.compile(r"%(?:2[FfEe5]|5[Cc]|00)")
+_AMBIGUOUS_ESCAPE = re.compile(r"%(?:2[FfEe5]|5[Cc]|00|0[Aa]\Z)")
 _DOT_SEGMENT = re.compile(r"/\.\.?(?=/|\Z)")
 
 _SEPARATORS = re.compile(r"[/\\]+")
@@ -115,6 +115,7 @@ _READERS: tuple[Callable[[str], str], ...] = (
     lambda path: _PARAMETERS.sub("", path),
     lambda path: _AUTHORITY.sub("/", path, count=1),
     lambda path: path.partition("\0")[0],
+    lambda path: path.removesuffix("\n"),  # before which `$` matches in most servers' routes (PCRE, Python)
     _resolve,
 )
 

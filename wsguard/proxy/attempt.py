@@ -13,14 +13,13 @@ from wsguard.policy.credentials import Credential, CredentialConflict
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import IPAddress, written_ip
 from wsguard.policy.model import WebSocketPolicy
-from wsguard.policy.page import page_of, written
 from wsguard.protocol.handshake import Handshake
 from wsguard.protocol.trace_context import request_id, trace_id
 from wsguard.proxy.environment import Trace
 from wsguard.proxy.half import Half
 from wsguard.proxy.takeover import take_over
 from wsguard.proxy.waiting import Waiting
-from wsguard.sessions.connection import Connection, Link, Stream
+from wsguard.sessions.connection import Connection, Link
 from wsguard.sessions.records import Decided, Result
 
 _NOBODY = Admit()
@@ -116,7 +115,7 @@ class Attempt:
             id=self.id,
             policy=policy.name,
             identity=admit.identity,
-            origin=self._page,
+            origin=self.case.page,
             client_ip=self._client_ip,
             path=self.handshake.path,
             backend=backend,
@@ -132,15 +131,6 @@ class Attempt:
     def _origin(self) -> str | None:
         origin = self.handshake.origin
         return None if origin is None else _text(origin)
-
-    @property
-    def _page(self) -> str | None:
-        """The origin of the page: its Origin, or what a browser says in its place."""
-        case = self.case
-        if self._origin is not None or case.stream is Stream.WEB_SOCKET:
-            return self._origin
-        page = page_of(case.handshake.head, case.effective)
-        return None if page is None else written(page)
 
     @property
     def _client_ip(self) -> str:

@@ -28,9 +28,11 @@ from wsguard.proxy.crowd import Crowd, TurnedAway
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.glimpses import Glimpses
+from wsguard.proxy.half import reset
+from wsguard.proxy.pace import deliver
 from wsguard.proxy.refusal import SERVER, plain
 from wsguard.proxy.streams import Streams
-from wsguard.proxy.takeover import end_unreadable_body
+from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body
 from wsguard.sessions.identity import ClientCertificate
 
 Route = Callable[[web.BaseRequest, Effective], Awaitable[web.StreamResponse]]
@@ -83,7 +85,10 @@ class _Connection(web.RequestHandler):
         return self.door.broken(request, status, exc)
 
     def make_room(self) -> None:
-        """Leave, while there is nothing under way."""
+        """Leave, while there is nothing under way; who has not read its last answer has no time left for it."""
+        transport = self.transport
+        if transport is not None and transport.get_write_buffer_size():
+            reset(transport)  # closed, it would stay until it has read, and count for nobody
         self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -167,10 +172,12 @@ class Door(web.Server):
         assert isinstance(connection, _Connection)
         connection.spoke = True
         self.crowd.busy(connection)
-        if self._env.overload.is_shedding and not request.raw_path.startswith(_OWN):
-            return self._shed()
+        is_shed = self._env.overload.is_shedding and not request.raw_path.startswith(_OWN)
         try:
-            return await self._answer(request, connection)
+            response = self._shed() if is_shed else await self._answer(request, connection)
+            if response is not HANDED_OVER:
+                await deliver(request, response, self._env.policies().guard.listener.body_timeout)
+            return response
         finally:
             self.crowd.idle(connection)
 

@@ -11,21 +11,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Protocol, cast
 
-from aiohttp import (
-    BaseConnector,
-    ClientError,
-    ClientRequest,
-    ClientResponse,
-    ClientSession,
-    ClientTimeout,
-    DummyCookieJar,
-    TCPConnector,
-    UnixConnector,
-    hdrs,
-    web,
-)
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.connector import Connection
+from aiohttp import ClientError, ClientResponse, web
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
@@ -41,54 +27,16 @@ from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import reset
+from wsguard.proxy.http_parts import AsSent, new_session
 from wsguard.proxy.leaving import SeeingOut
-from wsguard.proxy.pace import Pace
+from wsguard.proxy.pace import Pace, flushed
 from wsguard.proxy.refusal import plain
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_PATIENCE = 1.0  # seconds that a backend has to say so; one that does not know of it never will (RFC 9110 §10.1.1)
-_ANSWERED = web.RequestKey(
-    "answered", bool
-)  # of a request: its answer has begun, and `100 Continue` would stand in the middle of it
+# Of a request: its answer has begun, and `100 Continue` would stand in the middle of it.
+_ANSWERED = web.RequestKey("answered", bool)
 _HELD_UP = 0.25  # seconds at most that an answer waits for the other replicas to be told of the log-out in it
 _AT_SOCKET = "http://localhost"  # what stands for the address of a Unix socket
-_ADDED_BY_AIOHTTP = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.SERVER)
-
-
-class _AsSent(web.StreamResponse):
-    """A response with the fields that the backend sent and none that aiohttp would add of its own."""
-
-    async def _prepare_headers(self) -> None:
-        absent = [name for name in _ADDED_BY_AIOHTTP if name not in self.headers]
-        await super()._prepare_headers()
-        for name in absent:
-            self.headers.pop(name, None)
-
-
-class _Request(ClientRequest):
-    """A request whose head does not wait for its body; the body waits for `100 Continue`, but not for ever."""
-
-    async def write_bytes(
-        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
-    ) -> None:
-        writer.send_headers()  # the backend may answer, or refuse, before the first byte of the body has come
-        await super().write_bytes(writer, conn, content_length)
-
-    def update_expect_continue(self, expect: bool = False) -> None:
-        super().update_expect_continue(expect)
-        if self._continue is not None:
-            self.loop.call_later(_PATIENCE, _go_on, self._continue)
-
-
-class _Answer(ClientResponse):
-    """An answer whose connection nobody uses again once it has switched protocols: HTTP is over there."""
-
-    async def start(self, connection: Connection) -> ClientResponse:
-        protocol = connection.protocol
-        await super().start(connection)
-        if self.status == HTTPStatus.SWITCHING_PROTOCOLS and protocol is not None:
-            protocol.close()
-        return self
 
 
 class Escort(Protocol):
@@ -125,7 +73,7 @@ class Forwarder:
     def __init__(self, env: Environment) -> None:
         self._env = env
         self._seeing_out = SeeingOut(env)
-        self._sessions = {name: _session(backend) for name, backend in env.backends.by_name.items()}
+        self._sessions = {name: new_session(backend) for name, backend in env.backends.by_name.items()}
 
     @property
     def seeing_out(self) -> int:
@@ -219,7 +167,7 @@ class Forwarder:
         await self._notice(exchange)
         if refusal is not None:
             return refusal
-        response = _AsSent(status=answer.status, reason=answer.reason, headers=_multidict(exchange.answer))
+        response = AsSent(status=answer.status, reason=answer.reason, headers=_multidict(exchange.answer))
         request[_ANSWERED] = True
         await response.prepare(request)
         if escort is not None:
@@ -235,7 +183,7 @@ class Forwarder:
                 if escort is not None and escort.passed():
                     return response
             await response.write_eof()
-            await watch.flushed()
+            await flushed(transport)
         except (ClientError, OSError) as error:
             if transport.is_closing():
                 _tell(escort, CloseReason.CLIENT_LOST)
@@ -268,25 +216,6 @@ def _kept(answer: ClientResponse) -> Headers:
     return end_to_end(Headers(answer.raw_headers))
 
 
-def _session(backend: Backend) -> ClientSession:
-    """Connections to `backend` that are used again."""
-    address = backend.address
-    connector: BaseConnector = TCPConnector(limit=0, force_close=False)
-    if isinstance(address, SocketPath):
-        connector = UnixConnector(address.path, limit=0)
-    return ClientSession(
-        connector=connector,
-        cookie_jar=DummyCookieJar(),
-        auto_decompress=False,
-        request_class=_Request,
-        response_class=_Answer,
-        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-        timeout=ClientTimeout(total=None, sock_connect=backend.connect_timeout),
-        max_line_size=65_536,
-        max_field_size=65_536,
-    )
-
-
 async def _body(request: web.BaseRequest, expects: bool, pace: Pace) -> AsyncIterator[bytes]:
     """The request's body as it comes. Asked for only once the backend is to get it: `100 Continue` is said here."""
     if expects and _ANSWERED not in request and request.transport is not None:
@@ -298,11 +227,6 @@ async def _body(request: web.BaseRequest, expects: bool, pace: Pace) -> AsyncIte
 def _tell(escort: Escort | None, reason: CloseReason) -> None:
     if escort is not None:
         escort.failed(reason)
-
-
-def _go_on(expected: asyncio.Future[bool]) -> None:
-    if not expected.done():
-        expected.set_result(True)
 
 
 def _why(error: Exception) -> str:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from aiohttp import StreamReader
+from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 
 from wsguard.proxy.half import reset
@@ -80,6 +80,30 @@ class Pace:
             self._limit.reschedule(None if seconds is None else self._loop.time() + seconds)
 
 
+async def deliver(request: web.BaseRequest, response: web.StreamResponse, body_timeout: float) -> None:
+    """Send an answer of the guard's own, which must be taken like any other; not one that was sent already."""
+    transport = request.transport
+    if response.prepared or transport is None:
+        return
+    watch = Watch(asyncio.get_running_loop(), transport, request.writer, body_timeout or None)
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+        await flushed(transport)
+    except ConnectionError:  # nobody is there to take it
+        pass
+    finally:
+        watch.end()
+
+
+async def flushed(transport: asyncio.Transport) -> None:
+    """Wait until the peer has taken everything: a transport that is closed with a rest would keep it for ever."""
+    pause = _SHORTEST
+    while transport.get_write_buffer_size() and not transport.is_closing():
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST)
+
+
 class Watch:
     """Resets a client that does not take its answer. `patience` is seconds; None: for ever. End it."""
 
@@ -97,13 +121,6 @@ class Watch:
         self._since, self._taken = loop.time(), 0
         self._timer: asyncio.TimerHandle | None = None
         self._look_later()
-
-    async def flushed(self) -> None:
-        """Wait until the client has taken everything: a transport that is closed with a rest would keep it for ever."""
-        pause = _SHORTEST
-        while self._transport.get_write_buffer_size() and not self._transport.is_closing():
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST)
 
     def end(self) -> None:
         """Watch no more."""

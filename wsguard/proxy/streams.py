@@ -7,7 +7,6 @@ that turns out to be an event stream is judged before its head goes on; what the
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -15,18 +14,17 @@ from aiohttp import web
 
 from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
-from wsguard.policy.effective import Effective, written_ip
+from wsguard.policy.effective import Effective
 from wsguard.policy.judge import PLACE, judge_early
-from wsguard.policy.model import Rejection
 from wsguard.policy.streams import Reach, reach
-from wsguard.protocol.closing import http_status
 from wsguard.protocol.event_stream import last_words
 from wsguard.protocol.handshake import HttpRefusal
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
-from wsguard.protocol.reasons import Advice, CloseReason
+from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.stream_request import has_body, is_event_stream, is_preflight, read_request
 from wsguard.proxy.admission import Admission
+from wsguard.proxy.answers import Answers, permission
 from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.endings import Close
@@ -34,16 +32,12 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.half import reset
 from wsguard.proxy.outgoing import outgoing
+from wsguard.proxy.pace import flushed
 from wsguard.proxy.passage import Passage
-from wsguard.proxy.refusal import plain
-from wsguard.proxy.wording import word
 from wsguard.sessions.connection import Stream
-from wsguard.sessions.drain import retry_after
 from wsguard.sessions.records import Delivery
 
 _LEFT = "the client left before it had its answer"
-_DEFAULT = Rejection()
-_UNREADABLE_BY_PAGES = frozenset((CloseReason.ORIGIN_DENIED, CloseReason.HOST_DENIED, CloseReason.NO_POLICY))
 _CREDENTIALS = frozenset((b"authorization", b"cookie"))
 
 
@@ -84,6 +78,7 @@ class Errand:
         self._head = head
         self._effective = effective
         self._tls = tls
+        self._answers = Answers(env, head, effective)
         self._reach = found
         self._attempt: Attempt | None = None
         self._backend = ""  # where the answer came from
@@ -91,25 +86,22 @@ class Errand:
         self._scope: asyncio.Timeout | None = None
         self._response: web.StreamResponse | None = None
         self.stream = found.asked_as(head)
+        self._is_preflight = self.stream is not None and is_preflight(head)
 
     async def run(self) -> web.StreamResponse:
         """Judge, forward, and see to the end of it."""
-        sent: RequestHead | None = None
-        if self.stream is not None:
-            if is_preflight(self._head):
-                return await self._preflight(self.stream)
-            verdict = await self._judge(self.stream)
-            if isinstance(verdict, web.Response):
-                return verdict
-            assert self._attempt is not None
-            sent = outgoing(self._attempt, verdict)
-        return await self._forward(sent)
+        if self.stream is None:
+            return await self._forward(None)
+        if self._is_preflight:
+            return await self._preflight(self.stream)
+        verdict = await self._judge(self.stream)
+        return verdict if isinstance(verdict, web.Response) else await self._forward(verdict)
 
     async def _preflight(self, stream: Stream) -> web.StreamResponse:
         """A question that browsers send without credentials: the application's to answer, to a page that may ask."""
         attempt = self._begin(stream)
         if isinstance(attempt, HttpRefusal):
-            return self._turn_away(attempt)
+            return self._answers.turned_away(attempt)
         refusal = judge_early(attempt.case, PLACE)
         settled = Admit() if refusal is None else self._conductor.usher.settle(attempt, refusal)
         if isinstance(settled, Refuse):
@@ -118,13 +110,14 @@ class Errand:
         if attempt.policy is not None:
             found = read_credentials(case.handshake, attempt.policy)
             if isinstance(found, CredentialConflict):
-                return self._turn_away(HttpRefusal(HTTPStatus.BAD_REQUEST, found.detail))
+                return self._answers.turned_away(HttpRefusal(HTTPStatus.BAD_REQUEST, found.detail))
             case.credentials = tuple(replace(credential, forward=False) for credential in found)
         headers = case.handshake.head.headers.without(_CREDENTIALS)
         case.handshake = replace(case.handshake, head=replace(case.handshake.head, headers=headers))
-        return await self._forward(outgoing(attempt, Admit()))
+        return await self._forward(Admit())
 
-    async def _forward(self, sent: RequestHead | None) -> web.StreamResponse:
+    async def _forward(self, verdict: Admit | None) -> web.StreamResponse:
+        """None: as it came, for nobody has judged it yet."""
         response: web.StreamResponse | None = None
         if self._passage is not None and self._passage.close is not None:  # by the look behind the registration
             return await self._conclude(None)
@@ -132,6 +125,7 @@ class Errand:
             async with asyncio.timeout(None) as self._scope:
                 if self._passage is not None:
                     self._passage.begin(self._scope)
+                sent = outgoing(self._attempt, verdict) if self._attempt is not None and verdict is not None else None
                 response = await self._forwarder.forward(
                     self._request, self._head, self._effective, self._tls, self, sent
                 )
@@ -154,14 +148,14 @@ class Errand:
         """The verdict, registered where it admits; else the answer that tells of the refusal."""
         attempt, usher = self._begin(stream), self._conductor.usher
         if isinstance(attempt, HttpRefusal):
-            return self._turn_away(attempt)
+            return self._answers.turned_away(attempt)
         try:
             settled = usher.settle(attempt, await self._conductor.verdict(attempt))
             if isinstance(settled, Refuse):
                 return self._refuse(attempt, settled)
             admit, audited = settled
             usher.record(attempt, "audited" if audited else "admitted", audited, admit=admit)
-            self._register(attempt, admit)
+            self._register(attempt, admit, audited)
             return admit
         except asyncio.CancelledError:
             usher.lost(attempt, _LEFT)
@@ -178,7 +172,7 @@ class Errand:
         self._attempt = self._conductor.attempt(self._request, handshake, self._effective, self._tls, stream)
         return self._attempt
 
-    def _register(self, attempt: Attempt, admit: Admit) -> None:
+    def _register(self, attempt: Attempt, admit: Admit, audited: Refuse | None) -> None:
         env, policy, content = self._env, attempt.policy, self._request.content
         assert policy is not None  # a request that no policy matches is not judged, or refused
         admission = Admission(env, policy, "")
@@ -190,11 +184,12 @@ class Errand:
             self._head.method,
             lambda: content.total_bytes,
         )
-        watched = attempt.case.watched if attempt.is_good else ()  # whom the policy would refuse vouches for no cookie
-        connection = attempt.connection(
-            policy, admit, self._backend or env.backends.active_name, env.clock.wall(), passage, watched
-        )
-        admission.enter(connection, attempt.case)
+        backend = self._backend or env.backends.active_name
+        self._conductor.usher.register(attempt, admission, admit, audited, backend, passage)
+
+    def _refuse(self, attempt: Attempt, refusal: Refuse) -> web.Response:
+        self._conductor.usher.record(attempt, "refused", refusal)
+        return self._answers.refused(attempt, refusal)
 
     # What comes back (proxy.forward.Escort).
 
@@ -204,6 +199,8 @@ class Errand:
 
     async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
         """The head of the answer has come: is it an event stream that nobody has judged yet?"""
+        if self._is_preflight:
+            return permission(status, headers)
         is_events = is_event_stream(headers)
         if is_events and self._passage is None and Stream.SERVER_SENT_EVENTS in self._reach.streams:
             verdict = await self._judge(Stream.SERVER_SENT_EVENTS)
@@ -215,7 +212,7 @@ class Errand:
         if self.stream is None and self._scope is not None:
             passage.begin(self._scope)
             if passage.close is not None:
-                return self._answer(passage.close, passage.reason or CloseReason.GUARD_FAULT)
+                return self._answers.cut(passage.close, passage.reason or CloseReason.GUARD_FAULT)
         is_readable = not headers.all(b"content-encoding")
         passage.meet(is_events=is_events and has_body(self._head.method, status), is_readable=is_readable)
         return None
@@ -255,7 +252,7 @@ class Errand:
                 return response
             if not passage.has_head:
                 delivery = "sent"
-                return self._answer(passage.close, reason) if response is None else response
+                return self._answers.cut(passage.close, reason) if response is None else response
             if response is not None and not passage.is_over:
                 return response  # it was whole before the grace was over
             delivery = "sent" if await self._end(passage, passage.close) else "undelivered"
@@ -268,7 +265,7 @@ class Errand:
         """End an event stream as a server does; what cannot be ended so must not look whole."""
         response, transport = self._response, self._request.transport
         can_end = passage.is_events and not passage.is_stalled
-        if response is not None and can_end and response.content_length is None:
+        if response is not None and transport is not None and can_end and response.content_length is None:
             grace = self._attempt.policy.spec.rejection.close_timeout if self._attempt and self._attempt.policy else 0.0
             try:
                 async with asyncio.timeout(grace):
@@ -276,37 +273,10 @@ class Errand:
                         text, _, seconds = close.text.partition(" retry-after=")
                         await response.write(last_words(text, float(seconds) if seconds else None))
                     await response.write_eof()
-                    return True
+                    await flushed(transport)
+                    return not transport.is_closing()
             except (TimeoutError, OSError):
                 pass  # it does not read, or has left
         if transport is not None:
             reset(transport)
         return False
-
-    # Refusals.
-
-    def _turn_away(self, refusal: HttpRefusal) -> web.Response:
-        client_ip = written_ip(self._effective.client_ip)
-        self._env.observer.turned_away(client_ip, refusal.status, refusal.why)
-        return plain(HTTPStatus(refusal.status), refusal.why)
-
-    def _refuse(self, attempt: Attempt, refusal: Refuse) -> web.Response:
-        rejection = attempt.policy.spec.rejection if attempt.policy else _DEFAULT
-        env = self._env
-        close = word(refusal.reason, rejection, attempt.case.policies.guard, env.rng, population=len(env.registry))
-        self._conductor.usher.record(attempt, "refused", refusal)
-        return self._answer(close, refusal.reason)
-
-    def _answer(self, close: Close, reason: CloseReason) -> web.Response:
-        """The status and the word; and always when to try again at the earliest, since pollers come back whatever."""
-        response = plain(http_status(reason), close.text)
-        if "Retry-After" not in response.headers:
-            seconds = retry_after(self._env.rng, Advice.BACK_OFF, len(self._env.registry))
-            response.headers["Retry-After"] = str(math.ceil(seconds or 0.0))
-        origin = self._head.headers.first(b"origin")
-        if origin is not None and reason not in _UNREADABLE_BY_PAGES:  # a page that may connect may read why it may not
-            response.headers["Access-Control-Allow-Origin"] = origin.decode("latin-1")
-            response.headers["Access-Control-Allow-Credentials"] = "true"
-            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
-            response.headers["Vary"] = "Origin"
-        return response

@@ -126,7 +126,7 @@ class Turnstile:
 
     def _door(self, attempt: Attempt, policy: str, caps: Connections) -> list[Claim]:
         client = client_word(attempt.case.effective.client_ip, self._policies.guard)
-        return door_claims(policy, caps, client, attempt.handshake.origin)
+        return door_claims(policy, caps, client, attempt.case.page)
 
     def _hold(self, attempt: Attempt, caps: Connections, claims: list[Claim]) -> Refuse | None:
         if attempt.spared is not None:

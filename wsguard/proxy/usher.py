@@ -31,6 +31,7 @@ from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
 from wsguard.proxy.takeover import HANDED_OVER
 from wsguard.proxy.watched import Clockwork
+from wsguard.sessions.connection import Link
 from wsguard.sessions.records import Result
 
 _NEVER_AUDITED = frozenset((CloseReason.DRAINING, CloseReason.GUARD_FAULT))
@@ -113,6 +114,22 @@ class Usher:
             case = attempt.case
             self._env.session_watch.notice(Exchange(case.handshake.head, case.effective, answer.status, answer.headers))
 
+    def register(
+        self,
+        attempt: Attempt,
+        admission: Admission,
+        admit: Admit,
+        audited: Refuse | None,
+        backend: str,
+        link: Link,
+    ) -> None:
+        """What was admitted lives from now on; it may be cut by the look behind the registration."""
+        if audited:
+            self._env.registry.census.excuse(attempt.id)
+        watched = attempt.case.watched if attempt.is_good else ()  # whom the policy would refuse vouches for no cookie
+        opened = self._env.clock.wall()
+        admission.enter(attempt.connection(admission.policy, admit, backend, opened, link, watched), attempt.case)
+
     def lost(self, attempt: Attempt, detail: str) -> None:
         """The client left, and nobody is there to answer."""
         self.record(attempt, "refused", Refuse(CloseReason.CLIENT_LOST, detail))
@@ -156,11 +173,7 @@ class Usher:
         if not attempt.is_answered:
             switching = switching_protocols(attempt.handshake.key, for_client(answer.headers, attempt, head))
         splice.open(client, backend, switching)
-        if audited:
-            env.registry.census.excuse(attempt.id)
-        watched = attempt.case.watched if attempt.is_good else ()  # whom the policy would refuse vouches for no cookie
-        connection = attempt.connection(policy, admit, chosen.name, env.clock.wall(), splice, watched)
-        admission.enter(connection, attempt.case)
+        self.register(attempt, admission, admit, audited, chosen.name, splice)
         let_hold(splice, env, admission, attempt.case, head, answer)
         splice.begin(answer.tail, early)
         return HANDED_OVER

@@ -1,0 +1,87 @@
+"""aiohttp's HTTP, bent to pass on what came and add nothing. With takeover.py, what relies on how it works inside."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+from aiohttp import (
+    BaseConnector,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+    UnixConnector,
+    hdrs,
+    web,
+)
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
+
+from wsguard.policy.model import Backend
+from wsguard.policy.socket_path import SocketPath
+
+_PATIENCE = 1.0  # seconds that a backend has to say so; one that does not know of it never will (RFC 9110 §10.1.1)
+_ADDED_BY_AIOHTTP = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.SERVER)
+
+
+class AsSent(web.StreamResponse):
+    """A response with the fields that the backend sent and none that aiohttp would add of its own."""
+
+    async def _prepare_headers(self) -> None:
+        absent = [name for name in _ADDED_BY_AIOHTTP if name not in self.headers]
+        await super()._prepare_headers()
+        for name in absent:
+            self.headers.pop(name, None)
+
+
+class _Request(ClientRequest):
+    """A request whose head does not wait for its body; the body waits for `100 Continue`, but not for ever."""
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        writer.send_headers()  # the backend may answer, or refuse, before the first byte of the body has come
+        await super().write_bytes(writer, conn, content_length)
+
+    def update_expect_continue(self, expect: bool = False) -> None:
+        super().update_expect_continue(expect)
+        if self._continue is not None:
+            self.loop.call_later(_PATIENCE, _go_on, self._continue)
+
+
+class _Answer(ClientResponse):
+    """An answer whose connection nobody uses again once it has switched protocols: HTTP is over there."""
+
+    async def start(self, connection: Connection) -> ClientResponse:
+        protocol = connection.protocol
+        await super().start(connection)
+        if self.status == HTTPStatus.SWITCHING_PROTOCOLS and protocol is not None:
+            protocol.close()
+        return self
+
+
+def new_session(backend: Backend) -> ClientSession:
+    """Connections to `backend` that are used again."""
+    address = backend.address
+    connector: BaseConnector = TCPConnector(limit=0, force_close=False)
+    if isinstance(address, SocketPath):
+        connector = UnixConnector(address.path, limit=0)
+    return ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        request_class=_Request,
+        response_class=_Answer,
+        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+        timeout=ClientTimeout(total=None, sock_connect=backend.connect_timeout),
+        max_line_size=65_536,
+        max_field_size=65_536,
+    )
+
+
+def _go_on(expected: asyncio.Future[bool]) -> None:
+    if not expected.done():
+        expected.set_result(True)
