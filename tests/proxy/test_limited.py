@@ -26,6 +26,7 @@ from wsguard.policy.model import (
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.half import Half
+from wsguard.proxy.keepalive import ping
 from wsguard.proxy.limited import SHORTEST, LimitedHalf
 from wsguard.proxy.watched import WatchedHalf
 
@@ -253,6 +254,53 @@ def test_a_client_that_is_held_back_leaves_between_messages() -> None:
     assert last.fin
     assert (end := wire.take_frame(rest)) is not None
     assert end.close == (1001, "draining")
+
+
+def test_what_is_held_back_comes_before_what_waits_for_the_end_of_a_rest() -> None:
+    """A pong that may be an answer to the guard's ping is looked at whole, and then it is one too many."""
+    at = bench(messages(10, 1, OnExceed.THROTTLE))
+    client, backend = at.client.half, at.backend.half
+    at.backend.arrive(wire.frame(wire.TEXT, b"a", fin=False, masked=False))
+    at.client.arrive(TEXT)
+    assert ping(client, backend)
+    pong = wire.frame(wire.PONG, b"not ours")
+    at.client.arrive(pong[:1])
+    at.splice.leave(CloseReason.DRAINING)
+    at.client.arrive(pong[1:] + TEXT + CLOSE)
+    at.owner.audits = True  # and so it goes on after all
+    for _ in range(5):
+        at.now += 1
+        at.loop.wake("_wake")
+        at.loop.fire()
+    assert at.to_backend == TEXT + pong + TEXT + CLOSE
+
+
+def test_a_fin_waits_behind_what_waits_for_the_end_of_a_rest() -> None:
+    at = bench(messages(10, 1, OnExceed.THROTTLE))
+    at.backend.arrive(wire.frame(wire.TEXT, b"a", fin=False, masked=False))
+    at.client.arrive(TEXT * 3)
+    at.client.half.eof_received()
+    at.splice.leave(CloseReason.DRAINING)
+    at.now += 1
+    at.loop.wake("_wake")
+    assert at.splice.state == "open"
+    at.owner.audits = True
+    at.loop.fire()
+    assert (at.to_backend, at.backend.eof_written) == (TEXT * 2, False)
+    at.now += 1
+    at.loop.wake("_wake")
+    assert at.to_backend == TEXT * 3
+    assert at.backend.eof_written
+
+
+def test_what_comes_behind_the_excess_is_not_counted_as_passed() -> None:
+    """A flood in the grace of a cut would drive up the count of messages."""
+    at = bench(messages(10, 2))
+    at.client.arrive(TEXT * 50)
+    at.client.arrive(TEXT * 50)
+    for transport in (at.client, at.backend):
+        transport.lose(None)
+    assert at.end[2].messages_from_client == 2
 
 
 def test_a_message_of_the_guards_own_reaches_a_client_that_is_held_back() -> None:

@@ -49,6 +49,11 @@ class LimitedHalf(WatchedHalf):
         self._throttled: set[CloseReason] = set()
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether anything is held back."""
+        return bool(self._kept)
+
     def data_received(self, data: bytes) -> None:
         """As the half has it, as far as the limits go."""
         if self._kept:  # and so this comes behind it
@@ -150,12 +155,16 @@ class LimitedHalf(WatchedHalf):
             self._wake_in(SHORTEST)  # the backend has enough to do
             return
         kept, self._kept = self._kept, b""
-        cast("asyncio.Protocol", self.transport.get_protocol()).data_received(kept)
+        self._in_front().data_received(kept)
         if self._kept:
             return
         self.unpause(Pause.THROTTLE)
         if self._has_ended:
-            super().eof_received()
+            self._has_ended = False
+            self._in_front().eof_received()
+
+    def _in_front(self) -> asyncio.Protocol:
+        return cast("asyncio.Protocol", self.transport.get_protocol())
 
     def _forget(self) -> None:
         self._kept = b""

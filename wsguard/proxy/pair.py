@@ -42,9 +42,9 @@ class Pair:
         """What has passed so far."""
         client, backend = self.client, self.backend
         return Traffic(
-            client.scanner.messages if client else 0,
+            client.messages_in if client else 0,
             client.bytes_in if client else 0,
-            backend.scanner.messages if backend else 0,
+            backend.messages_in if backend else 0,
             backend.bytes_in if backend else 0,
         )
 
