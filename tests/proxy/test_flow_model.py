@@ -174,7 +174,7 @@ def check(bench: Bench, peers: tuple[Peer, Peer]) -> None:
         assert not (is_closed and bench.splice.state == "open")
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(LIMITS, SENT, SENT, ACTS, st.booleans())
 def test_any_order_of_events(
     limits: Limits,

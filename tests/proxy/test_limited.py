@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from tests.proxy.fakes import Bench
 from tests.proxy.test_splice_model import guard_close
+from tests.proxy.tunnel import tunnel
 from tests.support import wire
+from tests.support.backend import RecordingBackend
+from tests.support.waiting import eventually
 from wsguard.policy.model import (
     Bandwidth,
     ByteRate,
@@ -25,9 +28,11 @@ from wsguard.policy.model import (
 )
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy import limited
 from wsguard.proxy.half import Half
 from wsguard.proxy.keepalive import ping
-from wsguard.proxy.limited import SHORTEST, LimitedHalf
+from wsguard.proxy.limited import LEAVING, SHORTEST, LimitedHalf
+from wsguard.proxy.tcp import Presence
 from wsguard.proxy.watched import WatchedHalf
 
 TEXT = wire.frame(wire.TEXT, b"hello")
@@ -218,6 +223,35 @@ def test_a_client_that_leaves_while_it_is_held_back(end: str) -> None:
     at.loop.wake("_wake")
     assert at.to_backend == TEXT * 2
     assert at.backend.eof_written
+
+
+@pytest.mark.parametrize("rate", [Rate(requests=10, unit=Unit.SECOND, burst=1), Rate(requests=1, unit=Unit.HOUR)])
+async def test_a_reset_is_noticed_though_nobody_reads(
+    backend: RecordingBackend, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what it left behind keeps its place for hours."""
+    monkeypatch.setattr(limited, "LONGEST", 0.3)
+    limits = Limits(messages=Messages(per_connection=rate, on_exceed=OnExceed.THROTTLE))
+    async with tunnel(backend, PolicySpec(limits=limits)) as opened:
+        half = opened.half("client")
+        await opened.client.send(TEXT * 1000)
+        await eventually(lambda: not half.transport.is_reading(), what="a client that is held back")
+        opened.client.reset()
+        assert (await opened.house.end()).reason is CloseReason.CLIENT_LOST
+
+
+def test_a_fin_behind_what_is_held_back_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = bench(messages(1, 1, OnExceed.THROTTLE))
+    at.client.arrive(TEXT * 1000)
+    monkeypatch.setattr(limited, "presence", lambda transport: Presence.LEAVING)
+    for _ in range(int(LEAVING)):
+        at.now += 1.0
+        at.loop.wake("_wake")
+    assert at.to_backend == TEXT * int(LEAVING + 1)
+    assert not at.client.aborted
+    at.now += 1.0
+    at.loop.wake("_wake")
+    assert at.client.aborted
 
 
 def test_two_causes_of_a_pause_are_two() -> None:
