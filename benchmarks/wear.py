@@ -33,7 +33,14 @@ SLACK = 2.0  # MiB beside it: what the allocator does
 POLICY = policy(
     JWT
     + """
-session: {maxConnectionDuration: 30s, idleTimeout: 5s}
+streams: [WebSocket, ServerSentEvents, LongPolling]
+session: {maxConnectionDuration: 30s, idleTimeout: 6s, clockSkew: 0s}
+limits:
+  connections: {total: 30, perSubject: 5, onExceed: CloseOldest}
+  messages: {perConnection: {requests: 40, unit: Second, burst: 60}, onExceed: Throttle}
+  maxMessageSize: 256Ki
+  slowConsumer: {maxPause: 1s}
+keepAlive: {clientPingInterval: 2s, backendPingInterval: 2s, timeout: 1s}
 rejection: {closeTimeout: 1s}
 """
 )
@@ -41,7 +48,8 @@ GUARD = """
 apiVersion: wsguard.dev/v1
 kind: GuardConfig
 spec:
-  listener: {handshakeTimeout: 2s}
+  listener: {handshakeTimeout: 2s, bodyTimeout: 5s}
+  overload: {maxConnections: 200}
   logging: {level: error}
 """
 

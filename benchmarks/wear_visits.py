@@ -62,7 +62,8 @@ class Visitor:
             (5, "bad tokens", self._bad_token),
             (5, "broken heads", self._broken_head),
             (5, "half heads", self._half_a_head),
-            (10, "plain requests", self._plain),
+            (10, "polls", self._poll),
+            (5, "floods", self._flood),
         ]
 
     async def visit(self, until: float) -> None:
@@ -80,13 +81,13 @@ class Visitor:
 
     def _handshake(self, origin: str = "http://localhost", lives: float | None = None) -> bytes:
         rng = self._rng
-        token = self._guard.issuer.token(
-            f"user{rng.randrange(20)}",
-            lives=rng.choice([3.0, 600.0]) if lives is None else lives,
-            sid=f"s{rng.random()}",
-        )
+        token = self._token(rng.choice([3.0, 600.0]) if lives is None else lives)
         extensions = rng.choice([None, "permessage-deflate"])
         return wire.upgrade(origin=origin, extensions=extensions, fields=[("Cookie", f"session={token}")])
+
+    def _token(self, lives: float) -> str:
+        rng = self._rng
+        return self._guard.issuer.token(f"user{rng.randrange(20)}", lives=lives, sid=f"s{rng.random()}")
 
     async def _converse(self, client: RawClient) -> None:
         rng = self._rng
@@ -130,10 +131,18 @@ class Visitor:
         await client.send(self._handshake()[: self._rng.randrange(300)])
         await client.rest(self._rng.uniform(0.0, 4.0))
 
-    async def _plain(self, client: RawClient) -> None:
+    async def _poll(self, client: RawClient) -> None:
         body = bytes(self._rng.choice([0, 10, 100_000]))
-        await client.send(
-            wire.request("POST", "/app", [("Host", "localhost"), ("Content-Length", str(len(body)))]) + body
-        )
+        fields = [("Host", "localhost"), ("Origin", "http://localhost"), ("Content-Length", str(len(body)))]
+        if self._rng.random() < 0.8:
+            fields.append(("Cookie", f"session={self._token(600.0)}"))
+        await client.send(wire.request("POST", "/app", fields) + body)
         if self._rng.random() < 0.8:
             await client.body(await client.head())
+
+    async def _flood(self, client: RawClient) -> None:
+        """More than it may, and what comes back is not read."""
+        await client.open(self._handshake(lives=600.0))
+        burst = wire.frame(wire.BINARY, bytes(2_000)) * 50
+        for _ in range(40):
+            await client.send(burst)

@@ -32,7 +32,7 @@ def test_warnings_do_not_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_every_error_is_a_line_and_the_exit_status_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "a.yaml").write_text(policy(spec="{orign: {}, backendLoss: {}}"))
+    (tmp_path / "a.yaml").write_text(policy(spec="{orign: {}, backendLos: {}}"))
     (tmp_path / "b.yaml").write_bytes(b"\xff")
     status, lines = check(capsys, tmp_path)
     assert status == 1

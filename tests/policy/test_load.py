@@ -353,18 +353,6 @@ def test_says_what_is_wrong_with_a_policy_and_where(spec: str, error: str) -> No
     assert any(error in str(each) for each in result.errors), [str(each) for each in result.errors]
 
 
-NOT_YET = [
-    ("", "backendLoss: Close"),
-]
-
-
-@pytest.mark.parametrize(("part", "text"), NOT_YET)
-def test_what_this_version_lacks_is_never_ignored(part: str, text: str) -> None:
-    spec = f"{part}:\n{indent(text, '  ')}" if part else text
-    (error,) = errors(policy(spec))
-    assert error.endswith("is not supported yet")
-
-
 GUARD_ERRORS = [
     ("shutdown: {maxClosesPerSecond: 0}", "a.yaml:4:34: error: expected a number of at least 1"),
     (
@@ -537,7 +525,7 @@ def test_says_everything_at_once_in_the_order_of_the_files() -> None:
         "a.yaml:5:3:",
         "a.yaml:6:24:",
         "a.yaml:7:3:",
-        "a.yaml:8:3:",
+        "a.yaml:8:16:",
         "a.yaml:10:7:",
         "b.yaml:4:23:",
         "b.yaml:5:13:",
@@ -576,10 +564,10 @@ def test_two_policies_that_claim_the_same(one: str, two: str, place: str) -> Non
 
 
 def test_a_policy_with_errors_still_claims_its_name_and_paths() -> None:
-    found = errors(policy("streams: {}", "one"), policy("backendLoss: Close", "one"))
+    found = errors(policy("streams: {}", "one"), policy("backendLoss: {}", "one"))
     assert len(found) == 4
     assert 'two policies have the name "one"' in found[1]
-    assert "claims PathPrefix / on every host" in found[3]
+    assert any("claims PathPrefix / on every host" in each for each in found)
 
 
 def test_two_guard_configs() -> None:

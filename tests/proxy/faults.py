@@ -15,10 +15,12 @@ from tests.proxy.test_first_message import GOOD, OneToken
 from tests.proxy.test_first_message import spec as first_message_spec
 from tests.proxy.tunnel import GRACE
 from tests.support import wire
-from tests.support.backend import Conversation, RecordingBackend, accept, raw
+from tests.support.backend import Conversation, RecordingBackend, accept, raw, reply
 from tests.support.client import RawClient, connect
 from tests.support.waiting import eventually
-from wsguard.policy.model import GuardSpec, Listener, PolicySpec, Rejection
+from wsguard.policy.model import GuardSpec, KeepAlive, Listener, PolicySpec, Rejection
+from wsguard.policy.model_hold import BackendLoss, Hold
+from wsguard.protocol.bearing import HeldProtocol
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.lifecycle import Phase
 
@@ -26,6 +28,7 @@ HANDSHAKE_TIMEOUT = 0.5
 STEP = 0.02
 """Seconds between two bytes of a slow peer."""
 
+PINGS = KeepAlive(client_ping_interval=0.4, backend_ping_interval=0.4, timeout=0.4)
 CLOSE = b"\x03\xe8"
 GARBAGE = b"\xff\x00" * 40
 
@@ -179,6 +182,27 @@ async def _backend_left(house: House, backend: RecordingBackend, client: RawClie
     return await _in(scene, Phase.BACKEND_LEFT)
 
 
+async def _held(house: House, backend: RecordingBackend, client: RawClient) -> Scene:
+    """The backend is away, and the client waits for the next one."""
+    scene = await _open(house, backend, client)
+    assert scene.far is not None
+    backend.answer = reply(503)
+    scene.far.reset()
+    scene.far = None
+    return await _in(scene, Phase.HELD)
+
+
+async def _redialled(house: House, backend: RecordingBackend, client: RawClient) -> Scene:
+    """The same, and the next one has been asked but has not answered."""
+    scene = await _open(house, backend, client)
+    assert scene.far is not None
+    backend.answer = raw(b"", close=False)
+    scene.far.reset()
+    await eventually(lambda: len(backend.upgrades) == 2, what="a second dial")
+    scene.far = backend.conversations[-1]
+    return await _in(scene, Phase.HELD)
+
+
 def _cut(house: House) -> None:
     for connection in tuple(house.registry):
         connection.link.cut(CloseReason.SESSION_EXPIRED)
@@ -196,6 +220,8 @@ STAGES: dict[str, tuple[Phase, Setting]] = {
     "awaited-message": (Phase.DOOR, _awaited_message),
     "open": (Phase.OPEN, _open),
     "mid-frames": (Phase.OPEN, _mid_frames),
+    "held": (Phase.HELD, _held),
+    "redialled": (Phase.HELD, _redialled),
     "client-closing": (Phase.CLIENT_CLOSING, _client_closing),
     "backend-closing": (Phase.BACKEND_CLOSING, _backend_closing),
     "half-closed": (Phase.HALF_CLOSED, _half_closed),
@@ -206,7 +232,7 @@ STAGES: dict[str, tuple[Phase, Setting]] = {
 }
 
 ABSENT = {
-    "backend": {"half-a-head", "awaited-message", "refused", "client-left"},
+    "backend": {"half-a-head", "awaited-message", "refused", "client-left", "held"},
     "client": {"backend-left"},
 }
 """Where a side cannot fail, because it has not come yet, or is gone."""
@@ -223,7 +249,13 @@ def cannot_happen(stage: str, who: str, how: str) -> bool:
 async def scene(stage: str) -> AsyncIterator[Scene]:
     """A guard of its own with one connection in `stage`; at the end it must hold nothing any more."""
     is_awaited = stage == "awaited-message"
-    spec = first_message_spec(0.5) if is_awaited else PolicySpec(rejection=Rejection(close_timeout=GRACE))
+    rejection = Rejection(close_timeout=GRACE)
+    spec = PolicySpec(rejection=rejection, keep_alive=PINGS)
+    if is_awaited:
+        spec = first_message_spec(0.5)
+    elif STAGES[stage][0] is Phase.HELD:
+        hold = Hold(protocol=HeldProtocol.CUSTOM, hint="{}", give_up_after=2.0)
+        spec = PolicySpec(rejection=rejection, backend_loss=BackendLoss.HOLD, hold=hold)
     guard = GuardSpec(listener=Listener(handshake_timeout=HANDSHAKE_TIMEOUT))
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(RecordingBackend(accept()))

@@ -23,6 +23,7 @@ from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
+from wsguard.proxy.redialer import Redialer
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
@@ -30,7 +31,7 @@ from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.proxy.turnstile import Turnstile
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import Identity
-from wsguard.sessions.records import Decided, Delivery, Ended, Renewed, Side
+from wsguard.sessions.records import Decided, Delivery, Ended, Rejoined, Renewed, Side
 from wsguard.sessions.registry import Registry
 
 
@@ -66,6 +67,11 @@ class Notebook:
         self.overflows = 0
         self.cut_short: list[str] = []
         self.faults: list[tuple[str, BaseException]] = []
+        self.holds: list[str] = []
+        self.declined: list[str] = []
+        self.redials: list[str] = []
+        self.returns: list[Rejoined] = []
+        self.held_now = 0
 
     def decided(self, record: Decided) -> None:
         self.decisions.append(record)
@@ -84,6 +90,21 @@ class Notebook:
 
     def rejudged(self, judged: int, cut: int) -> None:
         self.rejudgements.append((judged, cut))
+
+    def held(self, connection_id: str, policy: str, backend: str) -> None:
+        self.holds.append(connection_id)
+
+    def not_held(self, connection_id: str, policy: str, detail: str) -> None:
+        self.declined.append(detail)
+
+    def redialled(self, policy: str, result: str) -> None:
+        self.redials.append(result)
+
+    def rejoined(self, record: Rejoined) -> None:
+        self.returns.append(record)
+
+    def holding(self, count: int) -> None:
+        self.held_now = count
 
     def renewed(self, record: Renewed) -> None:
         self.renewals.append(record)
@@ -153,6 +174,7 @@ class House:
         self.rejudger = Rejudger(self.clock, self.notebook, lambda: self.policies)
         self.renewer = Renewer(self.registry, self.deny_list, self.notebook)
         self.lobby = Lobby()
+        self.redialer = Redialer(loop, Random(7), self.notebook.holding)
         self.env = env = Environment(
             loop=loop,
             clock=self.clock,
@@ -165,6 +187,7 @@ class House:
             renewer=self.renewer,
             turnstile=Turnstile(self.registry, self.clock, lambda: self.policies),
             lobby=self.lobby,
+            redialer=self.redialer,
             verifier=self.facts,
             observer=self.notebook,
             policies=lambda: self.policies,
@@ -187,6 +210,7 @@ class House:
         self.keepalive.stop()
         await self.rejudger.close()
         await self.lobby.close()
+        await self.redialer.close()
         self.server.close()
         for connection in self.registry:
             connection.link.cut(CloseReason.TERMINATED)
@@ -202,6 +226,7 @@ class House:
         assert not self.timekeeper._watched
         assert not len(self.keepalive)
         assert not len(self.renewer)
+        assert (len(self.redialer), self.redialer.kept) == (0, 0)
         assert not len(self.registry.census)
 
     def _is_empty(self) -> bool:

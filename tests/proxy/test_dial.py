@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 
@@ -199,3 +200,23 @@ async def test_a_cancel_that_comes_with_the_answer_leaves_no_connection(backend:
         await backend.conversations[-1].until_ended()
         go.clear()
         backend.conversations.clear()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_cancel_at_any_moment_is_quiet(backend: RecordingBackend, turns: int) -> None:
+    """Nothing is left that asyncio would complain of: an error that nobody asked for."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    dialling = asyncio.create_task(dialled(backend))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    dialling.cancel()
+    (result,) = await asyncio.gather(dialling, return_exceptions=True)
+    if isinstance(result, tuple):
+        result[0].abort()  # it was quicker
+    await eventually(lambda: all(each.ended for each in backend.conversations))
+    for _ in range(10):
+        await asyncio.sleep(0)  # the transports' last calls
+    del dialling, result  # which hold what they failed of
+    gc.collect()
+    assert complaints == []

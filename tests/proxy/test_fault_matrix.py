@@ -8,7 +8,7 @@ import pytest
 
 from tests.proxy.faults import FAULTS, STAGES, Scene, cannot_happen, scene, works
 from tests.support.waiting import eventually
-from wsguard.proxy import splice
+from wsguard.proxy import redialer, splice
 from wsguard.sessions.lifecycle import Phase
 
 PATIENCE = 1.0  # seconds, in place of half a minute
@@ -18,6 +18,8 @@ Cell = tuple[str, str, str]
 CELLS: list[Cell] = [
     (stage, who, how) for stage in STAGES for who in SIDES for how in FAULTS if not cannot_happen(stage, who, how)
 ]
+
+DEAD = "keepalive-timeout"
 
 ENDS: dict[tuple[str, str], str | dict[str, str]] = {
     # The door. "": nobody has asked for anything; a number is the status of a plain HTTP answer.
@@ -39,11 +41,25 @@ ENDS: dict[tuple[str, str], str | dict[str, str]] = {
         "slow": "message-too-big",
     },
     ("refused", "client"): "draining",
-    # Open. Who is only silent or slow is nobody's fault; within a frame all bytes are good.
-    ("open", "client"): {"silence": "open", "slow": "open", "garbage": "protocol-error", "*": "client-lost"},
-    ("open", "backend"): {"silence": "open", "slow": "open", "garbage": "protocol-error", "*": "backend-lost"},
+    # Open. Whoever is silent is pinged; within a frame all bytes are good, and nobody can be pinged.
+    ("open", "client"): {"silence": DEAD, "slow": DEAD, "garbage": "protocol-error", "*": "client-lost"},
+    ("open", "backend"): {"silence": DEAD, "slow": DEAD, "garbage": "protocol-error", "*": "backend-lost"},
     ("mid-frames", "client"): {"reset": "client-lost", "half-close": "client-lost", "*": "open"},
     ("mid-frames", "backend"): {"reset": "backend-lost", "half-close": "backend-lost", "*": "open"},
+    # Held: what the backend does is tried again until the time is up.
+    ("held", "client"): {
+        "silence": "backend-lost",
+        "garbage": "protocol-error",
+        "slow": "backend-lost",
+        "*": "client-lost",
+    },
+    ("redialled", "client"): {
+        "silence": "backend-lost",
+        "garbage": "protocol-error",
+        "slow": "backend-lost",
+        "*": "client-lost",
+    },
+    ("redialled", "backend"): "backend-lost",
     # The end has begun: its cause stands, whatever comes behind it.
     ("client-closing", "client"): "client-closed",
     ("client-closing", "backend"): "client-closed",
@@ -68,6 +84,8 @@ def expected(cell: Cell) -> str:
 @pytest.fixture(autouse=True)
 def less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splice, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(redialer, "FIRST_PAUSE", 0.02)
+    monkeypatch.setattr(redialer, "LONGEST_PAUSE", 0.2)
 
 
 def test_no_cell_is_missing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ CLOSE_PASSED_ON = {
 }
 """Where a peer's own Close goes on, which counts as the one Close that the other side gets."""
 
-ARMS = {Command.ARM_GRACE, Command.ARM_PATIENCE}
+ARMS = {Command.ARM_GRACE, Command.ARM_PATIENCE, Command.HOLD}
 
 
 def walk(events: tuple[Event, ...]) -> list[tuple[Phase, Event, Step]]:
@@ -56,7 +56,7 @@ def once_each(events: tuple[Event, ...]) -> tuple[Event, ...]:
     kept: list[Event] = []
     for event in events:
         side = event.value.partition("-")[0]
-        if event is not Event.TIMER and event in kept:
+        if event not in (Event.TIMER, Event.BACKEND_GONE, Event.BACK) and event in kept:
             continue
         if side in ("client", "backend"):
             lost = Event(f"{side}-lost")
@@ -89,8 +89,29 @@ def test_both_peers_gone_is_the_end(events: list[Event]) -> None:
 def test_wherever_a_timer_is_armed_it_leads_to_the_end(events: list[Event]) -> None:
     steps = walk(once_each(tuple(events)))
     phase = steps[-1][2][0] if steps else Phase.DOOR
+    if phase is Phase.HELD:
+        phase, commands = step(phase, Event.GIVE_UP)
+        assert ARMS.intersection(commands)
     if phase not in (Phase.DOOR, Phase.OPEN):
         assert step(phase, Event.TIMER)[0] is Phase.ENDED
+
+
+@given(st.lists(st.sampled_from(Event), max_size=30))
+def test_whoever_is_held_is_released_or_has_a_backend_again(events: list[Event]) -> None:
+    """Exactly once for each time, and nothing of the backend that is gone moves it."""
+    held = False
+    for before, event, (phase, commands) in walk(once_each((Event.OPEN, *events))):
+        assert held == (before is Phase.HELD)
+        if Command.HOLD in commands:
+            held = True
+        elif held and phase is not Phase.HELD:
+            held = False
+            assert (Command.RELEASE in commands) == (event is not Event.BACK)
+            assert (phase is Phase.OPEN) == (event is Event.BACK)
+        else:
+            assert Command.RELEASE not in commands
+        if before is Phase.HELD and event.value.startswith("backend-"):
+            assert (phase, commands) == (before, ())
 
 
 def test_every_phase_is_reached_and_left() -> None:

@@ -20,11 +20,12 @@ from wsguard.policy.extensions import withheld
 from wsguard.policy.first_message import awaited, read_first_message
 from wsguard.policy.forward_auth import Approval
 from wsguard.policy.handshake_token import TokenContent, TokenKeys, issue, read_token, shown
+from wsguard.policy.holding import terms
 from wsguard.policy.judge import EARLY, LATE, is_only_audited, judge
 from wsguard.policy.logout_detection import session_cookies
 from wsguard.policy.model import FirstMessage, Rejection, RejectionMode, Renewal, WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
-from wsguard.policy.subprotocols import answered_early, unlisted
+from wsguard.policy.subprotocols import answered_early, plain_offers, unlisted
 from wsguard.protocol.closing import http_status
 from wsguard.protocol.handshake import Handshake, HttpRefusal, is_attempt, read_handshake, request_problem
 from wsguard.protocol.http import RequestHead
@@ -62,9 +63,10 @@ class Admission:
 
     `asked_again` is how often others are asked about the connection while it lives, in seconds. `renewal` is how a
     newer token of its session may prolong it; None: none can. `watched` are the session cookies that came along and
-    whose log-out in the application ends the connection. `erased` are the sources of credentials, and subprotocols,
-    that the backend does not get; `added` are the identity headers, of which the last `answered` are of the answer of
-    `forwardAuth`. `counted` are the limits that it counts against, `extensions` what becomes of those that are offered.
+    whose log-out in the application ends the connection. `held` says on what it depends whether it outlives its backend
+    (None: it does not). `erased` are the sources of credentials, and subprotocols, that the backend does not get;
+    `added` are the identity headers, of which the last `answered` are of the answer of `forwardAuth`. `counted` are the
+    limits that it counts against, `extensions` what becomes of those that are offered.
     """
 
     issuer: str | None = None
@@ -73,6 +75,7 @@ class Admission:
     asked_again: float | None = None
     renewal: str | None = None
     watched: tuple[str, ...] = ()
+    held: str | None = None
     erased: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     answered: int = 0
@@ -277,6 +280,7 @@ def _admission(case: Case, admit: Admit) -> Admission:
         asked_again=case.policy.spec.session.revalidate_every if case.policy else None,
         renewal=_renewal(case),
         watched=_watched(case),
+        held=terms(case.policy, plain_offers(case.handshake, case.policy)) if case.policy else None,
         erased=(*(credential.source for credential in credentials if not credential.forward), *unoffered),
         added=tuple(f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in admit.identity_headers),
         answered=len(answered) if admit.identity_headers else 0,

@@ -218,6 +218,8 @@ def _admitted(explanation: Explanation, admission: Admission) -> Iterator[str]:
         yield f"  {_RENEWAL[admission.renewal]}"
     for source in admission.watched:
         yield f"  ends when the application logs out {source}"
+    if admission.held is not None:
+        yield f"  {admission.held}"
     for source in admission.erased:
         yield f"  hidden from the backend: {source}"
     for field in admission.added:

@@ -53,6 +53,8 @@ class Metrics:
         self._renewals = self._counter(
             "session_renewals", "Live connections for which a newer credential was shown.", "policy", "result"
         )
+        self._held = self._gauge("connections_held", "Clients that are held while their backend is away.")
+        self._redials = self._counter("redials", "Redials of a backend for clients that are held.", "policy", "result")
         self._lingering = self._gauge("refusals_lingering", "Refused clients whose Close is awaited now.")
         self._lingered = self._counter(
             "refusals_lingered", "Refused clients, by what became of the Close sent to them.", "delivery"
@@ -121,6 +123,14 @@ class Metrics:
     def spared(self, policy: str, reason: CloseReason) -> None:
         """Count a cut that was not made."""
         self._spared.labels(policy, reason.token).inc()
+
+    def holding(self, count: int) -> None:
+        """So many clients are held now."""
+        self._held.set(count)
+
+    def redialled(self, policy: str, result: str) -> None:
+        """Count a redial; `result` is one of a few words."""
+        self._redials.labels(policy, result).inc()
 
     def pinged(self, side: Side) -> None:
         """Count a ping that was sent to a client or a backend."""

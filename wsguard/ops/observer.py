@@ -10,7 +10,7 @@ from wsguard.ops.redact import digest, without_query
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Stream
 from wsguard.sessions.identity import Identity
-from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
+from wsguard.sessions.records import Decided, Delivery, Ended, Rejoined, Renewed
 
 
 class Observer:
@@ -86,6 +86,36 @@ class Observer:
     def rejudged(self, judged: int, cut: int) -> None:
         """The policies have changed, and live connections were judged again."""
         self._log.audit("connections_rejudged", judged=judged, cut=cut)
+
+    def held(self, connection_id: str, policy: str, backend: str) -> None:
+        """A client has lost its backend, and is held."""
+        self._log.event("connection_held", connection_id=connection_id, policy=policy, backend=backend)
+
+    def not_held(self, connection_id: str, policy: str, detail: str) -> None:
+        """A connection was opened that will not be held, though its policy holds."""
+        self._log.event("hold_declined", connection_id=connection_id, policy=policy, detail=detail)
+
+    def redialled(self, policy: str, result: str) -> None:
+        """A backend was dialled for a client that is held, or was not for the sake of the policy."""
+        self._metrics.redialled(policy, result)
+
+    def rejoined(self, record: Rejoined) -> None:
+        """A client that was held has a backend again."""
+        self._log.event(
+            "connection_rejoined",
+            connection_id=record.connection_id,
+            policy=record.policy,
+            backend=record.backend,
+            duration=round(record.duration, 6),
+            attempts=record.attempts,
+            repeated=record.repeated,
+            kept=record.kept,
+            lost=record.lost,
+        )
+
+    def holding(self, count: int) -> None:
+        """So many clients are held now."""
+        self._metrics.holding(count)
 
     def renewed(self, record: Renewed) -> None:
         """A newer credential of their session was shown for live connections."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wsguard.policy.holding import is_held
 from wsguard.policy.model import Compression, Enforcement, WebSocketPolicy
 from wsguard.protocol.extensions import Terms, restricted
 from wsguard.protocol.handshake import Handshake
@@ -20,7 +21,9 @@ def terms(policy: WebSocketPolicy | None) -> Terms | None:
 
 
 def negotiable(handshake: Handshake, policy: WebSocketPolicy | None) -> bytes | None:
-    """What the backend is offered. A policy that only audits takes nothing away."""
+    """What the backend is offered. A policy that only audits takes nothing away; one that holds clients everything."""
+    if is_held(policy):
+        return None
     wanted = terms(policy)
     if wanted is None or policy is None or policy.spec.enforcement is Enforcement.AUDIT:
         return handshake.extensions
@@ -37,6 +40,8 @@ def has_bounds(policy: WebSocketPolicy | None) -> bool:
 def withheld(handshake: Handshake, policy: WebSocketPolicy | None) -> str:
     """What a policy takes out of an offer, or would, did it not only audit: a sentence, or nothing."""
     wanted = terms(policy)
+    if is_held(policy) and handshake.extensions is not None:
+        return "backendLoss takes every extension out of the offer"
     if wanted is None or handshake.extensions is None:
         return ""
     left = restricted(handshake.extensions, wanted)
@@ -48,5 +53,6 @@ def withheld(handshake: Handshake, policy: WebSocketPolicy | None) -> str:
 
 def spared(handshake: Handshake, policy: WebSocketPolicy) -> str:
     """`withheld`, for the log of a policy that only audits; else nothing."""
-    what = withheld(handshake, policy) if policy.spec.enforcement is Enforcement.AUDIT else ""
+    is_audited = policy.spec.enforcement is Enforcement.AUDIT and not is_held(policy)
+    what = withheld(handshake, policy) if is_audited else ""
     return f"not enforced: {what}" if what else ""

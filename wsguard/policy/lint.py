@@ -11,6 +11,7 @@ from wsguard.policy.lint_asking import check_asking, check_header_names, check_p
 from wsguard.policy.lint_caps import check_caps
 from wsguard.policy.lint_first_message import check_first_message, check_subprotocols
 from wsguard.policy.lint_flow import check_flow, check_framing
+from wsguard.policy.lint_hold import check_hold
 from wsguard.policy.lint_logout import check_logout_detection
 from wsguard.policy.lint_origin import check_origin
 from wsguard.policy.lint_streams import check_streams
@@ -194,6 +195,7 @@ CHECKS: tuple[Callable[[WebSocketPolicy], Iterator[Finding]], ...] = (
     check_flow,
     check_framing,
     check_migration,
+    check_hold,
     check_keep_alive,
     check_streams,
     check_enforcement,

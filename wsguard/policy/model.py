@@ -7,7 +7,7 @@ The names are those of the policy language; each field's docstring is its refere
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import re2
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -63,6 +63,7 @@ from wsguard.policy.model_guard import (
     Shutdown,
     TrustedProxies,
 )
+from wsguard.policy.model_hold import BackendLoss, Hold
 from wsguard.policy.model_jwt import (
     Algorithm,
     Jwt,
@@ -192,8 +193,6 @@ def _distinct_streams(value: tuple[Stream, ...]) -> tuple[Stream, ...]:
 class PolicySpec(Model):
     """Everything that a WebSocketPolicy says."""
 
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"backendLoss"})
-
     match: Match = Match()
     """Which handshakes the policy is for; absent: all."""
     origin: OriginSpec = OriginSpec()
@@ -216,6 +215,10 @@ class PolicySpec(Model):
     """Strict: a frame that breaks RFC 6455 cuts. Transparent: only wrong masking and an impossible length do."""
     rejection: Rejection = Rejection()
     """How a client is told no."""
+    backend_loss: BackendLoss = BackendLoss.CLOSE
+    """What becomes of a client whose backend is lost: Close, or Hold, where its protocol bears that."""
+    hold: Hold | None = None
+    """With `backendLoss: Hold`: how clients are held."""
     migration: Migration | None = None
     """What clients are told before a drain closes their connections; absent: nothing."""
     streams: Annotated[tuple[Stream, ...], AfterValidator(_distinct_streams), Field(min_length=1)] = (

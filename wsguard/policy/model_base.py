@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
@@ -34,9 +34,6 @@ class Model(BaseModel):
         validate_by_alias=True,
         validate_by_name=True,
     )
-
-    NOT_YET: ClassVar[frozenset[str]] = frozenset()
-    """Keys that belong to the policy language and that this version refuses, as files spell them."""
 
 
 def one_of(*keys: str) -> ConfigDict:

@@ -106,7 +106,8 @@ MAX_FIRST_MESSAGE = 1 << 16
 """The greatest `maxSize`, in bytes: so much may a client that has proved nothing yet hold of the guard's memory."""
 
 
-def _keys(path: str) -> str:
+def keys(path: str) -> str:
+    """Keys with dots between them; raises ValueError for anything else."""
     if not all(path.split(".")):
         raise ValueError(f'expected keys with dots between them, such as payload.token, found "{shorten(path)}"')
     return path
@@ -121,7 +122,7 @@ def _bounded(value: int) -> int:
 class FirstMessage(Model):
     """A token in the first WebSocket message, which is awaited where the handshake itself carries no credential."""
 
-    json_path: Annotated[Text, AfterValidator(_keys)]
+    json_path: Annotated[Text, AfterValidator(keys)]
     """The member of the message, a JSON object, that holds the token; dots lead into nested objects."""
     timeout: PositiveDuration = duration("5s")
     """How long the message may take to come, from the handshake's answer on."""

@@ -1,7 +1,6 @@
 """What is wrong with policy files, in sentences: where, what was expected, what was found.
 
-`explain` turns pydantic's errors into such sentences. An unknown key comes with the nearest known one; a key of the
-policy language that this version does not have is "not supported yet", never ignored.
+`explain` turns pydantic's errors into such sentences. An unknown key comes with the nearest known one.
 """
 
 from __future__ import annotations
@@ -124,10 +123,8 @@ _EXPECTED = {
 
 
 def _unknown(key: str, model: type[Model]) -> str:
-    if key in model.NOT_YET:
-        return f'"{key}" is not supported yet'
     known = [field.alias or name for name, field in model.model_fields.items()]
-    near = nearest(key, (*known, *model.NOT_YET))
+    near = nearest(key, known)
     hint = f"did you mean {near}?" if near else f"known here: {', '.join(known)}"
     return f'unknown key "{shorten(key)}"; {hint}'
 

@@ -55,7 +55,10 @@ class _Header:
 
 
 class FirstMessageReader:
-    """Is fed what a client sends, until `outcome` is there. `max_size` bounds the message's payload, in bytes."""
+    """Is fed what a client sends, until `outcome` is there. `max_size` bounds the message's payload, in bytes.
+
+    Where `sender` is a backend, its frames are not masked, and its Pings are not for who reads this one message.
+    """
 
     __slots__ = (
         "_buffer",
@@ -69,9 +72,9 @@ class FirstMessageReader:
         "outcome",
     )
 
-    def __init__(self, max_size: int) -> None:
+    def __init__(self, max_size: int, sender: Sender = Sender.CLIENT) -> None:
         self._max_size = max_size
-        self._scanner = FrameScanner(Sender.CLIENT)
+        self._scanner = FrameScanner(sender)
         self._buffer = bytearray()  # of which nothing is understood yet
         self._header: _Header | None = None  # of the frame that the buffer begins with, once it was judged
         self._frames = bytearray()

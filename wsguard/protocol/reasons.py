@@ -105,8 +105,14 @@ class CloseReason(Enum):
         return self.value.advice
 
 
+NORMAL = 1000
+"""What answers a Close that carries no code (RFC 6455 §7.4.1)."""
+
 GOING_AWAY = 1001
 """What the backend is told when the guard cuts (RFC 6455 §7.4.1): the client is leaving, for its reason."""
+
+RESTARTS = frozenset((GOING_AWAY, 1012))
+"""The codes by which a backend says that it stops, and has nothing against this client."""
 
 REASON_BY_TOKEN = {reason.token: reason for reason in CloseReason}
 

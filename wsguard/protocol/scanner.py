@@ -139,6 +139,7 @@ class FrameScanner:
         "own_pongs_due",
         "pings",
         "violation",
+        "withheld",
     )
 
     def __init__(self, sender: Sender, *, strict: bool = True, reserved: int = 0) -> None:
@@ -162,6 +163,7 @@ class FrameScanner:
         self.close_code: int | None = None
         self.violation: str | None = None
         self.halted = False
+        self.withheld: bytes | None = None  # b"": a Close is not to go on; then the frame that did not
 
     @property
     def takes_a_message(self) -> bool:
@@ -277,6 +279,9 @@ class FrameScanner:
         self.left = 0
         self.close_code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else NO_STATUS
         self.halted = True
+        if self.withheld is not None:
+            self.withheld = data[position:end]
+            return ~position
         return ~end
 
     def _read_control(self, data: bytes, position: int, end: int, length: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from wsguard.policy.case import Case
@@ -16,6 +16,7 @@ from wsguard.proxy import keepalive
 from wsguard.proxy.endings import Cause, Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.farewell import farewell
+from wsguard.proxy.keeper import Keeper
 from wsguard.proxy.wording import word
 from wsguard.sessions.bounds import Bounds
 from wsguard.sessions.connection import NO_WORDS, Connection, Farewell, Stream, Traffic
@@ -45,16 +46,18 @@ _POLICY_CUTS = frozenset(
 class Admission:
     """Owns one splice or exchange: gives it words for its cuts, and takes its end to everyone who must know."""
 
-    __slots__ = ("_env", "_opened", "_subprotocol", "connection", "policy")
+    __slots__ = ("_env", "_opened", "_subprotocol", "connection", "keeper", "policy")
 
     connection: Connection
     policy: WebSocketPolicy
+    keeper: Keeper | None
 
     def __init__(self, env: Environment, policy: WebSocketPolicy, subprotocol: str) -> None:
         """`subprotocol` is the one that the backend has chosen, or ""."""
         self._env = env
         self._subprotocol = subprotocol
         self.policy = policy
+        self.keeper = None
         self._opened = env.clock.monotonic()
 
     def enter(self, connection: Connection, case: Case) -> None:
@@ -65,23 +68,28 @@ class Admission:
         connection.farewell = self._farewell(self.policy)
         env.registry.add(connection)
         env.turnstile.enter(connection)
-        bounds = self._watch()
+        self._watch()
         env.renewer.enter(self)
         if env.revalidator is not None:
             env.revalidator.enter(connection.id, link, Evidence.of(case, self.policy))
-        now = env.clock.wall()
-        if self._is_logged_out(case.now, now, env.clock.monotonic()):
-            link.cut(CloseReason.LOGGED_OUT)
-        if (connection.identities or connection.watched) and env.deny_list.overflowed(now):
-            link.cut(CloseReason.IDENTITY_UNAVAILABLE)
-        if (reason := bounds.expired(now)) is not None:
+        for reason in self.objections(case.now):
             link.cut(reason)
-        if env.is_draining():
-            link.cut(CloseReason.DRAINING)
         env.rejudger.enter(self, case)
         is_passive = self.policy.spec.session.renewal is Renewal.PASSIVE
         if is_passive and connection.identity is not None and link.state == Phase.OPEN.value:
             env.renewer.renew(case, "handshake")
+
+    def objections(self, judged_at: float) -> Iterator[CloseReason]:
+        """What would end the connection now, that was judged good at `judged_at` (seconds since the epoch)."""
+        env, connection, now = self._env, self.connection, self._env.clock.wall()
+        if self._is_logged_out(judged_at, now, env.clock.monotonic()):
+            yield CloseReason.LOGGED_OUT
+        if (connection.identities or connection.watched) and env.deny_list.overflowed(now):
+            yield CloseReason.IDENTITY_UNAVAILABLE
+        if (reason := self._bounds().expired(now)) is not None:
+            yield reason
+        if env.is_draining():
+            yield CloseReason.DRAINING
 
     def move(self, policy: WebSocketPolicy, admit: Admit) -> None:
         """Live on under `policy`, which admits the connection as well, and within its bounds."""
@@ -103,6 +111,8 @@ class Admission:
         for old, new in replaced:
             env.registry.successions.follow(old, new)
         env.rejudger.renewed(connection.id, identities)
+        if self.keeper is not None:
+            self.keeper.renewed(identities)
         if env.revalidator is not None:
             env.revalidator.renew(connection.id, connection.link, Evidence.renewing(case, self.policy, identities))
 
@@ -168,13 +178,16 @@ class Admission:
         self._watch()
         env.renewer.enter(self)
 
-    def _watch(self) -> Bounds:
-        connection, session = self.connection, self.policy.spec.session
-        bounds = Bounds(
-            expires_at=connection.expires_at,
+    def _bounds(self) -> Bounds:
+        session = self.policy.spec.session
+        return Bounds(
+            expires_at=self.connection.expires_at,
             ends_at=self._opened + session.max_connection_duration,
             idle_timeout=session.idle_timeout,
         )
+
+    def _watch(self) -> None:
+        connection, session, bounds = self.connection, self.policy.spec.session, self._bounds()
         self._env.timekeeper.watch(connection.id, connection.link, bounds)
         if connection.stream is Stream.WEB_SOCKET:  # and so its link is a splice
             link = cast("keepalive.Link", connection.link)
@@ -183,7 +196,6 @@ class Admission:
             when = bounds.hint_at(session.expiry_hint.before, self._env.clock.wall())
             if when is not None:
                 self._env.timekeeper.remind(connection.id, when, self._hint)
-        return bounds
 
     def _hint(self) -> None:
         """Tell the client that its credential is about to expire, unless it is renewed before that can be said."""
@@ -222,4 +234,5 @@ class Admission:
                 stream=connection.stream,
             )
         )
+        self.keeper = None
         del self.connection  # its link holds the splice, which holds this: nothing is to wait for the collector

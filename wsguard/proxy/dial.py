@@ -92,7 +92,7 @@ async def dial(
     except OSError as error:
         raise DialError(CloseReason.BACKEND_UNREACHABLE, f"cannot connect to the backend: {error}") from error
     finally:
-        if dialer.answer.done() and not dialer.answer.cancelled():
+        if not dialer.answer.cancel() and not dialer.answer.cancelled():
             dialer.answer.exception()  # looked at, so that asyncio does not complain of it
         if dialer.transport is not None:
             dialer.transport.abort()

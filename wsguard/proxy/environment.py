@@ -1,6 +1,6 @@
 """What the door and every connection behind it share, and what the proxy asks of its siblings.
 
-Siblings on floor 2 do not import one another: each need is a small Protocol here, and app.py makes the introductions.
+Siblings on floor 2 do not import one another: each need is a small Protocol here, and rooms.py makes the introductions.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from wsguard.proxy.backends import Backends
 from wsguard.proxy.gathering import Approver, Verifier
 from wsguard.proxy.keepalive import Keepalive
 from wsguard.proxy.lobby import Lobby
+from wsguard.proxy.redialer import Redialer
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewer import Renewer
 from wsguard.proxy.timekeeper import Timekeeper
@@ -29,7 +30,7 @@ from wsguard.sessions.clock import Clock
 from wsguard.sessions.connection import Link
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.overload import Overload
-from wsguard.sessions.records import Decided, Delivery, Ended, Renewed
+from wsguard.sessions.records import Decided, Delivery, Ended, Rejoined, Renewed
 from wsguard.sessions.registry import Registry
 
 if TYPE_CHECKING:
@@ -85,6 +86,26 @@ class Observer(Protocol):
 
     def rejudged(self, judged: int, cut: int) -> None:
         """The policies have changed, and live connections were judged again."""
+        ...
+
+    def held(self, connection_id: str, policy: str, backend: str) -> None:
+        """A client has lost its backend, and is held."""
+        ...
+
+    def not_held(self, connection_id: str, policy: str, detail: str) -> None:
+        """A connection was opened that will not be held, though its policy holds."""
+        ...
+
+    def redialled(self, policy: str, result: str) -> None:
+        """A backend was dialled for a client that is held, or was not for the sake of the policy."""
+        ...
+
+    def rejoined(self, record: Rejoined) -> None:
+        """A client that was held has a backend again."""
+        ...
+
+    def holding(self, count: int) -> None:
+        """So many clients are held now."""
         ...
 
     def renewed(self, record: Renewed) -> None:
@@ -158,6 +179,7 @@ class Environment:
     renewer: Renewer
     turnstile: Turnstile
     lobby: Lobby
+    redialer: Redialer
     verifier: Verifier
     observer: Observer
     policies: Callable[[], PolicySet]

@@ -6,6 +6,7 @@ guard's own stands at a frame boundary of what the other side has sent, or nowhe
 
 from __future__ import annotations
 
+from wsguard.protocol.scanner import FrameScanner, Sender
 from wsguard.proxy.half import Half, Pause
 from wsguard.sessions.connection import Traffic
 
@@ -85,6 +86,28 @@ class Pair:
             backend.abort()
         else:
             source.resume()
+
+    def pass_on_close(self, half: Half) -> None:
+        """The Close that the scanner of `half` has withheld goes on after all."""
+        frame = half.scanner.withheld
+        if frame and half.sink is not None:
+            half.bytes_in += len(frame)
+            half.sink.transport.write(frame)
+
+    def vacate(self) -> tuple[Half, Half]:
+        """Put the half of nobody into the place of the backend's, at a frame's beginning; returns the old and the new.
+
+        What has passed counts on. The client's Close can be put in here as ever.
+        """
+        client, gone = self.client, self.backend
+        assert client is not None
+        assert gone is not None  # else there is no backend to lose
+        vacant = Half(gone.splice, FrameScanner(Sender.BACKEND), is_client=False)
+        vacant.transport, vacant.lost = gone.transport, True
+        vacant.bytes_in, vacant.scanner.messages = gone.bytes_in, gone.scanner.messages
+        gone.sink = gone.closing = None
+        self.join(client, vacant)
+        return gone, vacant
 
     def give_up_boundary(self, half: Half) -> None:
         """`half` will send no more: a Close that waits for the end of its frame has nowhere to stand."""

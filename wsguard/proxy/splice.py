@@ -11,10 +11,12 @@ import os
 from collections.abc import Callable
 
 from wsguard.protocol.closing import close_frame
-from wsguard.protocol.reasons import GOING_AWAY, CloseReason
+from wsguard.protocol.reasons import GOING_AWAY, NORMAL, CloseReason
+from wsguard.protocol.scanner import NO_STATUS
 from wsguard.proxy.endings import Cause, Close, Owner
 from wsguard.proxy.half import Half
 from wsguard.proxy.interjection import Speak, interject
+from wsguard.proxy.keeper import Keeper
 from wsguard.proxy.pair import Pair
 from wsguard.proxy.rest import Rest
 from wsguard.sessions.connection import Traffic
@@ -24,7 +26,7 @@ from wsguard.sessions.records import Delivery, Initiator
 PATIENCE = 30.0
 """Seconds that an ending which the peers chose themselves may take: a close handshake of theirs, a half-closed TCP."""
 
-_PASSING = frozenset((Phase.OPEN, Phase.CLIENT_CLOSING, Phase.BACKEND_CLOSING, Phase.HALF_CLOSED))
+_PASSING = frozenset((Phase.OPEN, Phase.HELD, Phase.CLIENT_CLOSING, Phase.BACKEND_CLOSING, Phase.HALF_CLOSED))
 
 
 class Splice:
@@ -37,6 +39,7 @@ class Splice:
         "_close",
         "_close_timeout",
         "_close_written",
+        "_keeper",
         "_loop",
         "_owner",
         "_pair",
@@ -62,6 +65,7 @@ class Splice:
         self._pair = Pair()
         self._timer: asyncio.TimerHandle | None = None
         self._rest: Rest | None = None
+        self._keeper: Keeper | None = None
         self._cause: Cause | None = None
         self._close: Close | None = None
         self._close_written = False
@@ -102,7 +106,7 @@ class Splice:
 
     def interject(self, speak: Speak) -> None:
         """Send the client a message of the guard's own, as soon as none of the backend's is under way."""
-        if self._phase is Phase.OPEN and self._pair.backend is not None:
+        if self._phase in (Phase.OPEN, Phase.HELD) and self._pair.backend is not None:
             interject(self._pair.backend, speak)
 
     def halves(self) -> tuple[Half, Half] | None:
@@ -113,6 +117,8 @@ class Splice:
     def vanished(self, half: Half, detail: str) -> None:
         """The peer of `half` answers no more: it is lost, though TCP has not said so."""
         if self._phase is not Phase.OPEN or self._owner.close_for(CloseReason.KEEPALIVE_TIMEOUT) is None:
+            return
+        if self._is_held(half):
             return
         self._blame_loss(half, detail, CloseReason.KEEPALIVE_TIMEOUT)
         half.abort()
@@ -128,6 +134,21 @@ class Splice:
     def begin(self, from_backend: bytes, from_client: bytes) -> None:
         """Let frames pass, first those that each side sent behind its part of the handshake."""
         self._pair.begin(from_backend, from_client)
+
+    def keep(self, keeper: Keeper) -> None:
+        """From now on `keeper` holds the client where the backend is lost."""
+        self._keeper = keeper
+        keeper.watch(self, self._pair)
+
+    def back(self, from_backend: bytes) -> None:
+        """The pair is whole again: go on, with what the backend sent behind its part of the handshake."""
+        self._on(Event.BACK)
+        self._pair.begin(from_backend, b"")
+
+    def give_up(self, why: str) -> None:
+        """A client that is held will have no backend any more."""
+        self._blame_backend(why)
+        self._on(Event.GIVE_UP)
 
     def refuse(self, client: Half, answer: bytes, reason: CloseReason, close: Close, early: bytes) -> None:
         """Accept, then close in the same write; whatever the client sends is read and discarded until it is done."""
@@ -166,6 +187,12 @@ class Splice:
             return
         if half.is_client:
             self._acknowledged = self._close_written
+            if self._phase is Phase.HELD:  # its Close goes nowhere, and is answered here
+                self._close = Close(NORMAL if code == NO_STATUS else code, "")
+        elif self._is_held(half, code):
+            return
+        else:
+            self._pair.pass_on_close(half)
         self._blame(_name(half), CloseReason.CLIENT_CLOSED if half.is_client else CloseReason.BACKEND_CLOSED, code)
         self._on(Event.CLIENT_CLOSE if half.is_client else Event.BACKEND_CLOSE)
 
@@ -179,11 +206,15 @@ class Splice:
 
     def eof(self, half: Half) -> None:
         """The peer of `half` sent its FIN."""
+        if self._is_held(half):
+            return
         self._blame_loss(half, "sent a FIN and no Close")
         self._on(Event.CLIENT_EOF if half.is_client else Event.BACKEND_EOF)
 
     def lost(self, half: Half, exc: Exception | None) -> None:
         """The transport of `half` is gone."""
+        if self._is_held(half):
+            return
         other = self._pair.other(half)
         if other is not None and other.sink is half:
             other.discard()
@@ -217,6 +248,7 @@ class Splice:
             self._end_rest()
         if self._phase is Phase.ENDED:
             self._pair.let_go()
+            self._keeper = None
 
     def _depart(self, reason: CloseReason, goodbye: bytes, crowd: int) -> None:
         client, backend = self._pair.client, self._pair.backend
@@ -241,14 +273,27 @@ class Splice:
             self._cause = Cause(initiator, reason, code, detail, self._phase)
 
     def _blame_loss(self, half: Half, how: str, reason: CloseReason | None = None) -> None:
-        if self._phase is not Phase.OPEN:
+        if self._phase not in (Phase.OPEN, Phase.HELD):
             return
         if half.is_client:
             self._blame("client", reason or CloseReason.CLIENT_LOST, 0, f"the client {how}")
         else:
-            self._close = self._owner.close_for(CloseReason.BACKEND_LOST)
-            code = self._close.code if self._close else 0
-            self._blame("backend", reason or CloseReason.BACKEND_LOST, code, f"the backend {how}")
+            problem = self._keeper and self._keeper.problem
+            self._blame_backend(f"the backend {how}" + (f"; not held: {problem}" if problem else ""), reason)
+
+    def _blame_backend(self, why: str, reason: CloseReason | None = None) -> None:
+        self._close = self._owner.close_for(CloseReason.BACKEND_LOST)
+        code = self._close.code if self._close else 0
+        self._blame("backend", reason or CloseReason.BACKEND_LOST, code, why)
+
+    def _is_held(self, half: Half, code: int | None = None) -> bool:
+        """Whether what ends with `half` is the backend's side alone; `code` is that of its Close."""
+        if self._keeper is None or half.is_client or self._phase is not Phase.OPEN or self._rest is not None:
+            return False
+        if not self._keeper.bears(self._pair, code):
+            return False
+        self._on(Event.BACKEND_GONE)
+        return True
 
     def _close_client(self) -> None:
         if self._close is not None and not self._close_written:
@@ -261,6 +306,14 @@ class Splice:
     def _end_backend_input(self) -> None:
         if self._pair.backend is not None:
             self._pair.backend.end_input()
+
+    def _hold(self) -> None:
+        if self._keeper is not None:
+            self._keeper.hold()
+
+    def _release(self) -> None:
+        if self._keeper is not None:
+            self._keeper.release()
 
     def _abort(self, half: Half | None) -> None:
         if half is not None:
@@ -298,6 +351,8 @@ _COMMANDS: dict[Command, Callable[[Splice], None]] = {
     Command.ABORT_BACKEND: lambda splice: splice._abort(splice._pair.backend),
     Command.ARM_GRACE: lambda splice: splice._arm(splice._close_timeout),
     Command.ARM_PATIENCE: lambda splice: splice._arm(PATIENCE),
+    Command.HOLD: Splice._hold,
+    Command.RELEASE: Splice._release,
     Command.RECORD: Splice._record,
 }
 

@@ -25,6 +25,7 @@ from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.halves import make_halves
+from wsguard.proxy.holding import let_hold
 from wsguard.proxy.outgoing import BrokenPromise, check_answer, for_client, outgoing
 from wsguard.proxy.refusal import Refuser
 from wsguard.proxy.splice import Splice
@@ -160,6 +161,7 @@ class Usher:
         watched = attempt.case.watched if attempt.is_good else ()  # whom the policy would refuse vouches for no cookie
         connection = attempt.connection(policy, admit, chosen.name, env.clock.wall(), splice, watched)
         admission.enter(connection, attempt.case)
+        let_hold(splice, env, admission, attempt.case, head, answer)
         splice.begin(answer.tail, early)
         return HANDED_OVER
 

@@ -5,7 +5,8 @@ nothing. The rules, which tests/sessions/test_lifecycle.py checks over every seq
 
 1. It ends once, and nothing is commanded after the end.
 2. Each side gets at most one Close: the other side's, passed on, or the guard's.
-3. Outside DOOR and OPEN a timer is always armed, so that no silent peer can keep a connection.
+3. Outside DOOR and OPEN a timer is always armed, so that no silent peer can keep a connection. HELD has one of its own,
+   which HOLD begins; what it comes to is GIVE_UP.
 4. A pair that the table lacks cannot happen or means nothing there: the phase stays and nothing is commanded.
 
 It sees a handful of events a connection, and never a frame.
@@ -23,6 +24,7 @@ class Phase(Enum):
 
     DOOR = "door"  # the handshake: nothing is open yet
     OPEN = "open"
+    HELD = "held"  # the backend is gone; the client stays while another one is looked for (`backendLoss: Hold`)
     CLIENT_CLOSING = "client-closing"  # the client's Close went on to the backend, whose reply is awaited
     BACKEND_CLOSING = "backend-closing"  # the same, the other way round
     HALF_CLOSED = "half-closed"  # the client sent a FIN and no Close; the backend may still have something to say
@@ -45,6 +47,9 @@ class Event(Enum):
     BACKEND_EOF = "backend-eof"
     CLIENT_LOST = "client-lost"  # the transport is gone
     BACKEND_LOST = "backend-lost"
+    BACKEND_GONE = "backend-gone"  # in whichever way, and the client is held
+    BACK = "back"  # a held client has a backend again
+    GIVE_UP = "give-up"  # it will not have one
     TIMER = "timer"
 
 
@@ -62,6 +67,8 @@ class Command(Enum):
     ABORT_BACKEND = "abort-backend"
     ARM_GRACE = "arm-grace"  # rejection.closeTimeout
     ARM_PATIENCE = "arm-patience"  # the longer bound for an ending that the peers chose
+    HOLD = "hold"  # keep what the client says, and dial again, for hold.giveUpAfter at most
+    RELEASE = "release"  # no more of that
     RECORD = "record"  # before an abort: it drops what could have told whether the Close got out
 
 
@@ -80,6 +87,14 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (P.OPEN, E.BACKEND_EOF): (P.CLOSING, (C.CLOSE_CLIENT, C.HANG_UP_BACKEND, C.ARM_GRACE)),
     (P.OPEN, E.CLIENT_LOST): (P.BACKEND_LEFT, (C.HANG_UP_BACKEND, C.ARM_GRACE)),
     (P.OPEN, E.BACKEND_LOST): (P.CLIENT_LEFT, (C.CLOSE_CLIENT, C.ARM_GRACE)),
+    # The client is held: of a backend that has gone nothing comes any more, and there is none to tell.
+    (P.OPEN, E.BACKEND_GONE): (P.HELD, (C.HOLD,)),
+    (P.HELD, E.BACK): (P.OPEN, ()),
+    (P.HELD, E.GIVE_UP): (P.CLIENT_LEFT, (C.RELEASE, C.CLOSE_CLIENT, C.ARM_GRACE)),
+    (P.HELD, E.CUT): (P.CLIENT_LEFT, (C.RELEASE, C.CLOSE_CLIENT, C.ARM_GRACE)),
+    (P.HELD, E.CLIENT_CLOSE): (P.CLIENT_LEFT, (C.RELEASE, C.CLOSE_CLIENT, C.HANG_UP_CLIENT, C.ARM_GRACE)),
+    (P.HELD, E.CLIENT_EOF): (P.CLIENT_LEFT, (C.RELEASE, C.HANG_UP_CLIENT, C.ARM_GRACE)),
+    (P.HELD, E.CLIENT_LOST): (P.ENDED, (C.RELEASE, C.RECORD)),
     # The client said Close. RFC 6455 §7.1.1: the server, here the guard, closes TCP first.
     (P.CLIENT_CLOSING, E.BACKEND_CLOSE): (P.CLOSING, (C.HANG_UP_CLIENT, C.ARM_GRACE)),
     (P.CLIENT_CLOSING, E.BACKEND_EOF): (P.CLOSING, (C.HANG_UP_CLIENT, C.HANG_UP_BACKEND, C.ARM_GRACE)),

@@ -79,3 +79,20 @@ class Renewed(NamedTuple):
     cut: int
     identity: Identity | None
     client_ip: str
+
+
+class Rejoined(NamedTuple):
+    """A client that was held for `duration` seconds has a backend again, after so many `attempts` to dial one.
+
+    To that `repeated` messages were said once more, and `kept` ones for the first time; `lost` is 1 where the backend
+    before it went while a message of the client's was under way.
+    """
+
+    connection_id: str
+    policy: str
+    backend: str
+    duration: float
+    attempts: int
+    repeated: int
+    kept: int
+    lost: int
