@@ -98,6 +98,12 @@ class Half(asyncio.Protocol):
         """Whole data messages that were passed on."""
         return self.messages_before if self.sink is None else self.scanner.messages
 
+    def take_back(self, messages: int, size: int) -> None:
+        """So many messages and bytes were counted that have gone nowhere after all."""
+        self.scanner.messages -= messages
+        self.messages_before -= messages
+        self.bytes_in -= size
+
     @property
     def is_behind(self) -> bool:
         """Whether this side keeps something that is yet to be looked at: what comes next has to wait behind it."""

@@ -104,7 +104,7 @@ class Pair:
         assert gone is not None  # else there is no backend to lose
         vacant = Half(gone.splice, FrameScanner(Sender.BACKEND), is_client=False)
         vacant.transport, vacant.lost = gone.transport, True
-        vacant.bytes_in, vacant.scanner.messages = gone.bytes_in, gone.scanner.messages
+        vacant.bytes_in, vacant.scanner.messages = gone.bytes_in, gone.messages_in
         gone.sink = gone.closing = None
         self.join(client, vacant)
         return gone, vacant
