@@ -277,6 +277,30 @@ def test_a_rest_lets_our_pong_come_and_holds_what_is_behind_it() -> None:
     assert bench.splice.state == "open", "half a pong is no rest"
 
 
+def test_a_guard_that_was_frozen_hears_what_was_said_meanwhile_before_it_judges(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its timers run before its sockets are read (SIGSTOP, a paused container, a machine that is moved)."""
+    watched = Watched(KeepAlive(client_ping_interval=10.0, timeout=5.0))
+    bench, clock, keepalive = watched.bench, watched.clock, watched.keepalive
+    loop = cast("FakeLoop", keepalive._loop)
+    monkeypatch.setattr(loop, "time", clock.monotonic, raising=False)
+    keepalive.start()
+    while not bench.to_client:
+        clock.monotonics += TICK
+        loop.wake("_tick")
+    clock.monotonics += 60
+    loop.wake("_tick")
+    assert bench.splice.state == "open"
+    bench.client.arrive(up(wire.PONG, own_ping(bench.to_client).payload))
+    loop.wake("_tick")
+    assert bench.splice.state == "open"
+    assert not bench.client.aborted
+    clock.monotonics += TICK
+    loop.wake("_tick")
+    keepalive.stop()
+
+
 def test_ten_thousand_are_spread_and_one_tick_has_an_end() -> None:
     class Silent:
         """A connection that is looked at."""

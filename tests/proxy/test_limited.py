@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from tests.proxy.fakes import Bench
 from tests.proxy.test_splice_model import guard_close
+from tests.proxy.tunnel import tunnel
 from tests.support import wire
+from tests.support.backend import RecordingBackend
+from tests.support.waiting import eventually
 from wsguard.policy.model import (
     Bandwidth,
     ByteRate,
@@ -25,8 +28,11 @@ from wsguard.policy.model import (
 )
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy import limited
 from wsguard.proxy.half import Half
-from wsguard.proxy.limited import SHORTEST, LimitedHalf
+from wsguard.proxy.keepalive import ping
+from wsguard.proxy.limited import LEAVING, SHORTEST, LimitedHalf
+from wsguard.proxy.tcp import Presence
 from wsguard.proxy.watched import WatchedHalf
 
 TEXT = wire.frame(wire.TEXT, b"hello")
@@ -219,6 +225,35 @@ def test_a_client_that_leaves_while_it_is_held_back(end: str) -> None:
     assert at.backend.eof_written
 
 
+@pytest.mark.parametrize("rate", [Rate(requests=10, unit=Unit.SECOND, burst=1), Rate(requests=1, unit=Unit.HOUR)])
+async def test_a_reset_is_noticed_though_nobody_reads(
+    backend: RecordingBackend, rate: Rate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what it left behind keeps its place for hours."""
+    monkeypatch.setattr(limited, "LONGEST", 0.3)
+    limits = Limits(messages=Messages(per_connection=rate, on_exceed=OnExceed.THROTTLE))
+    async with tunnel(backend, PolicySpec(limits=limits)) as opened:
+        half = opened.half("client")
+        await opened.client.send(TEXT * 1000)
+        await eventually(lambda: not half.transport.is_reading(), what="a client that is held back")
+        opened.client.reset()
+        assert (await opened.house.end()).reason is CloseReason.CLIENT_LOST
+
+
+def test_a_fin_behind_what_is_held_back_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    at = bench(messages(1, 1, OnExceed.THROTTLE))
+    at.client.arrive(TEXT * 1000)
+    monkeypatch.setattr(limited, "presence", lambda transport: Presence.LEAVING)
+    for _ in range(int(LEAVING)):
+        at.now += 1.0
+        at.loop.wake("_wake")
+    assert at.to_backend == TEXT * int(LEAVING + 1)
+    assert not at.client.aborted
+    at.now += 1.0
+    at.loop.wake("_wake")
+    assert at.client.aborted
+
+
 def test_two_causes_of_a_pause_are_two() -> None:
     """What one of them allows, the other does not."""
     at = bench(messages(10, 3, OnExceed.THROTTLE))
@@ -253,6 +288,53 @@ def test_a_client_that_is_held_back_leaves_between_messages() -> None:
     assert last.fin
     assert (end := wire.take_frame(rest)) is not None
     assert end.close == (1001, "draining")
+
+
+def test_what_is_held_back_comes_before_what_waits_for_the_end_of_a_rest() -> None:
+    """A pong that may be an answer to the guard's ping is looked at whole, and then it is one too many."""
+    at = bench(messages(10, 1, OnExceed.THROTTLE))
+    client, backend = at.client.half, at.backend.half
+    at.backend.arrive(wire.frame(wire.TEXT, b"a", fin=False, masked=False))
+    at.client.arrive(TEXT)
+    assert ping(client, backend)
+    pong = wire.frame(wire.PONG, b"not ours")
+    at.client.arrive(pong[:1])
+    at.splice.leave(CloseReason.DRAINING)
+    at.client.arrive(pong[1:] + TEXT + CLOSE)
+    at.owner.audits = True  # and so it goes on after all
+    for _ in range(5):
+        at.now += 1
+        at.loop.wake("_wake")
+        at.loop.fire()
+    assert at.to_backend == TEXT + pong + TEXT + CLOSE
+
+
+def test_a_fin_waits_behind_what_waits_for_the_end_of_a_rest() -> None:
+    at = bench(messages(10, 1, OnExceed.THROTTLE))
+    at.backend.arrive(wire.frame(wire.TEXT, b"a", fin=False, masked=False))
+    at.client.arrive(TEXT * 3)
+    at.client.half.eof_received()
+    at.splice.leave(CloseReason.DRAINING)
+    at.now += 1
+    at.loop.wake("_wake")
+    assert at.splice.state == "open"
+    at.owner.audits = True
+    at.loop.fire()
+    assert (at.to_backend, at.backend.eof_written) == (TEXT * 2, False)
+    at.now += 1
+    at.loop.wake("_wake")
+    assert at.to_backend == TEXT * 3
+    assert at.backend.eof_written
+
+
+def test_what_comes_behind_the_excess_is_not_counted_as_passed() -> None:
+    """A flood in the grace of a cut would drive up the count of messages."""
+    at = bench(messages(10, 2))
+    at.client.arrive(TEXT * 50)
+    at.client.arrive(TEXT * 50)
+    for transport in (at.client, at.backend):
+        transport.lose(None)
+    assert at.end[2].messages_from_client == 2
 
 
 def test_a_message_of_the_guards_own_reaches_a_client_that_is_held_back() -> None:

@@ -47,9 +47,7 @@ def _check_rates(policy: WebSocketPolicy) -> Iterator[Finding]:
             message = "burst is 1: a client whose frames arrive two at a time is cut, however seldom it sends"
             yield Finding((*path, "perConnection"), message)
         if part.on_exceed is OnExceed.THROTTLE and rate.per_second * _LONG_WAIT < 1:
-            message = (
-                f"a client may be held back for {1 / rate.per_second:.0f} s, and nobody sees if it leaves meanwhile"
-            )
+            message = f"a client may be held back for {1 / rate.per_second:.0f} s, its Close and its pongs with it"
             yield Finding((*path, "perConnection"), message)
     size, bandwidth = limits.max_message_size, limits.bandwidth
     if size is None or bandwidth is None or bandwidth.on_exceed is not OnExceed.CLOSE:

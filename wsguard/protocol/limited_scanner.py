@@ -41,7 +41,7 @@ class LimitedScanner(FrameScanner):
     """Stops at the first frame or byte that is too much: `exceeded` says by which limit, `take_rest` gives what was
     not looked at yet.
 
-    `frames` and `octets` are how many more may come before that, None: any number. A Close is never too much.
+    `frames` and `octets` are how many more may come before that, None: any number. A Close is never one frame too many.
     """
 
     __slots__ = ("_max_size", "_message_size", "_rest", "_unlimited", "exceeded", "frames", "octets")

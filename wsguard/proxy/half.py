@@ -68,6 +68,7 @@ class Half(asyncio.Protocol):
         "eof_sent",
         "is_client",
         "lost",
+        "messages_before",
         "paused",
         "pauses",
         "scanner",
@@ -85,11 +86,28 @@ class Half(asyncio.Protocol):
         self.sink: Half | None = None
         self.closing: bytes | None = None
         self.bytes_in = 0
+        self.messages_before = 0  # it was discarded: what came since is not passed on
         self.paused = False  # this side's outgoing buffer is above the high-water mark
         self.pauses = Pause(0)  # why this side is not read
         self.eof_received_already = False
         self.eof_sent = False
         self.lost = False
+
+    @property
+    def messages_in(self) -> int:
+        """Whole data messages that were passed on."""
+        return self.messages_before if self.sink is None else self.scanner.messages
+
+    def take_back(self, messages: int, size: int) -> None:
+        """So many messages and bytes were counted that have gone nowhere after all."""
+        self.scanner.messages -= messages
+        self.messages_before -= messages
+        self.bytes_in -= size
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether this side keeps something that is yet to be looked at: what comes next has to wait behind it."""
+        return False
 
     def data_received(self, data: bytes) -> None:
         """Scan, pass on; a Close, a violation or a pending cut is looked at behind it."""
@@ -112,12 +130,13 @@ class Half(asyncio.Protocol):
     def _finish_frame(self, data: bytes) -> None:
         """A cut waits: pass on the rest of the frame under way, no more, then the Close."""
         rest = self.scanner.left
-        self.scanner.feed(data)
+        passed = self.scanner.feed(data[:rest])
         if self.sink is not None:
-            self.sink.transport.write(data[:rest])
-            self.bytes_in += min(rest, len(data))
+            self.sink.transport.write(passed)
+            self.bytes_in += len(passed)
         if rest <= len(data):
             self.inject()
+            self.scanner.feed(data[rest:])
         if self.scanner.halted:
             self.splice.halted(self)
 
@@ -133,6 +152,7 @@ class Half(asyncio.Protocol):
         """Pass nothing on any more, but read on: closing over unread input would send an RST (RFC 6455 §7.1.1)."""
         if self.sink is None and self.closing is None and not self.pauses:
             return  # it does so already
+        self.messages_before = self.messages_in
         self.sink = self.closing = None
         self.resume()
 

@@ -182,8 +182,7 @@ class ClientKeeper:
         """The connection ends: what was kept goes nowhere."""
         absence = self._end_absence()
         if absence is not None and self._pair.client is not None:
-            self._pair.client.scanner.messages -= absence.held.mailbox.messages
-            self._pair.client.bytes_in -= len(absence.held.leave())
+            self._pair.client.take_back(absence.held.mailbox.messages, len(absence.held.leave()))
 
     def renewed(self, identities: Sequence[Identity]) -> None:
         """What is judged again is judged of these."""

@@ -79,6 +79,8 @@ class Interjector(Stand):
 def pass_on(half: Half, data: bytes, is_there: Callable[[Half], bool]) -> bytes:
     """Give `half` what comes in pieces that end where frames do, until `is_there` or it is over; returns the rest."""
     for _ in range(MOST_STEPS):
+        if half.is_behind:
+            break  # else the rest would overtake what the half keeps
         if not data or is_over(half) or is_there(half):
             return data
         step = half.scanner.left or 1  # a header is fed byte by byte: only the scanner knows how long it is

@@ -31,6 +31,9 @@ HANDFUL = 100
 PAUSE = 0.005
 """Seconds after which those are looked at who were left over, so that everything else has its turn between."""
 
+LATE = 0.5
+"""Seconds that a look may be late. Beyond, the guard was not running, and answers wait for it unread."""
+
 PAYLOAD = 8
 """Random bytes in a ping: nobody's own ping, and no pong that nobody asked for, has the same ones."""
 
@@ -61,6 +64,7 @@ class Keepalive:
         self._clock = clock
         self._wards = (_Ward("client", rng, pinged), _Ward("backend", rng, pinged))
         self._handle: asyncio.TimerHandle | None = None
+        self._looked_at = 0.0
 
     def __len__(self) -> int:
         """How many sides are watched."""
@@ -68,6 +72,7 @@ class Keepalive:
 
     def start(self) -> None:
         """Begin to tick."""
+        self._looked_at = self._loop.time()
         self._handle = self._loop.call_later(TICK, self._tick)
 
     def stop(self) -> None:
@@ -94,7 +99,9 @@ class Keepalive:
 
     def _tick(self) -> None:
         self._handle = self._loop.call_later(TICK, self._tick)  # first: a fault below must not end it
-        if self.check():
+        before, self._looked_at = self._looked_at, self._loop.time()
+        is_late = self._looked_at - before > TICK + LATE
+        if is_late or self.check():  # whoever was frozen hears first what was said meanwhile, and judges then
             self._handle.cancel()
             self._handle = self._loop.call_later(PAUSE, self._tick)
 

@@ -14,11 +14,18 @@ from wsguard.policy.model import Bandwidth, Limits, Messages, OnExceed
 from wsguard.protocol.limited_scanner import LimitedScanner
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.half import Pause
+from wsguard.proxy.tcp import Presence, presence
 from wsguard.proxy.watched import Clockwork, FlowOwner, WatchedHalf
 from wsguard.sessions.token_bucket import TokenBucket
 
 SHORTEST = 0.1
 """Seconds that a client is held back for at least: it then comes in batches, and costs ten timers a second."""
+
+LONGEST = 5.0
+"""Seconds after which a client that is held back for longer is looked for: whether it has left."""
+
+LEAVING = 30.0
+"""Seconds for which what a client has sent before its FIN is still passed on, as slowly as it may: it may have gone."""
 
 
 class LimitedHalf(WatchedHalf):
@@ -30,6 +37,7 @@ class LimitedHalf(WatchedHalf):
         "_granted_octets",
         "_has_ended",
         "_kept",
+        "_leaves_at",
         "_limits",
         "_octets",
         "_throttled",
@@ -46,8 +54,14 @@ class LimitedHalf(WatchedHalf):
         self._granted_frames = self._granted_octets = 0  # by which the scanner began
         self._kept = b""  # came too fast, and has not been looked at
         self._has_ended = False  # behind what is kept comes a FIN
+        self._leaves_at: float | None = None  # when it will be taken for gone
         self._throttled: set[CloseReason] = set()
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether anything is held back."""
+        return bool(self._kept)
 
     def data_received(self, data: bytes) -> None:
         """As the half has it, as far as the limits go."""
@@ -134,7 +148,7 @@ class LimitedHalf(WatchedHalf):
         self.pause(Pause.THROTTLE)
         bucket = self._frames if limit is CloseReason.MESSAGE_RATE else self._octets
         assert bucket is not None  # else there was no such limit
-        self._wake_in(max(SHORTEST, bucket.wait(now)))
+        self._wake_in(min(max(SHORTEST, bucket.wait(now)), LONGEST))
 
     def _wake_in(self, seconds: float) -> None:
         if self._timer is not None:
@@ -146,16 +160,30 @@ class LimitedHalf(WatchedHalf):
         self._timer = None
         if self.lost or self.transport.is_closing():
             return
+        if self._has_left():
+            self.abort()
+            return
         if self.sink is not None and self.sink.paused and self.closing is None:
             self._wake_in(SHORTEST)  # the backend has enough to do
             return
         kept, self._kept = self._kept, b""
-        cast("asyncio.Protocol", self.transport.get_protocol()).data_received(kept)
+        self._in_front().data_received(kept)
         if self._kept:
             return
         self.unpause(Pause.THROTTLE)
         if self._has_ended:
-            super().eof_received()
+            self._has_ended = False
+            self._in_front().eof_received()
+
+    def _has_left(self) -> bool:
+        """Whether nobody is there any more: what it left behind could else be passed on for hours, in its place."""
+        now, known = self._clockwork.now(), presence(self.transport)
+        if known is Presence.LEAVING and self._leaves_at is None:
+            self._leaves_at = now + LEAVING
+        return known is Presence.GONE or (self._leaves_at is not None and now >= self._leaves_at)
+
+    def _in_front(self) -> asyncio.Protocol:
+        return cast("asyncio.Protocol", self.transport.get_protocol())
 
     def _forget(self) -> None:
         self._kept = b""

@@ -43,9 +43,9 @@ class Pair:
         """What has passed so far."""
         client, backend = self.client, self.backend
         return Traffic(
-            client.scanner.messages if client else 0,
+            client.messages_in if client else 0,
             client.bytes_in if client else 0,
-            backend.scanner.messages if backend else 0,
+            backend.messages_in if backend else 0,
             backend.bytes_in if backend else 0,
         )
 
@@ -104,7 +104,7 @@ class Pair:
         assert gone is not None  # else there is no backend to lose
         vacant = Half(gone.splice, FrameScanner(Sender.BACKEND), is_client=False)
         vacant.transport, vacant.lost = gone.transport, True
-        vacant.bytes_in, vacant.scanner.messages = gone.bytes_in, gone.scanner.messages
+        vacant.bytes_in, vacant.scanner.messages = gone.bytes_in, gone.messages_in
         gone.sink = gone.closing = None
         self.join(client, vacant)
         return gone, vacant

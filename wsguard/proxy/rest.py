@@ -42,6 +42,7 @@ class Stop(Stand):
         super().__init__(half)
         self._tell = tell
         self._held = b""
+        self._has_ended = False  # behind what is held comes a FIN
         self.has_stopped = False
         half.transport.set_protocol(self)
         if _is_at_rest(half):
@@ -59,6 +60,11 @@ class Stop(Stand):
             self._stop()
             self._tell()
 
+    def eof_received(self) -> bool:
+        """As the half has it, behind what is held back."""
+        self._has_ended = self.has_stopped
+        return self.has_stopped or super().eof_received()
+
     def release(self) -> None:
         """Step aside, and give the half what was held back."""
         half, held, self._held = self._half, self._held, b""
@@ -67,6 +73,9 @@ class Stop(Stand):
         half.transport.set_protocol(half)
         if held:
             half.data_received(held)
+        if self._has_ended:
+            self._has_ended = False
+            half.eof_received()
         if self.has_stopped:
             half.unpause(Pause.REST)
 

@@ -6,8 +6,10 @@ The values are fixed: they are the net under `keepAlive`, and hold for connectio
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import struct
+from enum import Enum
 from typing import Protocol
 
 from wsguard.sessions.keepalive import Wire
@@ -32,6 +34,17 @@ _OPTIONS = [
 # Of Linux's struct tcp_info: tcpi_retransmits is a byte, the others are 32 bits in the machine's order.
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _RETRANSMITS, _UNACKED, _LAST_ACK_RECV, _NOTSENT_BYTES, _SIZE = 2, 24, 56, 144, 148
+
+
+_FIN = getattr(select, "POLLRDHUP", 0)
+
+
+class Presence(Enum):
+    """What is known of a peer that is not being read."""
+
+    HERE = "here"
+    LEAVING = "leaving"  # its FIN has come: it may still read
+    GONE = "gone"  # its reset has
 
 
 class Socket(Protocol):
@@ -80,6 +93,19 @@ def wire(transport: asyncio.Transport) -> Wire:
         _number(info, _LAST_ACK_RECV) / 1000 if again else 0.0,
         bool(waits or in_flight or _number(info, _NOTSENT_BYTES)),
     )
+
+
+def presence(transport: asyncio.Transport) -> Presence:
+    """Whether the peer is there, of which asyncio tells only who reads."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return Presence.HERE
+    poll = select.poll()
+    poll.register(sock.fileno(), _FIN)
+    events = sum(event for _, event in poll.poll(0))
+    if events & (select.POLLHUP | select.POLLERR):
+        return Presence.GONE
+    return Presence.LEAVING if events & _FIN else Presence.HERE
 
 
 def _number(info: bytes, offset: int) -> int:

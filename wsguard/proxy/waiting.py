@@ -118,10 +118,10 @@ class Waiting(asyncio.Protocol):
             self._transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """A FIN: a client that has sent its message may still read; the transport of any other is closed."""
+        """A FIN: a client that has sent its message may still read, if that is not TLS; any other transport closes."""
         self._has_ended = True
         self.conclude(Failure(CloseReason.CLIENT_LOST, "the client sent a FIN and no message"))
-        return self._reader.outcome is not None
+        return self._reader.outcome is not None and self._transport is not None and self._transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
