@@ -166,6 +166,12 @@ async def test_a_drain_may_begin_later(operator: Operator, monkeypatch: pytest.M
     assert slept == [(90.0, False)]
 
 
+async def test_a_finished_drain_is_told_once(operator: Operator) -> None:
+    operator.rig.drainer.start(0.0)
+    await asyncio.wait_for(operator.rig.drainer.wait(), 5)
+    assert await operator("drain", "--wait") == (0, "drained, 0 connections left\n", "")
+
+
 async def test_who_waits_learns_that_the_drain_was_taken_back(operator: Operator) -> None:
     operator.rig.connect("c1")
     waiting = asyncio.create_task(operator("drain", "--window", "1h", "--wait"))
@@ -260,6 +266,7 @@ async def test_who_waits_learns_that_the_migration_was_aborted(operator: Operato
         ("drain", "--cancel", "--window", "3s"),
         ("drain", "--cancel", "--after", "3s"),
         ("drain", "--after", "soon"),
+        ("drain", "--after", "1h", "--window", "soon"),
         ("drain", "--window", "soon"),
         ("drain", "--window", ""),
         ("connections", "--limit"),

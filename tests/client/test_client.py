@@ -43,7 +43,7 @@ async def test_it_reads_each_close_as_the_guard_means_it() -> None:
     await passes("client-table.test.mjs", TABLE=json.dumps(list(closes())))
 
 
-@pytest.mark.parametrize("script", ["client-life.test.mjs", "client-page.test.mjs"])
+@pytest.mark.parametrize("script", ["client-life.test.mjs", "client-page.test.mjs", "client-faults.test.mjs"])
 async def test_it_lives_as_it_is_told(script: str) -> None:
     await passes(script)
 

@@ -95,13 +95,21 @@ async def test_a_straggler_does_not_hold_the_process(rig: Rig, monkeypatch: pyte
     assert rig.events("drain_finished")[0]["connections"] == 1
 
 
-async def test_one_that_cannot_be_cut_does_not_save_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("hint", [b"", b"hint"])
+async def test_one_that_cannot_be_told_does_not_save_the_others(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, hint: bytes
+) -> None:
     class Broken(FakeLink):
         def cut(self, reason: CloseReason, detail: str = "") -> None:
             raise RuntimeError("uvloop says no")
 
+        def interject(self, speak: Callable[[], bytes | None]) -> None:
+            raise RuntimeError("uvloop says no")
+
     monkeypatch.setattr(module, "STRAGGLERS", 0.1)
-    rig.registry.add(connection("broken", link=Broken()))
+    broken = connection("broken", link=Broken())
+    broken.farewell = Farewell(hint, grace=0.05)
+    rig.registry.add(broken)
     links = rig.connect_leaving(5)
     rig.drainer.start(0.1)
     await asyncio.wait_for(rig.drainer.wait(), 5)

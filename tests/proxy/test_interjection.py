@@ -24,6 +24,7 @@ from wsguard.proxy.interjection import Interjector
 HINT = '{"type":"session-expiring"}'
 FRAME = message_frame(HINT)
 SAID = wire.frame(wire.TEXT, HINT.encode(), masked=False)
+OTHER = message_frame('{"type":"reconnect"}')
 
 
 def frame(opcode: int, payload: bytes = b"x", *, fin: bool = True, rsv: int = 0) -> bytes:
@@ -72,11 +73,11 @@ def test_it_waits_for_the_end_of_a_fragmented_message(at: int, chunk: int) -> No
     bench, stream = Bench(), b"".join(FRAGMENTS)
     bench.backend.arrive(stream[:at])
     bench.splice.interject(lambda: FRAME)
-    bench.splice.interject(lambda: b"a second one waits for nothing")
+    bench.splice.interject(lambda: OTHER)
     rest = stream[at:] + MESSAGE
     for start in range(0, len(rest), chunk):
         bench.backend.arrive(rest[start : start + chunk])
-    assert bench.to_client == stream + SAID + MESSAGE
+    assert bench.to_client == stream + SAID + OTHER + MESSAGE
     assert isinstance(bench.backend.half, Half)
 
 

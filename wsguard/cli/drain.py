@@ -45,22 +45,31 @@ def run(args: argparse.Namespace) -> int:
         print("the guard takes connections again")
         return 0
     if args.after is not None:
-        _sleep(args.after)
-    _tell(guard.post("/v1/drain", {"window": args.window}))
-    if args.wait:
+        _sleep(args.after, args.window)
+    drain = guard.post("/v1/drain", {"window": args.window})
+    _tell(drain)
+    if args.wait and drain["state"] != "drained":
         _wait(guard)
     return 0
 
 
-def _sleep(text: str) -> None:
+def _sleep(after: str, window: str | None) -> None:
+    """For so long, unless `window` would be refused then."""
     import time
 
+    seconds = _seconds("--after", after)
+    if window is not None:
+        _seconds("--window", window)
+    time.sleep(seconds)
+
+
+def _seconds(option: str, text: str) -> float:
     from wsguard.policy.fields import parse_duration
 
     try:
-        time.sleep(parse_duration(text))
+        return parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--after: {error}") from None
+        raise UsageError(f"{option}: {error}") from None
 
 
 def _wait(guard: Guard) -> None:

@@ -31,7 +31,7 @@ export interface Events {
   away: AwayEvent;
 }
 
-/** Durations are milliseconds. */
+/** Durations are milliseconds. Where a function of a message or a close throws, it has said `undefined`. */
 export interface Options {
   /** Whose sockets are used; default: the global one, as it was when the module was loaded. */
   WebSocket?: new (url: string, protocols?: any) => any;
@@ -41,7 +41,7 @@ export interface Options {
   firstDelay?: number;
   /** The widest window. Default 60000. */
   maxDelay?: number;
-  /** How long a handshake may take. Default 20000. */
+  /** How long a handshake may take, or an answer of the guard's over HTTP. Default 20000. */
   connectTimeout?: number;
   /** How long an opened connection is waited for to be refused, where the server says nothing. Default 200. */
   settle?: number;

@@ -1,8 +1,7 @@
-// A WebSocket that comes back, and knows what wsguard's close codes ask of it. docs/client.md says how, and why.
+// A WebSocket that comes back as wsguard's close codes ask it to; docs/client.md says how.
 
 const [LOG_IN, GIVE_UP, BACK_OFF] = ["log in", "give up", "back off"];
 const WHEN_NEEDED = "reconnect when needed";
-const STEADY = 5000; // ms until a connection ends the back-off
 const LOST = { code: 1006, reason: "", wasClean: false };
 const Native = globalThis.WebSocket; // now: a page may put this class in its place
 
@@ -21,21 +20,24 @@ export function advise(code, reason) {
   return code >= 4500 && code < 4600 ? BACK_OFF : GIVE_UP;
 }
 
-/** Milliseconds to wait after `tries` in vain. What the guard asks for, it has spread already. */
+/** Milliseconds to wait after `tries` in vain. What is `asked` is spread already. */
 export function delay(tries, asked, { firstDelay = 5000, maxDelay = 60000, random = Math.random, hidden }) {
   const drawn = random() * (hidden ? maxDelay : Math.min(maxDelay, firstDelay * 2 ** Math.max(0, tries - 1)));
   return asked === undefined ? drawn : Math.max(asked * 1000, tries > 1 ? drawn : 0);
 }
 
-const says = (type) => (data) => {
+// A function of the application's that throws says nothing.
+const ask = (what, data) => {
   try {
-    return data.includes?.(type) && JSON.parse(data).type === type;
+    return what?.(data);
   } catch {}
 };
+const says = (type) => (data) => data.includes?.(type) && JSON.parse(data).type === type;
 const isHint = says("reconnect");
 const isExpiry = says("session-expiring");
 const isHidden = () => globalThis.document?.visibilityState === "hidden";
-const after = (ms, act) => setTimeout(act, Math.min(ms, 2 ** 31 - 1)); // longer ones fire at once
+const bounded = (ms) => Math.min(ms, 2 ** 31 - 1); // longer timers fire at once
+const after = (ms, act) => setTimeout(act, bounded(ms));
 const event = (type, fields) => Object.assign(new Event(type), fields);
 
 export default class GuardedWebSocket extends EventTarget {
@@ -47,9 +49,11 @@ export default class GuardedWebSocket extends EventTarget {
   #live; // sends, and is heard
   #next; // is being tried: a socket, or a stand-in while its protocols are fetched
   #old = new Map(); // replaced and still heard, with a timer each
-  #tries = 0; // since the last steady connection
+  #tries = 0; // since a connection last stayed
+  #logIns = 0; // likewise
   #steady; // timers
   #renewal;
+  #isRenewing;
   #retry;
   #patient; // the guard said when
   #parked; // until something is sent
@@ -58,11 +62,11 @@ export default class GuardedWebSocket extends EventTarget {
   #seen = new Set();
   #listening = new AbortController();
 
-  constructor(url, protocols = [], options = {}) {
+  constructor(url, protocols, options = {}) {
     super();
     this.#options = options;
     this.onauthrequired = options.onauthrequired;
-    this.#protocols = protocols;
+    this.#protocols = protocols ?? [];
     this.#url = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
     this.#url.protocol = this.#url.protocol.replace("http", "ws");
     for (const type of ["open", "message", "error", "close", "away"]) {
@@ -104,7 +108,7 @@ export default class GuardedWebSocket extends EventTarget {
     // A copy is queued: buffers may change after send().
     if (ArrayBuffer.isView(data)) data = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     if (!(data instanceof Blob)) data = data?.byteLength >= 0 ? data.slice() : String(data);
-    const size = (data.size ?? data.byteLength ?? new TextEncoder().encode(data).length) || 1;
+    const size = new Blob([data]).size || 1;
     const { maxQueue = 2 ** 20 } = this.#options;
     if (this.#queued + size > maxQueue) throw new DOMException("the queue is full", "QuotaExceededError");
     this.#queue.push([data, size]);
@@ -128,10 +132,9 @@ export default class GuardedWebSocket extends EventTarget {
     if (!handshakeToken && !this.#protocols.call) return this.#dial(this.#protocols);
     const attempt = (this.#next = {});
     const proceed = (act) => (result) => attempt === this.#next && this.#state < 2 && act(result);
-    this.#offer(handshakeToken).then(
-      proceed((protocols) => this.#dial(protocols)),
-      proceed((error) => this.#gone(attempt, error?.code > 999 ? error : LOST)),
-    );
+    this.#offer(handshakeToken)
+      .then(proceed((protocols) => this.#dial(protocols)))
+      .catch(proceed((error) => this.#gone(attempt, error?.code > 999 ? error : LOST)));
   }
 
   async #offer(withToken) {
@@ -141,7 +144,7 @@ export default class GuardedWebSocket extends EventTarget {
   }
 
   async #post(name, protocols) {
-    const { fetch = globalThis.fetch } = this.#options;
+    const { fetch = globalThis.fetch, connectTimeout = 20000 } = this.#options;
     const { pathname, search } = this.#url;
     const path = `/.wsguard/${name}?path=${encodeURIComponent(pathname)}`;
     const answer = await fetch(new URL(path, this.url.replace("ws", "http")), {
@@ -149,6 +152,7 @@ export default class GuardedWebSocket extends EventTarget {
       credentials: "include",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ protocols, query: search.slice(1) }),
+      signal: AbortSignal.timeout(bounded(connectTimeout)),
     });
     if (answer.ok) return answer.json();
     const { reason = name } = await answer.json().catch(() => ({}));
@@ -185,7 +189,7 @@ export default class GuardedWebSocket extends EventTarget {
     this.#next = undefined;
     this.#state = 1;
     clearTimeout(this.#steady);
-    this.#steady = after(STEADY, () => (this.#tries = 0));
+    this.#steady = after(5000, () => (this.#tries = this.#logIns = 0));
     this.dispatchEvent(event("open")); // its handlers send before the queue
     while (this.#queue.length && this.#live?.readyState === 1) {
       const [data, size] = this.#queue.shift();
@@ -198,9 +202,9 @@ export default class GuardedWebSocket extends EventTarget {
   #receive(socket, { data, origin }) {
     const { hint = isHint, expiring = isExpiry, id, renew } = this.#options;
     if (this.#state > 1) return;
-    if (hint?.(data)) return socket === this.#live && this.#replace();
-    if (renew && expiring?.(data)) return this.#renew(renew);
-    const key = id?.(data);
+    if (ask(hint, data)) return socket === this.#live && this.#replace();
+    if (renew && ask(expiring, data)) return this.#renew(renew);
+    const key = ask(id, data);
     if (key !== undefined) {
       if (this.#seen.has(key)) return;
       this.#seen.add(key);
@@ -215,7 +219,7 @@ export default class GuardedWebSocket extends EventTarget {
     clearTimeout(this.#old.get(socket));
     if (this.#old.delete(socket) || (!wasLive && socket !== this.#next)) return;
     if (this.#state > 1) return wasLive === !!this.#live && this.#finish(close);
-    const advice = this.#options.advise?.(close) ?? advise(code, reason);
+    const advice = ask(this.#options.advise, close) ?? advise(code, reason);
     const isFinal = advice === GIVE_UP || advice === LOG_IN;
     if (wasLive) {
       clearTimeout(this.#steady);
@@ -236,20 +240,15 @@ export default class GuardedWebSocket extends EventTarget {
   async #logIn(close) {
     this.#tell(close, LOG_IN);
     try {
-      await this.onauthrequired(close); // there may be none
-      if (this.#state < 2) this.#again(1);
+      if (this.#state < 2) await this.onauthrequired(close); // there may be none
+      if (this.#state < 2) this.#logIns++ ? this.#wait() : this.#attempt();
     } catch {
       if (this.#state < 2) this.#finish(close);
     }
   }
 
   #replace() {
-    if (!this.#next && !this.#retry) this.#again(3); // deploys are quick
-  }
-
-  #again(free) {
-    if (this.#tries > free) this.#wait();
-    else this.#attempt();
+    if (!this.#next && !this.#retry) this.#tries > 3 ? this.#wait() : this.#attempt(); // deploys are quick
   }
 
   #hurry() {
@@ -272,19 +271,21 @@ export default class GuardedWebSocket extends EventTarget {
 
   async #renew(refresh) {
     const { renew } = this.#options;
+    if (this.#isRenewing) return;
     clearTimeout(this.#renewal);
     this.#renewal = undefined;
     if (!renew || this.#state !== 1) return;
+    this.#isRenewing = true;
     let ms = 30000;
     try {
       await refresh?.call?.();
       const { tokenLifetimeSeconds } = await this.#post("renew", await this.#offer());
-      ms = tokenLifetimeSeconds * (700 + 200 * Math.random());
+      ms = (tokenLifetimeSeconds ?? NaN) * (700 + 200 * Math.random());
     } catch (error) {
-      if (error?.code > 999 && advise(error.code) !== BACK_OFF) return;
+      if (error?.code > 999 && advise(error.code) !== BACK_OFF) ms = NaN;
     }
-    clearTimeout(this.#renewal);
-    if (ms) this.#renewal = after(Math.max(ms, 1000), () => this.#renew(renew));
+    this.#isRenewing = false;
+    if (ms >= 0 && this.#state < 2) this.#renewal = after(Math.max(ms, 1000), () => this.#renew(renew));
   }
 
   #tell(close, advice, delay) {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -56,7 +56,8 @@ class Departures:
         self._registry = registry
         self._staying = staying
         self._clock = clock
-        self._rng = rng
+        # Draws by the thousand, too dear from the system, and of no use to whoever could guess them.
+        self._rng = Random(rng.getrandbits(64))  # noqa: S311
         self._log = log
         self._reason = reason
         self._window, self._ends_at = 0.0, 0.0
@@ -173,8 +174,8 @@ class Departures:
             self._close(connection.id)
             return
         self.hinted += 1
-        connection.link.interject(lambda: farewell.hint)
         heapq.heappush(self._closes, (self._clock.monotonic() + grace, connection.id))
+        self._act(connection.id, lambda: connection.link.interject(lambda: farewell.hint))
 
     def _close_due(self) -> None:
         now = self._clock.monotonic()
@@ -183,9 +184,12 @@ class Departures:
 
     def _close(self, connection_id: str) -> None:
         connection = self._registry.get(connection_id)
-        if connection is None:
-            return
+        if connection is not None:
+            goodbye = connection.farewell.goodbye
+            self._act(connection_id, lambda: connection.link.leave(self._reason, goodbye, self._together))
+
+    def _act(self, connection_id: str, act: Callable[[], None]) -> None:
         try:
-            connection.link.leave(self._reason, connection.farewell.goodbye, self._together)
-        except Exception as error:  # one that cannot be cut must not keep the others, and the process, for ever
+            act()
+        except Exception as error:  # one that cannot be told must not keep the others, and the process, for ever
             self._log.event("fault", logging.ERROR, where="departure", connection_id=connection_id, **describe(error))

@@ -26,7 +26,9 @@ def interject(backend: Half, speak: Speak) -> None:
         return
     if _is_between_messages(backend):
         _say(backend, speak)
-    elif not transport.is_closing() and transport.get_protocol() is backend:
+    elif isinstance(waiting := transport.get_protocol(), Interjector):
+        waiting.speaks.append(speak)
+    elif not transport.is_closing() and waiting is backend:
         transport.set_protocol(Interjector(backend, speak))
 
 
@@ -58,7 +60,7 @@ class Interjector(Stand):
 
     def __init__(self, half: Half, speak: Speak) -> None:
         super().__init__(half)
-        self._speak = speak
+        self.speaks = [speak]
 
     def data_received(self, data: bytes) -> None:
         """Pass on what comes in pieces that end where frames do, until the message under way is over."""
@@ -68,7 +70,8 @@ class Interjector(Stand):
             half.transport.set_protocol(half)
         elif _is_between_messages(half):
             half.transport.set_protocol(half)
-            _say(half, self._speak)
+            for speak in self.speaks:
+                _say(half, speak)
         if data:
             half.data_received(data)
 
