@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, OctKey, OKPKey
@@ -169,7 +168,7 @@ def test_a_short_secret_is_refused_also_where_a_line_end_makes_it_long_enough() 
 
 
 def public_pem(form: serialization.PublicFormat, encoding: serialization.Encoding) -> bytes:
-    return rsa.generate_private_key(65537, 2048).public_key().public_bytes(encoding, form)
+    return private_key("RS256").public_key.public_bytes(encoding, form)
 
 
 @pytest.mark.parametrize(
