@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.scenarios.conftest import Standing, stands
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend
@@ -69,19 +70,20 @@ async def _drip_for_ever(writer: asyncio.StreamWriter) -> None:
 
 @pytest.mark.parametrize("end", ["fin", "rst", "half-close"])
 @pytest.mark.parametrize("sent", [1, 30, -3])
-async def test_a_client_that_vanishes_in_its_handshake(backend: RecordingBackend, sent: int, end: str) -> None:
+@stands
+async def test_a_client_that_vanishes_in_its_handshake(standing: Standing, sent: int, end: str) -> None:
     """Nothing reaches the backend."""
+    guard, backend = standing
     backend.answer = answers.accept(echo=True)
-    async with Guard(backend) as guard:
-        async with connect(guard.port) as client:
-            await client.send(wire.upgrade()[:sent])
-            if end == "rst":
-                client.reset()
-            elif end == "half-close":
-                client.half_close()
-                await client.rest()
-        assert not backend.requests
-        await _is_well(guard)
+    async with connect(guard.port) as client:
+        await client.send(wire.upgrade()[:sent])
+        if end == "rst":
+            client.reset()
+        elif end == "half-close":
+            client.half_close()
+            await client.rest()
+    assert not backend.requests
+    await _is_well(guard)
 
 
 @pytest.mark.parametrize("end", ["fin", "rst"])
