@@ -21,7 +21,8 @@ from tests.support.network import Network
 from tests.support.ports import free_port
 from tests.support.programs import Program, need
 from tests.support.waiting import eventually
-from wsguard.events.assemble import open_streams
+from wsguard.events.assemble import open_channel, open_streams
+from wsguard.events.channel import Channel
 from wsguard.events.source import Stream
 from wsguard.policy.model import SessionEvents
 
@@ -54,6 +55,13 @@ class Engine:
         events = SessionEvents.model_validate({"sources": [self.spec(port, **more)], "replayWindow": 1000.0})
         (stream,) = open_streams(events, self.files, since + 1000.0)
         return stream
+
+    def channel(self, *, port: int | None = None, **more: Any) -> Channel:
+        """What guards say beside that stream, as the guard opens it."""
+        events = SessionEvents.model_validate({"sources": [self.spec(port, **more)]})
+        channel = open_channel(events, self.files)
+        assert channel is not None
+        return channel
 
     def files(self) -> Mapping[str, bytes]:
         return {str(path): path.read_bytes() for path in self.folder.iterdir() if path.is_file()}

@@ -17,24 +17,35 @@ from tests.identity.test_jwks import self_signed
 from tests.support.ports import free_port, listening
 from tests.support.programs import Program, need
 from tests.support.waiting import eventually
-from wsguard.events.assemble import open_streams
+from wsguard.events.assemble import open_channel, open_streams
 from wsguard.events.source import Stream, StreamAway
 from wsguard.policy.model import SessionEvents
 
 OPERATING = (Path(__file__).parents[2] / "docs/operating.md").read_text("utf-8")
-SUBJECTS = ["wsguard.events", "$JS.API.>", "_INBOX.>"]
+SUBJECTS = ["wsguard.events", "wsguard-counts.wsguard.events", "$JS.API.>", "_INBOX.>"]
 SECRET = "correct horse battery staple"
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def stream_of(folder: Path, source: Mapping[str, Any]) -> Stream:
     """The stream as a guard opens it; files are named by what they are called in `folder`."""
 
-    def files() -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
     spec = SessionEvents.model_validate({"sources": [source], "replayWindow": 1000.0})
-    (stream,) = open_streams(spec, files, 0.0)
+    (stream,) = open_streams(spec, lambda: files_of(folder), 0.0)
     return stream
+
+
+async def carries(folder: Path, source: Mapping[str, Any]) -> None:
+    """What is said beside the stream is heard."""
+    channel = open_channel(SessionEvents.model_validate({"sources": [source]}), lambda: files_of(folder))
+    assert channel is not None
+    await channel.open()
+    await channel.say(b"1")
+    assert await channel.hear() == b"1"
+    await channel.close()
 
 
 async def works(stream: Stream) -> None:
@@ -88,8 +99,10 @@ async def nats(folder: Path, config: str) -> AsyncIterator[int]:
 
 async def test_redis_knows_a_user_with_the_rights_that_the_docs_name(tmp_path: Path) -> None:
     rights = re.search(r"`(~wsguard:events [^`]+)`", OPERATING)
+    counting = re.search(r"`(&wsguard:events:counts[^`]+)`", OPERATING)
     assert rights is not None
-    (tmp_path / "users.acl").write_text(f"user default off\nuser guard on >secret {rights[1]}\n")
+    assert counting is not None
+    (tmp_path / "users.acl").write_text(f"user default off\nuser guard on >secret {rights[1]} {counting[1]}\n")
     source = {"type": "RedisStream", "username": "guard", "passwordFile": "password"}
     async with redis("--port", "PORT", "--aclfile", str(tmp_path / "users.acl")) as port:
         source["url"] = f"redis://127.0.0.1:{port}/0"
@@ -98,6 +111,7 @@ async def test_redis_knows_a_user_with_the_rights_that_the_docs_name(tmp_path: P
         await refused(stream)
         (tmp_path / "password").write_text("secret\n")  # read anew at each connection
         await works(stream)
+        await carries(tmp_path, source)
         (tmp_path / "url").write_text(f"redis://guard:secret@127.0.0.1:{port}/0\n")
         await works(stream_of(tmp_path, {"type": "RedisStream", "urlFile": "url"}))
 
@@ -126,6 +140,7 @@ async def test_nats_knows_a_user_with_the_rights_that_the_docs_name(tmp_path: Pa
         await refused(stream)
         (tmp_path / "password").write_text("secret\n")
         await works(stream)
+        await carries(tmp_path, source)
 
 
 async def test_nats_knows_a_token(tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ class Notebook:
         self.ups: list[bool] = []
         self.losses: list[int] = []
         self.faults: list[BaseException] = []
+        self.shared: list[bool] = []
+        self.told: list[str] = []
+        self.ignored: list[str] = []
+        self.others = self.left_out = 0
 
     def event(self, source: str, result: str) -> None:
         self.counts.append((source, result))
@@ -68,6 +72,18 @@ class Notebook:
 
     def lost(self, source: str, count: int) -> None:
         self.losses.append(count)
+
+    def counts_shared(self, source: str, is_up: bool, why: str) -> None:
+        self.shared.append(is_up)
+
+    def counts_told(self, source: str, result: str) -> None:
+        self.told.append(result)
+
+    def counts_ignored(self, source: str, why: str) -> None:
+        self.ignored.append(why)
+
+    def counting(self, source: str, replicas: int, left_out: int) -> None:
+        self.others, self.left_out = replicas, left_out
 
     def fault(self, where: str, error: BaseException) -> None:
         self.faults.append(error)

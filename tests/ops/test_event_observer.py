@@ -56,3 +56,21 @@ async def test_a_detected_logout_says_what_was_seen_and_not_the_cookie(rig: Rig)
     (event,) = rig.events("logout_detected")
     assert (event["policy"], event["cookie"], event["level"]) == ("chat", digest(cookie), "info")
     assert event["why"] == "POST /log\\nout was answered 302"
+
+
+async def test_counts_that_are_shared_are_a_line_and_poison_is_one_line(rig: Rig) -> None:
+    observer = EventObserver(rig.log, rig.metrics)
+    observer.counts_shared("RedisStream", True, "")
+    for _ in range(3):
+        observer.counts_told("RedisStream", "ignored")
+        observer.counts_ignored("RedisStream", "it is not JSON")
+    observer.counting("RedisStream", 2, 7)
+    scraped = Scraped(rig.metrics)
+    assert scraped("shared_counts_up", source="RedisStream") == 1
+    assert scraped("shared_counts_messages_total", source="RedisStream", result="ignored") == 3
+    assert scraped("shared_counts_replicas", source="RedisStream") == 2
+    assert scraped("shared_counts_left_out", source="RedisStream") == 7
+    observer.counts_shared("RedisStream", False, "ConnectionError")
+    assert Scraped(rig.metrics)("shared_counts_up", source="RedisStream") == 0
+    levels = [(event["event"], event["level"]) for event in rig.lines.events()]
+    assert levels == [("shared_counts", "info"), ("shared_counts_ignored", "warning"), ("shared_counts", "warning")]

@@ -40,10 +40,11 @@ def run(args: argparse.Namespace) -> int:
 
     import uvloop
 
-    from wsguard.app import Guard, Settings, StartError
+    from wsguard.app import Guard
     from wsguard.config.store import ConfigError
     from wsguard.ops.control_path import OFF, ControlSocketError, default_path
     from wsguard.policy.overrides import Overrides
+    from wsguard.rooms import Settings, StartError
 
     try:
         overrides = Overrides.parse(args.listen, args.admin, args.backend)

@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from wsguard.events.channel import Channel
 from wsguard.events.source import Stream
 from wsguard.policy.model import NATSJetStream, RedisStream, SessionEvents
 from wsguard.policy.nats_credentials import read_nats_credentials
@@ -34,6 +35,24 @@ def open_streams(spec: SessionEvents, files: Files, now: float) -> list[Stream]:
     require_extras(spec)
     since, keep = now - spec.replay_window, spec.replay_window * _KEPT
     return [_open(source, files, since, keep) for source in spec.streams]
+
+
+def open_channel(spec: SessionEvents, files: Files) -> Channel | None:
+    """What replicas say to one another beside the first of their streams; None: they share none.
+
+    Nothing is connected yet. Raises MissingExtra, as `require_extras` does.
+    """
+    require_extras(spec)
+    if not spec.streams:
+        return None
+    source = spec.streams[0]
+    if isinstance(source, RedisStream):
+        from wsguard.events import redis_channel  # noqa: PLC0415 - as in _open
+
+        return redis_channel.RedisChannel(partial(redis_options, source, files), source.key)
+    from wsguard.events import nats_channel  # noqa: PLC0415
+
+    return nats_channel.NatsChannel(partial(nats_options, source, files), source.subject)
 
 
 def require_extras(spec: SessionEvents) -> None:

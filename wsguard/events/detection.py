@@ -17,7 +17,7 @@ from wsguard.events.observer import Observer
 from wsguard.events.outbox import OutboxFull
 from wsguard.events.rate import Allowance, Rate
 from wsguard.policy.credentials import Credential
-from wsguard.policy.effective import Effective
+from wsguard.policy.effective import Effective, written_ip
 from wsguard.policy.logout_detection import Exchange, LoggedOut, Replaced, Sign, carries_session, signs
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.policy_set import PolicySet
@@ -105,7 +105,7 @@ class LogoutDetector:
             elif registry.successions.knows(sign.cookie):
                 begun += [self._end(sign, cookie) for cookie in admitted]
             else:
-                self._ask_others(sign, str(exchange.effective.client_ip or "unknown"))
+                self._ask_others(sign, written_ip(exchange.effective.client_ip))
         return begun
 
     def _is_good(self, sign: LoggedOut) -> bool:

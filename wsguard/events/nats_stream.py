@@ -10,28 +10,22 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError
 
-from wsguard.events.source import BATCH, CONNECT, FAREWELL, PATIENCE, POLL, Batch, Entry, StreamAway
+from wsguard.events.nats_client import Options, connect, describe, leave
+from wsguard.events.source import BATCH, PATIENCE, POLL, Batch, Entry, StreamAway
 
 _NO_STREAM = 10059  # JetStream's own error code
 _FORGET_CONSUMER = 60.0
 _GONE = "entries that were not read yet are gone from the stream"
-
-Options = Callable[[], tuple[str, Mapping[str, Any]]]
-"""The address and the options of a client, read anew for each: a rotated password counts at the next connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,31 +87,19 @@ class NatsStream:
             async with asyncio.timeout(PATIENCE):
                 await client.jetstream(timeout=PATIENCE).publish(self._subject, document, stream=self._stream)
         except (NatsError, OSError, ValueError, TimeoutError, ssl.SSLError) as error:
-            raise StreamAway(_why(error)) from None
+            raise StreamAway(describe(error)) from None
 
     async def close(self) -> None:
         """End the connection."""
         client, self._client, self._pull = self._client, None, None
         if client is not None:
-            with suppress(NatsError, OSError, TimeoutError):
-                await asyncio.wait_for(client.close(), FAREWELL)  # it flushes, and nobody may be there
+            await leave(client)
 
     async def _connected(self) -> Client:
         async with self._connecting:  # who reads and who appends share one connection
             if self._client is None or not self._client.is_connected:
                 await self.close()
-                url, options = self._options()
-                async with asyncio.timeout(CONNECT):
-                    self._client = await nats.connect(
-                        url,
-                        **options,
-                        allow_reconnect=False,  # who follows the stream knows when to try again;
-                        max_reconnect_attempts=1,  # and a port that refuses is not to be tried for two minutes
-                        reconnect_time_wait=0,
-                        connect_timeout=int(CONNECT),
-                        error_cb=_say_nothing,
-                        name="wsguard",
-                    )
+                self._client = await connect(self._options)
             return self._client
 
     async def _state(self, client: Client) -> _State:
@@ -220,11 +202,7 @@ class NatsStream:
     async def _away(self, error: Exception) -> StreamAway:
         self._is_waiting, self._pending = False, 0
         await self.close()
-        return StreamAway(_why(error))
-
-
-async def _say_nothing(error: Exception) -> None:
-    """Errors come out of the calls that meet them; the library's own handler would print them."""
+        return StreamAway(describe(error))
 
 
 def _entry(message: Msg) -> Entry:
@@ -236,12 +214,3 @@ def _seconds(text: str) -> float:
     """An RFC 3339 moment with nanoseconds; the year 1 stands for none."""
     whole = text.partition(".")[0].removesuffix("Z")
     return max(datetime.fromisoformat(f"{whole}+00:00").timestamp(), 0.0)
-
-
-def _why(error: Exception) -> str:
-    detail = error.description if isinstance(error, APIError) else str(error)
-    return (
-        f"{type(error).__name__}: {detail}"[:300]
-        if isinstance(error, (NatsError, ValueError))
-        else type(error).__name__
-    )

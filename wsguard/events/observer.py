@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from wsguard.sessions.events import SessionEnd
 
+Said = Literal["said", "heard", "ignored"]
 Result = Literal["applied", "skipped", "gap", "published", "refused", "asked", "ignored"]
 
 
@@ -42,6 +43,22 @@ class Observer(Protocol):
 
     def lost(self, source: str, count: int) -> None:
         """So many events were never stored."""
+        ...
+
+    def counts_shared(self, source: str, is_up: bool, why: str) -> None:
+        """Counts of connections are shared with the other replicas, or no more and why."""
+        ...
+
+    def counts_told(self, source: str, result: Said) -> None:
+        """Count a message about counts of connections."""
+        ...
+
+    def counts_ignored(self, source: str, why: str) -> None:
+        """Such a message was not understood, or there was no room for it."""
+        ...
+
+    def counting(self, source: str, replicas: int, left_out: int) -> None:
+        """So many other replicas are heard now, and so many of the own counts are too many to be told."""
         ...
 
     def fault(self, where: str, error: BaseException) -> None:

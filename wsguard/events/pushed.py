@@ -19,7 +19,7 @@ from cachetools import TTLCache
 from wsguard.events.bus import Bus, Storing
 from wsguard.events.outbox import OutboxFull
 from wsguard.events.rate import Allowance, Rate
-from wsguard.policy.effective import Effective
+from wsguard.policy.effective import Effective, written_ip
 from wsguard.policy.event_tokens import CLOCK_SKEW, MAX_AGE, BadToken, Told
 from wsguard.policy.keys import KeySet
 from wsguard.policy.model import BackChannelLogout, JwtProvider, SharedSignals
@@ -103,7 +103,7 @@ class Intake:
         """The body of a well-formed POST. Raises Refusal."""
         if request.method != "POST":
             raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "invalid_request", "only POST is answered here")
-        if not self._rate.allows(str(effective.client_ip or "unknown"), self._clock.monotonic()):
+        if not self._rate.allows(written_ip(effective.client_ip), self._clock.monotonic()):
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "temporarily_unavailable", "too many requests")
         if request.content_type != content_type:
             raise Refusal(HTTPStatus.BAD_REQUEST, "invalid_request", f"Content-Type is not {content_type}")

@@ -8,24 +8,19 @@ deletion, a lost disk. Waiting is a plain XREAD; what it returns only says that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 import redis.asyncio as aioredis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from wsguard.events.source import BATCH, CONNECT, FAREWELL, PATIENCE, POLL, Batch, Entry, StreamAway
+from wsguard.events.redis_client import Options, connect, describe, leave
+from wsguard.events.source import BATCH, PATIENCE, POLL, Batch, Entry, StreamAway
 
 FIELD = b"event"
 """The field of an entry that holds the event."""
 
 _NOTHING: Mapping[str, Any] = {"length": 0, "entries-added": 0, "last-generated-id": b"0-0"}
-
-Options = Callable[[], tuple[str, Mapping[str, Any]]]
-"""The address and the options of a client, read anew for each: a rotated password counts at the next connection."""
 
 
 class RedisStream:
@@ -66,33 +61,18 @@ class RedisStream:
                 horizon = f"{int((seconds - self._keep) * 1000)}-0" if seconds > self._keep else "0-0"
                 await client.xadd(self._key, {FIELD: document}, minid=horizon, approximate=True)
         except (RedisError, OSError, ValueError, TimeoutError) as error:
-            raise StreamAway(_why(error)) from None
+            raise StreamAway(describe(error)) from None
 
     async def close(self) -> None:
         """End the connections."""
         client, self._client = self._client, None
         if client is not None:
-            await _leave(client)
+            await leave(client)
 
     async def _connected(self) -> aioredis.Redis:
         async with self._connecting:  # who reads and who appends share one client
             if self._client is None:
-                url, options = self._options()
-                client = aioredis.Redis.from_url(
-                    url,
-                    **options,
-                    socket_connect_timeout=CONNECT,
-                    socket_timeout=PATIENCE,
-                    retry=Retry(NoBackoff(), 0),  # who follows the stream knows when to try again
-                    decode_responses=False,
-                )
-                try:
-                    async with asyncio.timeout(CONNECT):
-                        await client.ping()
-                except BaseException:
-                    await _leave(client)
-                    raise
-                self._client = client
+                self._client = await connect(self._options)
             return self._client
 
     async def _look(self, client: aioredis.Redis) -> Batch:
@@ -144,13 +124,7 @@ class RedisStream:
     async def _away(self, error: Exception) -> StreamAway:
         self._is_waiting = False
         await self.close()
-        return StreamAway(_why(error))
-
-
-async def _leave(client: aioredis.Redis) -> None:
-    with suppress(RedisError, OSError, TimeoutError):
-        async with asyncio.timeout(FAREWELL):
-            await client.aclose()
+        return StreamAway(describe(error))
 
 
 def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
@@ -162,8 +136,3 @@ def _entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
 def _order(entry_id: bytes) -> tuple[int, int]:
     milliseconds, _, number = entry_id.partition(b"-")
     return int(milliseconds), int(number or 0)
-
-
-def _why(error: Exception) -> str:
-    """The kind of error, and Redis' own sentence without what may hold an address with a password."""
-    return f"{type(error).__name__}: {error}"[:300] if isinstance(error, RedisError) else type(error).__name__

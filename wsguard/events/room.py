@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from random import Random
 
 from wsguard.events import backchannel, shared_signals
-from wsguard.events.assemble import Files, open_streams
+from wsguard.events.assemble import Files, open_channel, open_streams
 from wsguard.events.backchannel import BackChannelEndpoint
 from wsguard.events.bus import Bus
 from wsguard.events.detection import LogoutDetector, Voucher
 from wsguard.events.follower import Follower
 from wsguard.events.observer import Observer
 from wsguard.events.pushed import Intake, Keys, Route, Source
+from wsguard.events.shared_counts import SharedCounts
 from wsguard.events.shared_signals import SharedSignalsEndpoint
 from wsguard.policy.event_tokens import read_logout_token, read_security_event
 from wsguard.policy.model import BackChannelLogout, SessionEvents, SharedSignals
@@ -52,15 +54,25 @@ class SessionEventsRoom:
             for stream in open_streams(spec, files, clock.wall())
         ]
         self.bus.look_again()
+        channel = open_channel(spec, files)
+        self._counts = (
+            None
+            if channel is None
+            else SharedCounts(channel, registry.census, clock, observer, partial(_has_caps, policies), rng)
+        )
         self.detector = LogoutDetector(self.bus, registry, deny_list, clock, observer, policies, vouch)
 
     def start(self) -> None:
         """Follow the streams, on the running loop."""
         for follower in self.bus.followers:
             follower.start()
+        if self._counts is not None:
+            self._counts.start()
 
     async def close(self) -> None:
         """Leave the streams."""
+        if self._counts is not None:
+            await self._counts.close()
         await self.detector.close()
         for follower in self.bus.followers:
             await follower.close()
@@ -83,3 +95,7 @@ class SessionEventsRoom:
             intake = Intake(named, read_security_event, self.bus, self._keys, self._clock)
             routes[shared_signals.PATH] = SharedSignalsEndpoint(intake, self._files)
         return routes
+
+
+def _has_caps(policies: Callable[[], PolicySet]) -> bool:
+    return any(policy.spec.limits.connections is not None for policy in policies().policies)

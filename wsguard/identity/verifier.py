@@ -98,11 +98,14 @@ class TokenVerifier:
 
     def _recall(self, policy: WebSocketPolicy, credential: Credential) -> Identity | None:
         """Whom a token speaks for that was verified before, by what is still in force."""
-        digest = _digest(credential)
+        digest, source = _digest(credential), credential.source
         for provider in _readers(policy, credential):
-            known = self._verified.get((digest, credential.source, id(provider)))
+            try:
+                known = self._verified[digest, source, id(provider)]  # its `get` looks twice
+            except KeyError:
+                continue
             # The entry holds the provider it was made for, so that no other can have its id.
-            if known is None or known.keys is not self._keys_at_hand(provider):
+            if known.keys is not self._keys_at_hand(provider):
                 continue
             if still_valid(known.identity, self._clock.wall(), policy.spec.session.clock_skew):
                 return known.identity

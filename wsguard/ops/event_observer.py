@@ -16,6 +16,7 @@ class EventObserver:
     def __init__(self, log: Log, metrics: Metrics) -> None:
         self._log = log
         self._metrics = metrics
+        self._has_ignored = False
 
     def event(self, source: str, result: str) -> None:
         """An event of `source` has this result, one of those in docs/metrics.md."""
@@ -65,6 +66,27 @@ class EventObserver:
     def lost(self, source: str, count: int) -> None:
         """The guard ends, and so many events were never stored."""
         self._log.event("session_events_lost", logging.ERROR, source=source, count=count)
+
+    def counts_shared(self, source: str, is_up: bool, why: str) -> None:
+        """Counts of connections are shared with the other replicas, or no more and why."""
+        self._metrics.counts_shared(source, is_up)
+        self._has_ignored = False
+        level = logging.INFO if is_up else logging.WARNING
+        self._log.event("shared_counts", level, source=source, up=is_up, why=why or None)
+
+    def counts_told(self, source: str, result: str) -> None:
+        """A message about counts of connections has this result, one of those in docs/metrics.md."""
+        self._metrics.counts_told(source, result)
+
+    def counts_ignored(self, source: str, why: str) -> None:
+        """Such a message was not understood; said once, for whoever says it may say it often."""
+        if not self._has_ignored:
+            self._has_ignored = True
+            self._log.event("shared_counts_ignored", logging.WARNING, source=source, why=why)
+
+    def counting(self, source: str, replicas: int, left_out: int) -> None:
+        """So many other replicas are heard now, and so many of the own counts are too many to be told."""
+        self._metrics.counting(source, replicas, left_out)
 
     def fault(self, where: str, error: BaseException) -> None:
         """A bug, or something outside that nobody expected."""

@@ -92,6 +92,18 @@ class Metrics:
         self._session_event_lag = self._histogram(
             "session_event_lag_seconds", "From the end of a session to its effect here.", _SHORT
         )
+        self._counts_shared = self._gauge(
+            "shared_counts_up", "1 while counts of connections are told to other replicas, and heard.", "source"
+        )
+        self._counts_replicas = self._gauge(
+            "shared_counts_replicas", "Other replicas whose counts of connections are known.", "source"
+        )
+        self._counts_left_out = self._gauge(
+            "shared_counts_left_out", "Counts of connections that are too many to be told.", "source"
+        )
+        self._counts_told = self._counter(
+            "shared_counts_messages", "Messages about counts of connections.", "source", "result"
+        )
         self._loop_lag = self._histogram(
             "event_loop_lag_seconds", "How much later than asked the event loop woke a sleeper.", _SHORT
         )
@@ -191,6 +203,19 @@ class Metrics:
     def session_event_lagged(self, seconds: float) -> None:
         """An event took effect this long after it happened."""
         self._session_event_lag.observe(seconds)
+
+    def counts_shared(self, source: str, is_up: bool) -> None:
+        """Counts of connections are shared with other replicas, or no more."""
+        self._counts_shared.labels(source).set(is_up)
+
+    def counts_told(self, source: str, result: str) -> None:
+        """Count a message about them; both are one of a few words."""
+        self._counts_told.labels(source, result).inc()
+
+    def counting(self, source: str, replicas: int, left_out: int) -> None:
+        """So many other replicas are heard, and so many counts of this one are not told."""
+        self._counts_replicas.labels(source).set(replicas)
+        self._counts_left_out.labels(source).set(left_out)
 
     def loop_lagged(self, seconds: float) -> None:
         """Take a sample of the event loop's lag."""

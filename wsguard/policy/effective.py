@@ -102,6 +102,12 @@ def parse_ip(text: str) -> IPAddress | None:
         return None
 
 
+@lru_cache(maxsize=4096)
+def written_ip(address: IPAddress | None) -> str:
+    """An address as logs and header fields have it; one string for all connections of one client."""
+    return "unknown" if address is None else str(address)
+
+
 def _unmapped(address: IPAddress) -> IPAddress:
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped

@@ -107,6 +107,7 @@ class HostPort:
     port: int
 
     @classmethod
+    @lru_cache(maxsize=64)  # a backend's is asked for at each handshake
     def parse(cls, text: str) -> HostPort:
         """`127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`; raises ValueError for anything else."""
         host, _, port = text.rpartition(":")

@@ -7,7 +7,7 @@ certificate it is told in X-Wsguard-Client-Cert-*, which no client can send.
 
 from __future__ import annotations
 
-from wsguard.policy.effective import Effective, IPAddress, parse_ip
+from wsguard.policy.effective import Effective, IPAddress, parse_ip, written_ip
 from wsguard.policy.identity_headers import certificate_headers
 from wsguard.protocol.forwarded import element, read_forwarded
 from wsguard.protocol.http import Headers, RawHeaders, folded
@@ -17,7 +17,7 @@ _OURS = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
 
 def with_forwarded(headers: Headers, effective: Effective, peer_ip: IPAddress | None, tls: bool) -> Headers:
     """`headers` with X-Forwarded-For, -Proto, -Host and X-Wsguard-Client-Cert-* as the backend may believe them."""
-    peer = str(peer_ip) if peer_ip else "unknown"
+    peer = written_ip(peer_ip)
     scheme = effective.scheme or ("https" if tls else "http")
     hops = [peer]
     chain: RawHeaders = ()

@@ -22,7 +22,10 @@ class Newcomer(Enum):
 
 
 class Connections(Model):
-    """How many connections of the policy may be open at once, on this guard; handshakes under way count."""
+    """How many connections of the policy may be open at once; handshakes under way count.
+
+    On this guard, or with a stream in `sessionEvents` on all that share it, as far as they have told.
+    """
 
     total: _Cap = None
     """Of all."""

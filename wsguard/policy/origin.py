@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from wsguard.policy.effective import Effective
 from wsguard.policy.hosts import HostPattern
@@ -50,6 +51,7 @@ class Origin:
     is_null: bool = False
 
     @classmethod
+    @lru_cache(maxsize=256)  # the same few pages on nearly every handshake
     def parse(cls, raw: bytes) -> Origin:
         """Read the value of an Origin field (RFC 6454 §7.1); a list of origins is unreadable."""
         if raw == b"null":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from urllib.parse import unquote_to_bytes
 
@@ -69,10 +70,15 @@ def _without(field: bytes, gone: frozenset[bytes]) -> bytes | None:
 
 
 def _named(segment: bytes, names: Container[bytes]) -> Iterator[re.Match[bytes]]:
-    """Where one of `names` and its equals sign stand in what is between two semicolons."""
-    return (pair for pair in _PAIR.finditer(segment) if _fold(pair[1]) in names)
+    """Where one of `names` and its equals sign stand in what is between two semicolons.
+
+    Behind the last equals sign there is no name, but mostly a long token.
+    """
+    pairs = _PAIR.finditer(segment, 0, segment.rfind(b"=") + 1)
+    return (pair for pair in pairs if _fold(pair[1]) in names)
 
 
+@lru_cache(maxsize=1024)  # the same few names on every request
 def _fold(name: bytes) -> bytes:
     known = unquote_to_bytes(name).partition(b"\0")[0]
     known = known.partition(b"[")[0] if b"]" in known else known

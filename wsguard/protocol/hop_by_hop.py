@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from wsguard.protocol.http import Headers
 
 HOP_BY_HOP = frozenset(
@@ -22,7 +24,10 @@ HOP_BY_HOP = frozenset(
 KEPT = frozenset((b"authorization", b"cookie", b"host", b"origin", b"content-length", b"content-type"))
 
 
-def end_to_end(headers: Headers) -> Headers:
-    """The fields that may be forwarded: less the hop-by-hop ones and those that Connection names."""
+def end_to_end(headers: Headers, besides: Iterable[bytes] = ()) -> Headers:
+    """The fields that may be forwarded: less the hop-by-hop ones, those that Connection names, and those in `besides`.
+
+    Names in `besides` are in lower case.
+    """
     named = frozenset(headers.tokens(b"connection")) - KEPT
-    return headers.without(HOP_BY_HOP | named)
+    return headers.without(HOP_BY_HOP.union(named, besides))

@@ -51,7 +51,7 @@ class Headers:
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of `name` (given in lower case), in order."""
-        return self._index().get(name, [])
+        return (self._by_name or self._index()).get(name, [])
 
     def first(self, name: bytes) -> bytes | None:
         """The first value of `name` (given in lower case), or None."""
@@ -65,8 +65,7 @@ class Headers:
 
     def items(self, name: bytes) -> list[bytes]:
         """The comma-separated items in all fields of `name` (RFC 9110 §5.6.1), empty ones dropped."""
-        items = (item.strip(b" \t") for value in self.all(name) for item in value.split(b","))
-        return [item for item in items if item]
+        return [item for value in self.all(name) for part in value.split(b",") if (item := part.strip(b" \t"))]
 
     def tokens(self, name: bytes) -> list[bytes]:
         """The same in lower case, for lists that are compared without case."""
@@ -75,7 +74,7 @@ class Headers:
     def without(self, names: Iterable[bytes]) -> Headers:
         """The same fields less those named (in lower case)."""
         gone = frozenset(names)
-        return Headers(tuple((key, value) for key, value in self.raw if key.lower() not in gone))
+        return Headers(tuple([field for field in self.raw if field[0].lower() not in gone]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,12 @@ def values(query: str | None, name: str) -> list[str]:
     A value reaches to the next ampersand; without an equals sign it is empty. Names are compared decoded,
     without regard to case, less a suffix in brackets, and as PHP makes variables of them.
     """
+    if not query:
+        return []
     wanted = _folds(name)
     return [
         unquote_plus(piece[pair.end() :])
-        for piece in (query or "").split("&")
+        for piece in query.split("&")
         for pair in islice(_named(piece, wanted), 2)  # a third differs as well: it costs time and tells nothing
     ]
 

@@ -37,7 +37,7 @@ class Answer:
 
 def upgrade_request(head: RequestHead) -> bytes:
     """The request that the backend gets: `head`, byte for byte, with hop-by-hop fields of the guard's own."""
-    headers = end_to_end(head.headers).without(_NOT_ON_A_HANDSHAKE)
+    headers = end_to_end(head.headers, besides=_NOT_ON_A_HANDSHAKE)
     fields = (*headers.raw, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
     return _head(f"GET {head.target} HTTP/1.1".encode("latin-1"), fields)
 

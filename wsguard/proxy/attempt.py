@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from asyncio import Transport
 from dataclasses import dataclass
+from functools import lru_cache
 
 from aiohttp import web
 
 from wsguard.policy.case import Case
 from wsguard.policy.credentials import Credential, CredentialConflict
 from wsguard.policy.decision import Admit, Refuse
-from wsguard.policy.effective import IPAddress
+from wsguard.policy.effective import IPAddress, written_ip
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.page import page_of, written
 from wsguard.protocol.handshake import Handshake
@@ -130,7 +131,7 @@ class Attempt:
     @property
     def _origin(self) -> str | None:
         origin = self.handshake.origin
-        return origin.decode("latin-1") if origin is not None else None
+        return None if origin is None else _text(origin)
 
     @property
     def _page(self) -> str | None:
@@ -143,4 +144,10 @@ class Attempt:
 
     @property
     def _client_ip(self) -> str:
-        return str(self.case.effective.client_ip or "unknown")
+        return written_ip(self.case.effective.client_ip)
+
+
+@lru_cache(maxsize=256)
+def _text(origin: bytes) -> str:
+    """One string for all connections of a page."""
+    return origin.decode("latin-1")

@@ -105,6 +105,7 @@ class Door(web.Server):
             handler_cancellation=True,  # a client that leaves ends the wait for keys and for the backend
             loop=env.loop,
             keepalive_timeout=timeout,  # also how long a head may take to come
+            tcp_keepalive=False,  # what listens has it on, and who is accepted inherits it (`proxy.tcp`)
             access_log=None,
             logger=_MUTE,
             auto_decompress=False,

@@ -1,6 +1,6 @@
 """What the door and every connection behind it share, and what the proxy asks of its siblings.
 
-Siblings on floor 2 do not import one another: each need is a small Protocol here, and app.py makes the introductions.
+Siblings on floor 2 do not import one another: each need is a small Protocol here, and rooms.py makes the introductions.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ class Forwarder:
         self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
     ) -> CIMultiDict[str]:
         peer = parse_ip(request.remote) if request.remote else None
-        headers = strip(end_to_end(head.headers).without((b"expect",)), self._env.policies().identity_header_names)
+        headers = strip(end_to_end(head.headers, besides=(b"expect",)), self._env.policies().identity_header_names)
         headers = with_forwarded(headers, effective, peer, tls)
         return _multidict(headers)
 

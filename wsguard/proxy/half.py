@@ -131,6 +131,8 @@ class Half(asyncio.Protocol):
 
     def discard(self) -> None:
         """Pass nothing on any more, but read on: closing over unread input would send an RST (RFC 6455 §7.1.1)."""
+        if self.sink is None and self.closing is None and not self.pauses:
+            return  # it does so already
         self.sink = self.closing = None
         self.resume()
 
@@ -156,7 +158,8 @@ class Half(asyncio.Protocol):
 
     def unpause(self, cause: Pause) -> None:
         """A cause is gone; read on where it was the last one."""
-        self.pauses &= ~cause
+        if self.pauses:  # nearly never, and arithmetic with flags is slow
+            self.pauses &= ~cause
         if not self.pauses and not self.lost and not self.transport.is_closing():
             self.transport.resume_reading()
 

@@ -89,8 +89,10 @@ def offered(head: RequestHead) -> tuple[str, ...]:
 
 def _bounded(headers: Headers, attempt: Attempt, head: RequestHead) -> Headers:
     """The answer's extensions as the client is to read them. Raises BadAnswer."""
+    if not has_bounds(attempt.policy):
+        return headers
     offer, answer = extensions_of(head.headers), extensions_of(headers)
-    if offer is None or answer is None or not has_bounds(attempt.policy):
+    if offer is None or answer is None:
         return headers
     try:
         return with_extensions(headers, agreed(answer, offer))
@@ -106,6 +108,6 @@ def for_client(headers: Headers, attempt: Attempt, head: RequestHead) -> Headers
 def _with_subprotocol(headers: Headers, attempt: Attempt, head: RequestHead) -> Headers:
     """Where only a credential was offered and it was erased, it is echoed: else a browser fails the handshake."""
     subprotocols = attempt.handshake.subprotocols
-    if chosen_subprotocol(headers) or offered(head) or not subprotocols:
+    if not subprotocols or chosen_subprotocol(headers) or offered(head):
         return headers
     return Headers((*headers.raw, *protocol_field(subprotocols[0]).raw))

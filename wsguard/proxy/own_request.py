@@ -20,7 +20,7 @@ from aiohttp import web
 from wsguard.policy.case import Case, Check
 from wsguard.policy.credentials import read_credentials
 from wsguard.policy.decision import Admit, Decision, Refuse
-from wsguard.policy.effective import Effective
+from wsguard.policy.effective import Effective, written_ip
 from wsguard.policy.forward_auth import Approval
 from wsguard.policy.judge import PLACE, judge, judge_early
 from wsguard.policy.model import Rejection, WebSocketPolicy
@@ -164,7 +164,7 @@ def turned_away(env: Environment, effective: Effective, refusal: HttpRefusal) ->
 
 
 def _tell(env: Environment, effective: Effective, status: int, detail: str) -> None:
-    env.observer.turned_away(str(effective.client_ip or "unknown"), status, detail)
+    env.observer.turned_away(written_ip(effective.client_ip), status, detail)
 
 
 def _response(status: int, body: Mapping[str, object], content_type: str) -> web.Response:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from wsguard.policy.case import Case
+from wsguard.policy.effective import written_ip
 from wsguard.policy.model import Renewal
 from wsguard.policy.renewal import approved_again, is_same_page, rule_on
 from wsguard.protocol.reasons import CloseReason
@@ -83,7 +84,7 @@ class Renewer:
             connections=kept,
             cut=cut,
             identity=identities[0] if identities else None,
-            client_ip=str(case.effective.client_ip or "unknown"),
+            client_ip=written_ip(case.effective.client_ip),
         )
         if kept or cut:
             self._observer.renewed(record)

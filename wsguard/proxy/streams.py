@@ -15,7 +15,7 @@ from aiohttp import web
 
 from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
-from wsguard.policy.effective import Effective
+from wsguard.policy.effective import Effective, written_ip
 from wsguard.policy.judge import PLACE, judge_early
 from wsguard.policy.model import Rejection
 from wsguard.policy.streams import Reach, reach
@@ -171,7 +171,7 @@ class Errand:
 
     def _begin(self, stream: Stream) -> Attempt | HttpRefusal:
         # What is judged is what will be forwarded: a field that Connection takes away counts for nobody.
-        headers = end_to_end(self._head.headers).without((b"expect",))
+        headers = end_to_end(self._head.headers, besides=(b"expect",))
         handshake = read_request(replace(self._head, headers=headers))
         if isinstance(handshake, HttpRefusal):
             return handshake
@@ -286,7 +286,7 @@ class Errand:
     # Refusals.
 
     def _turn_away(self, refusal: HttpRefusal) -> web.Response:
-        client_ip = str(self._effective.client_ip or "unknown")
+        client_ip = written_ip(self._effective.client_ip)
         self._env.observer.turned_away(client_ip, refusal.status, refusal.why)
         return plain(HTTPStatus(refusal.status), refusal.why)
 

@@ -42,8 +42,8 @@ class Socket(Protocol):
         """Its address family."""
         ...
 
-    def setsockopt(self, level: int, option: int, value: int, /) -> None:
-        """As of socket.socket."""
+    def fileno(self) -> int:
+        """Its descriptor."""
         ...
 
 
@@ -52,9 +52,14 @@ def keep(sock: Socket) -> None:
 
     A Unix socket needs none of it.
     """
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    same = socket.socket(sock.family, socket.SOCK_STREAM, fileno=sock.fileno())  # uvloop's makes one an option
+    try:
         for level, option, value in _OPTIONS:
-            sock.setsockopt(level, option, value)
+            same.setsockopt(level, option, value)
+    finally:
+        same.detach()
 
 
 def wire(transport: asyncio.Transport) -> Wire:

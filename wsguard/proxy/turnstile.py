@@ -94,7 +94,7 @@ class Turnstile:
         census.open(connection, [claim.key for claim in claims])
         if claims and self._caps[connection.policy].on_exceed is Newcomer.CLOSE_OLDEST:
             for claim, oldest in census.surplus(claims):
-                oldest.link.cut(CloseReason.TOO_MANY_CONNECTIONS, f"{_said(claim)}: closed for a newer one")
+                oldest.link.cut(CloseReason.TOO_MANY_CONNECTIONS, f"{self._said(claim)}: closed for a newer one")
 
     def move(self, connection: Connection) -> None:
         """It lives under another policy from now on: nobody makes room for who was here before."""
@@ -135,7 +135,7 @@ class Turnstile:
         full = self._registry.census.reserve(attempt.id, claims, replaces=replaces)
         if full is None:
             return None
-        return self._refuse(attempt, Refuse(CloseReason.TOO_MANY_CONNECTIONS, _said(full)))
+        return self._refuse(attempt, Refuse(CloseReason.TOO_MANY_CONNECTIONS, self._said(full)))
 
     def _refuse(self, attempt: Attempt, refusal: Refuse) -> Refuse | None:
         policy = attempt.policy
@@ -145,9 +145,10 @@ class Turnstile:
         attempt.spared = attempt.spared or refusal
         return None
 
-
-def _said(claim: Claim) -> str:
-    return f"limits.connections.{claim.key[1]} is {claim.most}"
+    def _said(self, claim: Claim) -> str:
+        elsewhere = self._registry.census.count_elsewhere(claim.key)
+        told = f" ({elsewhere} at other replicas)" if elsewhere else ""
+        return f"limits.connections.{claim.key[1]} is {claim.most}{told}"
 
 
 def _caps(policies: PolicySet) -> dict[str, Connections]:

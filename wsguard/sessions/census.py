@@ -6,11 +6,14 @@ The rules, which tests/sessions/test_census.py checks over every order of events
    reserve whole it does not hold in part.
 2. A connection holds one place in each of its rooms, from when it opens until it leaves.
 3. Who was told to go counts nowhere any more, though it may be here for a while: its successor comes before it leaves.
+
+Replicas that share counts are known by `elsewhere`, what it says of a room being what was last heard: such places are
+taken, and nobody in them can be closed from here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from wsguard.sessions.connection import Connection
@@ -35,9 +38,15 @@ class _Room:
 
 
 class Census:
-    """Who is counted where, by the ids of connections. A room that nobody is in takes no memory."""
+    """Who is counted where, by the ids of connections. A room that nobody is in takes no memory.
+
+    Where replicas share counts, `elsewhere` says how many places of a room the others take, and `on_change` is told the
+    rooms whose count may have changed.
+    """
 
     def __init__(self) -> None:
+        self.elsewhere: Callable[[Key], int] | None = None
+        self.on_change: Callable[[Iterable[Key]], None] | None = None
         self._rooms: dict[Key, _Room] = {}
         self._reserved: dict[str, tuple[Key, ...]] = {}
         self._opened: dict[str, tuple[Key, ...]] = {}
@@ -48,9 +57,17 @@ class Census:
         return len(self._rooms)
 
     def count(self, key: Key) -> int:
-        """How many places of a room are taken."""
+        """How many places of a room are taken here."""
         room = self._rooms.get(key)
         return 0 if room is None else len(room.reserved) + len(room.opened)
+
+    def count_elsewhere(self, key: Key) -> int:
+        """How many places of a room other replicas take, as far as they have told."""
+        return 0 if self.elsewhere is None else self.elsewhere(key)
+
+    def keys(self) -> list[Key]:
+        """The rooms that somebody is in."""
+        return list(self._rooms)
 
     def reserve(self, connection_id: str, claims: Sequence[Claim], *, replaces: bool = False) -> Claim | None:
         """Hold places for a handshake, beside those that it holds; or return the first that it cannot have.
@@ -59,15 +76,19 @@ class Census:
         """
         for claim in claims:
             room = self._rooms.get(claim.key)
-            if room is None or connection_id in room.reserved:
+            if room is not None and connection_id in room.reserved:
                 continue
-            if len(room.reserved) + (0 if replaces else len(room.opened)) >= claim.most:
+            taken = 0 if replaces or self.elsewhere is None else self.elsewhere(claim.key)
+            if room is not None:
+                taken += len(room.reserved) + (0 if replaces else len(room.opened))
+            if taken >= claim.most:
                 return claim
         held = dict.fromkeys((*self._reserved.get(connection_id, ()), *(claim.key for claim in claims)))
         for key in held:
             self._rooms.setdefault(key, _Room()).reserved.add(connection_id)
         if held:
             self._reserved[connection_id] = tuple(held)
+            self._note(held)
         return None
 
     def give_back(self, connection_id: str, key: Key) -> None:
@@ -92,12 +113,17 @@ class Census:
         self._opened[connection.id] = rooms
         for key in rooms:
             self._rooms.setdefault(key, _Room()).opened[connection.id] = connection
+        self._note(rooms)
 
     def surplus(self, claims: Iterable[Claim]) -> list[tuple[Claim, Connection]]:
-        """The oldest connections of each room that has too many. They count no more: the caller is to close them."""
+        """The oldest connections of each room that has too many. They count no more: the caller is to close them.
+
+        The newest stays, also where other replicas have taken every place: nobody there can be closed from here.
+        """
         found = []
         for claim in claims:
-            while (room := self._rooms.get(claim.key)) is not None and len(room.opened) > claim.most:
+            most = max(claim.most - self.count_elsewhere(claim.key), 1)
+            while (room := self._rooms.get(claim.key)) is not None and len(room.opened) > most:
                 oldest = next(iter(room.opened.values()))
                 self.excuse(oldest.id)
                 found.append((claim, oldest))
@@ -123,5 +149,10 @@ class Census:
             return
         room.reserved.discard(connection_id)
         room.opened.pop(connection_id, None)
+        self._note((key,))
         if not room.reserved and not room.opened:
             del self._rooms[key]
+
+    def _note(self, keys: Iterable[Key]) -> None:
+        if self.on_change is not None:
+            self.on_change(keys)

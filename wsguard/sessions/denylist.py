@@ -70,6 +70,8 @@ class DenyList:
     def denies(self, identity: Identity, now: float) -> bool:
         """True where the token behind `identity` was logged out. Its own life is taken into account first."""
         self.observe(identity, now)
+        if not self._entries:
+            return False
         if self._holds(_EVERYONE, now) and is_issued_before(identity, self._entries[_EVERYONE][0]):
             return True
         for issuer in (identity.issuer, None):

@@ -178,15 +178,16 @@ def _each(word: Callable[[Identity], str | None]) -> Callable[[Connection], Iter
 class _Index:
     """Connections by their words of one kind, of which most have a single one.
 
-    Most words have a single connection, too, and there are six indexes: a bucket becomes a set only for its
-    second connection, which saves two thirds of a kilobyte a connection.
+    Most words have a single connection, too, and there are six indexes: a bucket becomes one of many only for its
+    second connection, which saves two thirds of a kilobyte a connection. Then it is a dict without values: a set that
+    grows has up to six times the room that it needs.
     """
 
     __slots__ = ("_buckets", "_words")
 
     def __init__(self, words: Callable[[Connection], Iterable[str | None]]) -> None:
         self._words = words
-        self._buckets: dict[str, Connection | set[Connection]] = {}
+        self._buckets: dict[str, Connection | dict[Connection, None]] = {}
 
     def add(self, connection: Connection) -> None:
         for word in self._words(connection):
@@ -195,18 +196,18 @@ class _Index:
             bucket = self._buckets.get(word)
             if bucket is None:
                 self._buckets[word] = connection
-            elif isinstance(bucket, set):
-                bucket.add(connection)
+            elif isinstance(bucket, dict):
+                bucket[connection] = None
             else:
-                self._buckets[word] = {bucket, connection}
+                self._buckets[word] = {bucket: None, connection: None}
 
     def remove(self, connection: Connection) -> None:
         for word in self._words(connection):
             if word is None:
                 continue
             bucket = self._buckets[word]
-            if isinstance(bucket, set):
-                bucket.discard(connection)
+            if isinstance(bucket, dict):
+                bucket.pop(connection, None)
             if bucket is connection or not bucket:
                 del self._buckets[word]
 
@@ -222,4 +223,4 @@ class _Index:
         return 1 if isinstance(bucket, Connection) else len(bucket)
 
     def counts(self) -> dict[str, int]:
-        return {word: len(bucket) if isinstance(bucket, set) else 1 for word, bucket in self._buckets.items()}
+        return {word: len(bucket) if isinstance(bucket, dict) else 1 for word, bucket in self._buckets.items()}
