@@ -17,6 +17,9 @@ PIP    := $(RUN) -m pip --disable-pip-version-check --quiet
 UV     := .make/uv/bin/uv
 LOCK   := $(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
+# Guards start by the hundred in tests: each would compile wsguard anew where this is set, as it is in many images.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-extended check bench soak wear fuzz audit docs lock
 .DELETE_ON_ERROR:
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.backend import RecordingBackend
+
+# pydantic looks through every installed package for plugins of its own, in each guard that starts; there are none.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 # How long an example takes is the machine's affair: no test fails because something else ran beside it.
 settings.register_profile("wsguard", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
-from joserfc.jwk import ECKey, OctKey, OKPKey
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from tests.policy.minting import PUBLIC_KEY_ALGORITHMS, SECRET, jwks, private_key, provider, public_jwk
 from wsguard.policy.keys import MAX_DOCUMENT, MAX_KEYS, BadKeys, KeySet, key_file, read_local_keys
@@ -169,7 +168,9 @@ def test_a_short_secret_is_refused_also_where_a_line_end_makes_it_long_enough() 
 
 
 def public_pem(form: serialization.PublicFormat, encoding: serialization.Encoding) -> bytes:
-    return rsa.generate_private_key(65537, 2048).public_key().public_bytes(encoding, form)
+    key = private_key("RS256")
+    assert isinstance(key, RSAKey)
+    return key.public_key.public_bytes(encoding, form)
 
 
 @pytest.mark.parametrize(

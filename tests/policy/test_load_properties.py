@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wsguard.policy.load import LoadResult, load
@@ -121,7 +121,6 @@ def mutated(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=300)
 @given(mutated())
 def test_any_change_to_a_valid_file(text: str) -> None:
     hold_the_law(load([SourceText("p.yaml", text)]))

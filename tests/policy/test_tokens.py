@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.policy.minting import (
@@ -422,7 +422,6 @@ def test_any_text_is_a_problem(token: str) -> None:
     assert isinstance(ask(token), TokenProblem)
 
 
-@settings(max_examples=300)
 @given(
     st.dictionaries(CLAIM_NAMES, JSON_VALUES),
     st.dictionaries(HEADER_NAMES, JSON_VALUES),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.proxy.fakes import Bench
@@ -385,7 +385,6 @@ HAPPEN: dict[str, Callable[[Bench], None]] = {
 }
 
 
-@settings(max_examples=200)
 @given(LIMITS, FRAMES, ACTS, st.booleans())
 def test_any_order_of_events(
     limits: Limits, sent: list[tuple[int, int]], acts: list[tuple[str, int]], audits: bool

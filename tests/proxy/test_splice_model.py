@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.proxy.fakes import Bench, FakeTransport
@@ -62,7 +62,6 @@ def guard_close(sent: bytes, source: bytes) -> bytes:
         at = end
 
 
-@settings(max_examples=300)
 @given(streams(True), streams(False), ACTS)
 def test_any_order_of_events(from_client: bytes, from_backend: bytes, acts: list[tuple[str, str, int]]) -> None:
     bench = Bench()

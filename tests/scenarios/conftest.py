@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+import pytest
 import pytest_asyncio
 
 from tests.support.backend import RecordingBackend
 from tests.support.guard import Guard
 from tests.support.waiting import eventually
+
+stands = pytest.mark.asyncio(loop_scope="module")
+"""For a test of `standing` in a module whose other tests have a guard of their own."""
 
 
 class Standing(NamedTuple):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
+from tests.scenarios.conftest import Standing, stands
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend
@@ -22,6 +25,23 @@ spec:
 """
 
 
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def hurried_pair() -> AsyncIterator[Standing]:
+    """For `hurried` only."""
+    files = {"guard.yaml": QUICK, "policy.yaml": policy()}
+    async with RecordingBackend() as backend, Guard(backend, files) as guard:
+        yield Standing(guard, backend)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def hurried(hurried_pair: Standing) -> Standing:
+    """A guard that waits a second for a handshake, and what echoes behind it; nothing of the test before is left."""
+    hurried_pair.backend.reset()
+    hurried_pair.backend.answer = answers.accept(echo=True)
+    await eventually(hurried_pair.guard.is_idle, what="the test before has left nothing open")
+    return hurried_pair
+
+
 async def _is_well(guard: Guard) -> None:
     """A new client gets through, and nothing of the old ones is left."""
     async with connect(guard.port) as client:
@@ -36,28 +56,28 @@ async def _none(guard: Guard) -> bool:
 
 
 @pytest.mark.parametrize("sent", [0, 1, 3, 20, 60, -1])
-async def test_a_handshake_that_never_ends_is_ended(backend: RecordingBackend, sent: int) -> None:
+@stands
+async def test_a_handshake_that_never_ends_is_ended(hurried: Standing, sent: int) -> None:
     """Some of a head, then nothing: the connection is closed when handshakeTimeout is up."""
-    backend.answer = answers.accept(echo=True)
-    async with Guard(backend, {"guard.yaml": QUICK, "policy.yaml": policy()}) as guard:
-        async with connect(guard.port) as client:
-            await client.send(wire.upgrade()[:sent])
-            await client.rest(deadline=5.0)
-            assert b" 101 " not in client.received
-        assert not backend.requests
-        await _is_well(guard)
+    guard, backend = hurried
+    async with connect(guard.port) as client:
+        await client.send(wire.upgrade()[:sent])
+        await client.rest(deadline=5.0)
+        assert b" 101 " not in client.received
+    assert not backend.requests
+    await _is_well(guard)
 
 
-async def test_a_handshake_that_drips_is_ended(backend: RecordingBackend) -> None:
+@stands
+async def test_a_handshake_that_drips_is_ended(hurried: Standing) -> None:
     """A byte now and then keeps nothing alive."""
-    backend.answer = answers.accept(echo=True)
-    async with Guard(backend, {"guard.yaml": QUICK, "policy.yaml": policy()}) as guard:
-        async with connect(guard.port) as client:
-            dripping = asyncio.create_task(_drip_for_ever(client.writer))
-            await client.rest(deadline=5.0)
-            dripping.cancel()
-        assert not backend.requests
-        await _is_well(guard)
+    guard, backend = hurried
+    async with connect(guard.port) as client:
+        dripping = asyncio.create_task(_drip_for_ever(client.writer))
+        await client.rest(deadline=5.0)
+        dripping.cancel()
+    assert not backend.requests
+    await _is_well(guard)
 
 
 async def _drip_for_ever(writer: asyncio.StreamWriter) -> None:
@@ -69,19 +89,20 @@ async def _drip_for_ever(writer: asyncio.StreamWriter) -> None:
 
 @pytest.mark.parametrize("end", ["fin", "rst", "half-close"])
 @pytest.mark.parametrize("sent", [1, 30, -3])
-async def test_a_client_that_vanishes_in_its_handshake(backend: RecordingBackend, sent: int, end: str) -> None:
+@stands
+async def test_a_client_that_vanishes_in_its_handshake(standing: Standing, sent: int, end: str) -> None:
     """Nothing reaches the backend."""
+    guard, backend = standing
     backend.answer = answers.accept(echo=True)
-    async with Guard(backend) as guard:
-        async with connect(guard.port) as client:
-            await client.send(wire.upgrade()[:sent])
-            if end == "rst":
-                client.reset()
-            elif end == "half-close":
-                client.half_close()
-                await client.rest()
-        assert not backend.requests
-        await _is_well(guard)
+    async with connect(guard.port) as client:
+        await client.send(wire.upgrade()[:sent])
+        if end == "rst":
+            client.reset()
+        elif end == "half-close":
+            client.half_close()
+            await client.rest()
+    assert not backend.requests
+    await _is_well(guard)
 
 
 @pytest.mark.parametrize("end", ["fin", "rst"])

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from tests.scenarios import servers
+from tests.scenarios.conftest import Standing, stands
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import RecordingBackend
@@ -49,10 +50,12 @@ async def _pieces(body: bytes):  # type: ignore[no-untyped-def]
         yield body[at : at + 100_000]
 
 
-async def test_head_has_a_length_and_no_body(backend: RecordingBackend) -> None:
+@stands
+async def test_head_has_a_length_and_no_body(standing: Standing) -> None:
     """And the connection goes on."""
+    guard, backend = standing
     backend.respond = answers.reply(200, b"twelve bytes")
-    async with Guard(backend) as guard, connect(guard.port) as client:
+    async with connect(guard.port) as client:
         for method, body in (("HEAD", b""), ("GET", b"twelve bytes")):
             await client.send(wire.request(method, "/page", [HOST]))
             head = await client.head()
@@ -62,18 +65,22 @@ async def test_head_has_a_length_and_no_body(backend: RecordingBackend) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_answers_without_a_body(backend: RecordingBackend, status: int) -> None:
+@stands
+async def test_answers_without_a_body(standing: Standing, status: int) -> None:
     """No length is invented for them."""
+    guard, backend = standing
     backend.respond = answers.raw(f"HTTP/1.1 {status} X\r\nETag: x\r\n\r\n".encode(), close=False)
-    async with Guard(backend) as guard, connect(guard.port) as client:
+    async with connect(guard.port) as client:
         await client.send(wire.request("GET", "/page", [HOST]))
         head = await client.head()
         assert (head.status, head.get("etag")) == (status, "x")
         assert head.get("transfer-encoding") is None
 
 
-async def test_hop_by_hop_fields_stay_here(backend: RecordingBackend) -> None:
+@stands
+async def test_hop_by_hop_fields_stay_here(standing: Standing) -> None:
     """Whatever belongs to one connection, and whatever Connection names; a client cannot name what we add."""
+    guard, backend = standing
     fields = [
         ("Connection", "keep-alive, X-Drop, X-Forwarded-For, Cookie"),
         ("Keep-Alive", "timeout=5"),
@@ -87,8 +94,7 @@ async def test_hop_by_hop_fields_stay_here(backend: RecordingBackend) -> None:
         ("X-Wsguard-Subject", "root"),
         ("X_Wsguard_Subject", "root"),
     ]
-    async with Guard(backend) as guard:
-        await fetch(guard.port, "/page", *fields)
+    await fetch(guard.port, "/page", *fields)
     (head,) = backend.requests
     for name in ("keep-alive", "proxy-authorization", "te", "upgrade", "http2-settings", "x-drop"):
         assert head.get(name) is None, name
@@ -96,8 +102,10 @@ async def test_hop_by_hop_fields_stay_here(backend: RecordingBackend) -> None:
     assert (head.get("x-keep"), head.get("cookie"), head.get("x-forwarded-for")) == ("1", "a=b", "127.0.0.1")
 
 
-async def test_response_fields_pass_but_for_hop_by_hop(backend: RecordingBackend) -> None:
+@stands
+async def test_response_fields_pass_but_for_hop_by_hop(standing: Standing) -> None:
     """Several Set-Cookie, odd names, bytes beyond ASCII."""
+    guard, backend = standing
     fields = [
         ("Set-Cookie", "a=1"),
         ("Set-Cookie", "b=2"),
@@ -106,8 +114,7 @@ async def test_response_fields_pass_but_for_hop_by_hop(backend: RecordingBackend
         ("Upgrade", "h2c"),
     ]
     backend.respond = answers.reply(418, b"tea", fields)
-    async with Guard(backend) as guard:
-        head, body = await fetch(guard.port, "/page")
+    head, body = await fetch(guard.port, "/page")
     assert (head.status, body) == (418, b"tea")
     assert head.all("set-cookie") == ["a=1", "b=2"]
     assert head.get("upgrade") is None
@@ -135,10 +142,11 @@ async def test_forwarded_fields(backend: RecordingBackend, trusting: bool) -> No
 
 
 @pytest.mark.parametrize("target", ["/a%2Fb/%41?x=%2f&y=a+b", "/caf%C3%A9/?x", "/x;v=1?a;b", "/?q=a?b", "/a//b/../c"])
-async def test_targets_pass_byte_for_byte(backend: RecordingBackend, target: str) -> None:
+@stands
+async def test_targets_pass_byte_for_byte(standing: Standing, target: str) -> None:
     """A page that is not judged may have any path that HTTP allows."""
-    async with Guard(backend) as guard:
-        await fetch(guard.port, target)
+    guard, backend = standing
+    await fetch(guard.port, target)
     assert [head.target for head in backend.requests] == [target]
 
 
@@ -155,13 +163,14 @@ async def test_targets_pass_byte_for_byte(backend: RecordingBackend, target: str
         "/./.wsguard/",
     ],
 )
-async def test_the_guards_own_paths_are_never_forwarded(backend: RecordingBackend, target: str) -> None:
+@stands
+async def test_the_guards_own_paths_are_never_forwarded(standing: Standing, target: str) -> None:
     """In no encoding."""
-    async with Guard(backend) as guard:
-        head, _ = await fetch(guard.port, target)
-        if target != "/.WSGUARD/x":  # paths are case-sensitive: this one is the app's
-            assert head.status in (400, 404, 405)
-            assert not backend.requests
+    guard, backend = standing
+    head, _ = await fetch(guard.port, target)
+    if target != "/.WSGUARD/x":  # paths are case-sensitive: this one is the app's
+        assert head.status in (400, 404, 405)
+        assert not backend.requests
 
 
 async def test_deny(backend: RecordingBackend) -> None:
@@ -176,21 +185,24 @@ async def test_deny(backend: RecordingBackend) -> None:
 
 
 @pytest.mark.parametrize("host", ["evil.test", "localhost.evil.test", "app.example.com"])
-async def test_a_rebound_name_reads_nothing(backend: RecordingBackend, host: str) -> None:
+@stands
+async def test_a_rebound_name_reads_nothing(standing: Standing, host: str) -> None:
     """On loopback only localhost names and addresses are the guard's own, for pages as for sockets."""
-    async with Guard(backend) as guard:
-        async with connect(guard.port) as client:
-            await client.send(wire.request("GET", "/page", [("Host", host)]))
-            assert (await client.head()).status == 421
-        async with connect(guard.port) as client:
-            await client.open(wire.upgrade(host=host, origin=f"http://{host}"))
-            assert await client.close_frame() == (4403, "host-denied")
-        assert not backend.requests
+    guard, backend = standing
+    async with connect(guard.port) as client:
+        await client.send(wire.request("GET", "/page", [("Host", host)]))
+        assert (await client.head()).status == 421
+    async with connect(guard.port) as client:
+        await client.open(wire.upgrade(host=host, origin=f"http://{host}"))
+        assert await client.close_frame() == (4403, "host-denied")
+    assert not backend.requests
 
 
-async def test_keep_alive_carries_many_requests_then_an_upgrade(backend: RecordingBackend) -> None:
+@stands
+async def test_keep_alive_carries_many_requests_then_an_upgrade(standing: Standing) -> None:
     """As browsers do: a page, another, then the socket on the same connection."""
-    async with Guard(backend) as guard, connect(guard.port) as client:
+    guard, backend = standing
+    async with connect(guard.port) as client:
         for _ in range(20):
             await client.send(wire.request("GET", "/page", [HOST]))
             head = await client.head()
@@ -201,9 +213,11 @@ async def test_keep_alive_carries_many_requests_then_an_upgrade(backend: Recordi
     assert len(backend.requests) == 21
 
 
-async def test_an_http_1_0_client(backend: RecordingBackend) -> None:
+@stands
+async def test_an_http_1_0_client(standing: Standing) -> None:
     """Gets its answer and the end of the connection."""
-    async with Guard(backend) as guard, connect(guard.port) as client:
+    guard, _ = standing
+    async with connect(guard.port) as client:
         await client.send(b"GET /page HTTP/1.0\r\nHost: localhost\r\n\r\n")
         assert (await client.head()).status == 200
         assert await client.rest() == b"ok"

@@ -7,6 +7,7 @@ import asyncio
 import aiohttp
 import pytest
 
+from tests.scenarios.conftest import Standing, stands
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend
@@ -18,9 +19,11 @@ from tests.support.wire import Head
 HOST = ("Host", "localhost")
 
 
-async def test_a_request_body_streams(backend: RecordingBackend) -> None:
+@stands
+async def test_a_request_body_streams(standing: Standing) -> None:
     """The backend has the first piece while the client still holds the second."""
-    async with Guard(backend) as guard, connect(guard.port) as client:
+    guard, backend = standing
+    async with connect(guard.port) as client:
         await client.send(wire.request("POST", "/up", [HOST, ("Transfer-Encoding", "chunked")], b"5\r\nfirst\r\n"))
         conversation = await backend.conversation()
         await eventually(lambda: b"first" in conversation.received)
@@ -30,8 +33,10 @@ async def test_a_request_body_streams(backend: RecordingBackend) -> None:
         assert b"second" in conversation.received
 
 
-async def test_a_response_body_streams(backend: RecordingBackend) -> None:
+@stands
+async def test_a_response_body_streams(standing: Standing) -> None:
     """The client has the first piece while the backend still holds the second; trailers are dropped."""
+    guard, backend = standing
     go = asyncio.Event()
 
     async def respond(conversation: Conversation, head: Head) -> None:
@@ -42,7 +47,7 @@ async def test_a_response_body_streams(backend: RecordingBackend) -> None:
         await conversation.send(b"6\r\nsecond\r\n0\r\nX-Sum: 11\r\n\r\n")
 
     backend.respond = respond
-    async with Guard(backend) as guard, connect(guard.port) as client:
+    async with connect(guard.port) as client:
         await client.send(wire.request("GET", "/down", [HOST]))
         head = await client.head()
         assert (head.get("transfer-encoding"), head.get("trailer")) == ("chunked", None)
@@ -52,10 +57,12 @@ async def test_a_response_body_streams(backend: RecordingBackend) -> None:
 
 
 @pytest.mark.parametrize("knows", [True, False])
-async def test_100_continue(backend: RecordingBackend, knows: bool) -> None:
+@stands
+async def test_100_continue(standing: Standing, knows: bool) -> None:
     """A client that waits for it gets it, and then sends, whether or not the backend knows of such a thing."""
+    guard, backend = standing
     backend.says_continue = knows
-    async with Guard(backend) as guard, connect(guard.port) as client:
+    async with connect(guard.port) as client:
         await client.send(wire.request("POST", "/up", [HOST, ("Content-Length", "5"), ("Expect", "100-continue")]))
         assert (await client.head()).status == 100
         await client.send(b"hello")
@@ -73,19 +80,22 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-async def test_a_backend_that_answers_nonsense_is_a_502(backend: RecordingBackend, name: str) -> None:
+@stands
+async def test_a_backend_that_answers_nonsense_is_a_502(standing: Standing, name: str) -> None:
     """And none of it reaches the client."""
+    guard, backend = standing
     backend.respond, status = BROKEN[name]
-    async with Guard(backend) as guard:
-        head, body = await fetch(guard.port, "/page")
-        assert head.status == status
-        assert b"garbage" not in body
+    head, body = await fetch(guard.port, "/page")
+    assert head.status == status
+    assert b"garbage" not in body
 
 
-async def test_a_backend_that_dies_in_its_body_is_no_clean_end(backend: RecordingBackend) -> None:
+@stands
+async def test_a_backend_that_dies_in_its_body_is_no_clean_end(standing: Standing) -> None:
     """A client must not take half a page for a whole one."""
+    guard, backend = standing
     backend.respond = answers.raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-    async with Guard(backend) as guard, aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientError):
             async with session.get(f"{guard.url}/page") as response:
                 await response.read()
@@ -98,8 +108,10 @@ async def test_nobody_listens_is_a_502(backend: RecordingBackend) -> None:
         assert head.status == 502
 
 
-async def test_a_client_that_leaves_frees_the_backend(backend: RecordingBackend) -> None:
+@stands
+async def test_a_client_that_leaves_frees_the_backend(standing: Standing) -> None:
     """In the middle of a download."""
+    guard, backend = standing
 
     async def respond(conversation: Conversation, head: Head) -> None:
         await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 100_000)
@@ -107,16 +119,17 @@ async def test_a_client_that_leaves_frees_the_backend(backend: RecordingBackend)
             pass
 
     backend.respond = respond
-    async with Guard(backend) as guard:
-        async with connect(guard.port) as client:
-            await client.send(wire.request("GET", "/down", [HOST]))
-            await client.head()
-            client.reset()
-        await (await backend.conversation()).until_ended()
+    async with connect(guard.port) as client:
+        await client.send(wire.request("GET", "/down", [HOST]))
+        await client.head()
+        client.reset()
+    await (await backend.conversation()).until_ended()
 
 
-async def test_a_slow_reader_holds_the_backend_back(backend: RecordingBackend) -> None:
+@stands
+async def test_a_slow_reader_holds_the_backend_back(standing: Standing) -> None:
     """A download of 200 MB to a client that reads nothing stays with the backend."""
+    guard, backend = standing
     sent = 0
 
     async def respond(conversation: Conversation, head: Head) -> None:
@@ -127,7 +140,7 @@ async def test_a_slow_reader_holds_the_backend_back(backend: RecordingBackend) -
             sent += 100_000
 
     backend.respond = respond
-    async with Guard(backend) as guard, connect(guard.port, receive_buffer=4096) as client:
+    async with connect(guard.port, receive_buffer=4096) as client:
         await client.send(wire.request("GET", "/down", [HOST]))
         before = -1
         while sent != before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -40,6 +41,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
 
 
 TestDeadlines = DeadlinesMachine.TestCase
+TestDeadlines.settings = settings(max_examples=50)  # of fifty steps each
 
 
 def test_a_deadline_that_is_moved_for_ever_takes_no_more_room() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -79,6 +80,7 @@ class DenyListMachine(RuleBasedStateMachine):
 
 
 TestDenyList = DenyListMachine.TestCase
+TestDenyList.settings = settings(max_examples=50)  # of fifty steps each
 
 
 def token(subject: str = "alice", **what: float | str | None) -> Identity:

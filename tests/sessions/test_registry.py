@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
@@ -149,6 +150,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
 
 TestRegistry = RegistryMachine.TestCase
+TestRegistry.settings = settings(max_examples=50)  # of fifty steps each
 
 
 def test_a_connection_that_stays_is_listed_once_while_others_come_and_go() -> None:
