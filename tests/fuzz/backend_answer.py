@@ -5,8 +5,8 @@ from __future__ import annotations
 import h11
 
 from tests.support.wire import KEY
+from wsguard.protocol.frame_rules import reserved_bits
 from wsguard.protocol.handshake import accept_key
-from wsguard.protocol.scanner import reserved_bits
 from wsguard.protocol.upgrade import MAX_HEAD, Answer, AnswerReader, BadAnswer, check_switch
 
 _KEY = KEY.encode()

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tests.support import wire
+from wsguard.protocol.frame_rules import RSV, RSV1
 from wsguard.protocol.frames import Opcode
 from wsguard.protocol.limited_scanner import LimitedScanner, Measure
-from wsguard.protocol.scanner import RSV, RSV1, FrameScanner, Sender
+from wsguard.protocol.scanner import FrameScanner, Sender
 
 _OPCODES = (0, 1, 2, 8, 9, 10)
 _REFUSED, _HELD = -1, 0

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from tests.protocol.test_scanner import SENDERS, chunks, frames
 from tests.support import wire
+from wsguard.protocol.frame_rules import RSV
 from wsguard.protocol.frames import Opcode
 from wsguard.protocol.limited_scanner import LIMITS, LimitedScanner, Measure
 from wsguard.protocol.reasons import CloseReason
-from wsguard.protocol.scanner import RSV, FrameScanner, Sender
+from wsguard.protocol.scanner import FrameScanner, Sender
 
 TEXT = wire.frame(wire.TEXT, b"hello")
 PING = wire.frame(wire.PING, b"p")

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import wire
-from wsguard.protocol.scanner import NO_STATUS, RSV, RSV1, FrameScanner, Sender, reserved_bits
+from wsguard.protocol.frame_rules import RSV, RSV1, reserved_bits
+from wsguard.protocol.scanner import NO_STATUS, FrameScanner, Sender
 
 SENDERS = {Sender.CLIENT: True, Sender.BACKEND: False}
 MAX_HEAD = 10  # bytes of a header that is held back: it goes on once its length is known

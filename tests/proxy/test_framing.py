@@ -15,7 +15,7 @@ from tests.proxy.tunnel import QUICK, tunnel
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from wsguard.policy.model import Framing, PolicySpec
-from wsguard.protocol.scanner import reserved_bits
+from wsguard.protocol.frame_rules import reserved_bits
 
 SIDES = ("client", "backend")
 LOOPS = ("uvloop",)  # the scanner does not know which it is

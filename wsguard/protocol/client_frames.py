@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from wsguard.protocol.frame_rules import FIN
 from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD, Opcode, apply_mask
-from wsguard.protocol.scanner import FIN
 
 
 class Piece(NamedTuple):

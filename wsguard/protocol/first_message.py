@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wsguard.protocol.frame_rules import FIN
 from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD, Opcode, apply_mask, control_frame
 from wsguard.protocol.reasons import CloseReason
-from wsguard.protocol.scanner import FIN, FrameScanner, Sender
+from wsguard.protocol.scanner import FrameScanner, Sender
 
 MAX_FRAGMENTS = 256
 """Frames of one message: their headers are held as well, and they may be empty."""

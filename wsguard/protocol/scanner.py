@@ -10,12 +10,25 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD, Opcode, apply_mask
-from wsguard.protocol.reasons import is_sendable
+from wsguard.protocol.frame_rules import (
+    CLOSE,
+    CLOSER,
+    CONTINUES,
+    CONTROL,
+    ENDS,
+    FIN,
+    FORBIDDEN,
+    MEDIUM,
+    RSV,
+    SIZES,
+    STARTS,
+    TABLES,
+    WHOLE,
+    close_problem,
+    first_byte_problem,
+)
+from wsguard.protocol.frames import MAX_CONTROL_PAYLOAD, apply_mask
 
-FIN = 0x80
-RSV1 = 0x40  # the only reserved bit that permessage-deflate uses, on a message's first frame (RFC 7692 §6)
-RSV = 0x70
 _PING, _PONG = FIN | 0x9, FIN | 0xA
 NO_STATUS = 1005  # RFC 6455 §7.4.1: what a Close without a code stands for; never on the wire
 
@@ -25,51 +38,6 @@ class Sender(Enum):
 
     CLIENT = auto()
     BACKEND = auto()
-
-
-# What a frame's first byte says, given whether a fragmented message is under way.
-_FORBIDDEN, _CONTROL, _CLOSE, _STARTS, _CONTINUES, _ENDS, _WHOLE = range(7)
-_Table = tuple[int, ...]
-
-
-def _first_byte(byte: int, in_message: bool, strict: bool, reserved: int) -> int:
-    opcode, fin = byte & 0x0F, bool(byte & FIN)
-    if opcode >= Opcode.CLOSE:
-        kind = _CLOSE if opcode == Opcode.CLOSE else _CONTROL
-        allowed = fin and opcode <= Opcode.PONG and not byte & RSV
-    elif opcode == Opcode.CONTINUATION:
-        kind = _ENDS if fin else _CONTINUES
-        allowed = in_message and not byte & RSV
-    else:
-        # Inside a fragmented message only leniency lets it pass: it is looked at closely, since it ends that message.
-        kind = (_ENDS if in_message else _WHOLE) if fin else _STARTS
-        allowed = not in_message and opcode <= Opcode.BINARY and not byte & RSV & ~reserved
-    # An extension we do not know may give any meaning to reserved bits and opcodes (RFC 6455 §5.8).
-    unknown_extension = reserved == RSV and (byte & RSV or opcode not in Opcode._value2member_map_)
-    return kind if allowed or not strict or unknown_extension else _FORBIDDEN
-
-
-def _tables(strict: bool, reserved: int) -> tuple[_Table, _Table]:
-    return (
-        tuple(_first_byte(byte, False, strict, reserved) for byte in range(256)),
-        tuple(_first_byte(byte, True, strict, reserved) for byte in range(256)),
-    )
-
-
-_TABLES = {(strict, bits): _tables(strict, bits) for strict in (True, False) for bits in (0, RSV1, RSV)}
-
-# What a frame's second byte says: how many bytes the frame has if it is short, else to look closer.
-_CLOSER, _MEDIUM = 0, -1
-
-
-def _second_byte(byte: int, mask_bit: int) -> int:
-    length = byte & 0x7F
-    if byte & 0x80 != mask_bit or length == 127:
-        return _CLOSER
-    return _MEDIUM if length == 126 else 2 + length + (4 if mask_bit else 0)
-
-
-_SIZES = {mask_bit: tuple(_second_byte(byte, mask_bit) for byte in range(256)) for mask_bit in (0, 0x80)}
 
 
 def _run(data: bytes, position: int, step: int, size: int) -> int:
@@ -83,30 +51,6 @@ def _run(data: bytes, position: int, step: int, size: int) -> int:
         if data[position + offset : end : step].count(data[position + offset]) != count:
             return 1
     return count
-
-
-def reserved_bits(extensions: bytes | None) -> int:
-    """Which reserved bits a frame may carry, given the negotiated Sec-WebSocket-Extensions of the 101."""
-    names = {item.partition(b";")[0].strip().lower() for item in (extensions or b"").split(b",")} - {b""}
-    if not names:
-        return 0
-    return RSV1 if names == {b"permessage-deflate"} else RSV
-
-
-def close_problem(payload: bytes) -> str | None:
-    """What is wrong with a Close frame's unmasked `payload` (RFC 6455 §5.5.1 and §7.4)."""
-    if not payload:
-        return None
-    code = int.from_bytes(payload[:2], "big")
-    if len(payload) == 1:
-        return "Close with half a code"
-    if not is_sendable(code):
-        return f"Close with the code {code}, which none may carry"
-    try:
-        payload[2:].decode()
-    except UnicodeDecodeError:
-        return "Close whose reason is not UTF-8"
-    return None
 
 
 class FrameScanner:
@@ -144,10 +88,10 @@ class FrameScanner:
 
     def __init__(self, sender: Sender, *, strict: bool = True, reserved: int = 0) -> None:
         """`reserved` is what `reserved_bits` found; `strict` False checks nothing but masking and length."""
-        self._starting, self._continuing = _TABLES[strict, reserved]
+        self._starting, self._continuing = TABLES[strict, reserved]
         self._table = self._starting
         self._mask_bit = 0x80 if sender is Sender.CLIENT else 0
-        self._sizes = _SIZES[self._mask_bit]
+        self._sizes = SIZES[self._mask_bit]
         self._overhead = 8 if self._mask_bit else 4  # of a frame with a 16-bit length
         self._strict = strict
         self.has_unknown_extension = reserved == RSV  # frames may mean what only it knows: none may be added to them
@@ -192,11 +136,11 @@ class FrameScanner:
         messages = 0
         while position < size - 1:
             kind = table[data[position]]
-            if kind == _WHOLE:  # nearly every frame: an unfragmented message, under 64 KiB
+            if kind == WHOLE:  # nearly every frame: an unfragmented message, under 64 KiB
                 step = sizes[data[position + 1]]
-                if step == _MEDIUM and size - position >= 4:
+                if step == MEDIUM and size - position >= 4:
                     length = data[position + 2] << 8 | data[position + 3]
-                    step = overhead + length if length > MAX_CONTROL_PAYLOAD else _CLOSER
+                    step = overhead + length if length > MAX_CONTROL_PAYLOAD else CLOSER
                 if step > 0:
                     run = 1 if position + 2 * step > size else _run(data, position, step, size)
                     messages += run
@@ -226,8 +170,8 @@ class FrameScanner:
 
     def _look_closer(self, data: bytes, position: int, size: int, kind: int) -> int:
         """Where the frame at `position` ends; or, where scanning stops here, `~` of how many bytes may go on."""
-        if kind == _FORBIDDEN:
-            return self._refuse(position, self._first_byte_problem(data[position]))
+        if kind == FORBIDDEN:
+            return self._refuse(position, first_byte_problem(data[position], self.in_message))
         if size - position < 2:
             return self._hold(data, position)
         second = data[position + 1]
@@ -237,7 +181,7 @@ class FrameScanner:
         header = 2
         if length > MAX_CONTROL_PAYLOAD:
             header += 2 if length == 126 else 8
-            if self._strict and kind in (_CONTROL, _CLOSE):
+            if self._strict and kind in (CONTROL, CLOSE):
                 return self._refuse(position, "control frame over 125 bytes")
             if size - position < header:
                 return self._hold(data, position)
@@ -247,16 +191,16 @@ class FrameScanner:
             if self._strict and length < (126 if header == 4 else 0x10000):
                 return self._refuse(position, "length not in its shortest form")  # RFC 6455 §5.2
         end = position + header + (4 if self._mask_bit else 0) + length
-        if kind == _CLOSE and length <= MAX_CONTROL_PAYLOAD:
+        if kind == CLOSE and length <= MAX_CONTROL_PAYLOAD:
             return self._hold(data, position) if end > size else self._read_close(data, position, header, end)
-        if kind > _CLOSE:
+        if kind > CLOSE:
             self._follow(kind)
-        return end if kind != _CONTROL else self._read_control(data, position, end, length)
+        return end if kind != CONTROL else self._read_control(data, position, end, length)
 
     def _follow(self, kind: int) -> None:
         """A data frame: keep track of messages (RFC 6455 §5.4)."""
-        self.messages += kind in (_WHOLE, _ENDS)
-        self.in_message = kind in (_STARTS, _CONTINUES)
+        self.messages += kind in (WHOLE, ENDS)
+        self.in_message = kind in (STARTS, CONTINUES)
         self._table = self._continuing if self.in_message else self._starting
 
     def _hold(self, data: bytes, position: int) -> int:
@@ -313,13 +257,3 @@ class FrameScanner:
     @property
     def _own_size(self) -> int:
         return 2 + len(self.own_pong) + (4 if self._mask_bit else 0)
-
-    def _first_byte_problem(self, byte: int) -> str:
-        opcode = byte & 0x0F
-        if opcode not in Opcode._value2member_map_:
-            return f"reserved opcode {opcode}"
-        if byte & RSV and _first_byte(byte & ~RSV, self.in_message, True, 0) != _FORBIDDEN:
-            return "reserved bit that no extension negotiated"
-        if opcode >= Opcode.CLOSE:
-            return "fragmented control frame"
-        return "new message inside a fragmented one" if self.in_message else "continuation of no message"

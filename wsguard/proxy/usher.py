@@ -16,9 +16,9 @@ from wsguard.policy.extensions import spared
 from wsguard.policy.judge import is_only_audited
 from wsguard.policy.logout_detection import Exchange
 from wsguard.policy.model import Backend, WebSocketPolicy
+from wsguard.protocol.frame_rules import reserved_bits
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
-from wsguard.protocol.scanner import reserved_bits
 from wsguard.protocol.upgrade import Answer, BadAnswer, subprotocol_of, switching_protocols, upgrade_request
 from wsguard.proxy.admission import Admission
 from wsguard.proxy.attempt import Attempt
