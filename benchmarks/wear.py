@@ -90,7 +90,7 @@ async def wear(seconds: float, seed: int, visitors: int) -> list[str]:
     """Run for so long; the sentences that say what is wrong at the end."""
     rng = random.Random(seed)
     async with RecordingBackend(moody(rng)) as backend, Guard(backend, {"p.yaml": POLICY, "g.yaml": GUARD}) as guard:
-        fresh = await _look(guard)
+        fresh = await _settled(guard)
         crowd = [Visitor(guard, random.Random(rng.random())) for _ in range(visitors)]
         until = time.monotonic() + seconds
         working = [
@@ -104,6 +104,17 @@ async def wear(seconds: float, seed: int, visitors: int) -> list[str]:
         at_rest = await _at_rest(guard, fresh)
     print(f"before {fresh}\nafter  {at_rest}", flush=True)
     return _judge(fresh, at_rest, [held.memory for held in samples])
+
+
+async def _settled(guard: Guard) -> Held:
+    """What it holds once everything is begun: a reload shows that the files are watched."""
+    guard.write("p.yaml", POLICY + "# seen\n")
+
+    async def is_reloaded() -> bool:
+        return await guard.metric("wsguard_policy_reloads_total") > 1
+
+    await eventually(is_reloaded, what="a reload")
+    return await _look(guard)
 
 
 def _judge(fresh: Held, at_rest: Held, memory: list[float]) -> list[str]:

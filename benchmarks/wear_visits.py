@@ -45,9 +45,9 @@ async def _fail_later(conversation: Conversation, head: Head, rng: random.Random
     talking = asyncio.ensure_future(accept(echo=True)(conversation, head))
     await asyncio.sleep(rng.uniform(0.05, 1.0))
     fault = FAULTS[rng.choice(list(FAULTS))]
-    with suppress(OSError, RuntimeError):  # it has left in the meantime
+    with suppress(OSError, RuntimeError):  # the other has left in the meantime, or this one has half-closed
         await fault(conversation)
-    await talking
+        await talking
 
 
 class Visitor:
