@@ -101,7 +101,14 @@ class Engine:
         return False
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except AssertionError:  # whoever else walks through ports may have taken this one in the meantime
+            assert self._program is not None
+            if self._program.process.returncode is None:
+                await self.kill()
+            self.port = free_port()
+            await self.start()
         return self
 
     async def __aexit__(

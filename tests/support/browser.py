@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from playwright.async_api import Browser, Page, async_playwright
 
+from tests.support.peace import steady
 from tests.support.programs import need
 
 _FLAGS = [
@@ -85,7 +86,7 @@ class PageSocket:
 async def chromium() -> AsyncIterator[Browser]:
     """Debian's Chromium, headless."""
     path = need("chromium")
-    async with async_playwright() as playwright:
+    async with steady(), async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=_FLAGS)
         try:
             yield browser

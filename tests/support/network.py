@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from contextlib import AsyncExitStack
 from types import TracebackType
 
+from tests.support.peace import changing
 from tests.support.provision import PATH
 
 
@@ -26,6 +28,7 @@ class Network:
     def __init__(self, links: int) -> None:
         self._name = f"wsguard-{os.getpid()}"
         self._links = links
+        self._alone = AsyncExitStack()
 
     @property
     def enter(self) -> tuple[str, ...]:
@@ -49,6 +52,7 @@ class Network:
         await self._inside("link", "set", self._device(link, "b"), "up")
 
     async def __aenter__(self) -> Network:
+        await self._alone.enter_async_context(changing())
         try:
             await _run("netns", "add", self._name)
             await self._inside("link", "set", "lo", "up")
@@ -66,6 +70,10 @@ class Network:
 
     async def remove(self) -> None:
         """Take it all away."""
+        async with self._alone:
+            await self._take_away()
+
+    async def _take_away(self) -> None:
         for link in range(self._links):  # the namespace would take them along, but some time later
             await _run("link", "del", self._device(link, "a"), may_fail=True)
         await _run("netns", "del", self._name, may_fail=True)
