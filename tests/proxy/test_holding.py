@@ -580,10 +580,10 @@ async def test_a_full_buffer_makes_nobody_a_slow_consumer(backend: RecordingBack
 
 async def test_a_backend_that_answers_no_ping_is_lost(backend: RecordingBackend) -> None:
     """And the next one owes nothing for it."""
-    alive = {"clientPingInterval": "0s", "backendPingInterval": "200ms", "timeout": "200ms"}
+    alive = {"clientPingInterval": "0s", "backendPingInterval": "200ms", "timeout": "1s"}
     async with stay(backend, holding(keepAlive=alive)) as held:
         held.house.keepalive.start()
         await eventually(lambda: held.house.notebook.holds)
         backend.answer = accept(echo=True)
         await eventually(lambda: held.state == "open")
-        await stays(lambda: len(held.house.notebook.holds) == 1, 0.8)
+        await stays(lambda: len(held.house.notebook.holds) == 1, 1.6)
