@@ -12,8 +12,10 @@ import asyncio
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from benchmarks import drain, flood, rollout, rollout_report, sessions
 from benchmarks.drain_report import PICTURE, Drains, draw
@@ -33,6 +35,16 @@ RESULTS = ROOT / "benchmarks" / "results"
 COMPARED, SESSIONS, DRAINS = "latest.json", "sessions.json", "drain.json"
 DEPLOYS, FLOOD = "rollout.json", "flood.json"
 
+F = TypeVar("F")
+
+
+class Report(Protocol):
+    """Figures that can be kept."""
+
+    def to_json(self) -> str:
+        """Everything, for another program."""
+        ...
+
 
 def main() -> int:
     """Parse the command line, run, write; returns the exit status."""
@@ -49,62 +61,60 @@ def main() -> int:
 def measure_sessions(arguments: list[str]) -> int:
     """`python -m benchmarks sessions`."""
     asked = sessions.options(arguments)
-    try:
-        found = asyncio.run(sessions.measure(asked.connections, asked.handshakes, asked.rounds))
-    except (BenchmarkError, PageError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-    docs, results = _folders(asked.output)
-    (results / SESSIONS).write_text(found.to_json())
-    _write_page(docs, results)
-    return 0
+    found = _found(sessions.measure(asked.connections, asked.handshakes, asked.rounds), BenchmarkError, PageError)
+    if found is not None:
+        _publish(found, asked.output, SESSIONS)
+    return int(found is None)
 
 
 def measure_drains(arguments: list[str]) -> int:
     """`python -m benchmarks drain`."""
     asked = drain.options(arguments)
-    try:
-        found = asyncio.run(drain.measure(asked.connections, asked.window or WINDOWS))
-    except (BenchmarkError, PageError) as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-    docs, results = _folders(asked.output)
-    (results / DRAINS).write_text(found.to_json())
-    draw(found, docs / PICTURE)
-    _write_page(docs, results)
-    return 0
+    found = _found(drain.measure(asked.connections, asked.window or WINDOWS), BenchmarkError, PageError)
+    if found is not None:
+        _publish(found, asked.output, DRAINS, lambda docs: draw(found, docs / PICTURE))
+    return int(found is None)
 
 
 def measure_flood(arguments: list[str]) -> int:
     """`python -m benchmarks flood`."""
     asked = flood.options(arguments)
-    try:
-        found = asyncio.run(flood.measure(asked.stalled, asked.seconds))
-    except BenchmarkError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
-    docs, results = _folders(asked.output)
-    (results / FLOOD).write_text(found.to_json())
-    _write_page(docs, results)
-    return 0
+    found = _found(flood.measure(asked.stalled, asked.seconds), BenchmarkError)
+    if found is not None:
+        _publish(found, asked.output, FLOOD)
+    return int(found is None)
 
 
 def measure_deploys(arguments: list[str]) -> int:
     """`python -m benchmarks rollout`; 1 too where the deploy with wsguard was not what it must be."""
     asked = rollout.options(arguments)
-    try:
-        found = asyncio.run(rollout.measure(asked.clients, asked.window))
-    except AssertionError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
+    found = _found(rollout.measure(asked.clients, asked.window), AssertionError)
+    if found is None:
         return 1
-    docs, results = _folders(asked.output)
-    (results / DEPLOYS).write_text(found.to_json())
-    rollout_report.draw(found, docs / rollout_report.PICTURE)
-    _write_page(docs, results)
+    _publish(found, asked.output, DEPLOYS, lambda docs: rollout_report.draw(found, docs / rollout_report.PICTURE))
     broken = found.deploys[0].broken
     for sentence in broken:
         print(f"benchmarks: {sentence}", file=sys.stderr)
     return 1 if broken else 0
+
+
+def _found(measuring: Coroutine[None, None, F], *expected: type[Exception]) -> F | None:
+    """What was measured; None, and a sentence on stderr, where one of `expected` says why it could not be."""
+    try:
+        return asyncio.run(measuring)
+    except expected as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return None
+
+
+def _publish(
+    found: Report, output: Path | None, name: str, picture: Callable[[Path], None] = lambda docs: None
+) -> None:
+    """Keep the raw figures under `name`, draw their `picture` into the folder of the docs, and write the page anew."""
+    docs, results = _folders(output)
+    (results / name).write_text(found.to_json())
+    picture(docs)
+    _write_page(docs, results)
 
 
 def compare() -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from benchmarks.moments import per_second
 from benchmarks.tables import table
 
 PICTURE = "performance-drain.svg"
@@ -40,17 +40,12 @@ class Drain:
         cpu: float,
     ) -> Drain:
         """A drain by the moments at which things happened."""
-        return cls(window, connections, _per_second(closes), _per_second(returns), exit, cpu)
+        return cls(window, connections, per_second(closes), per_second(returns), exit, cpu)
 
     @property
     def told(self) -> int:
         """How many got a Close."""
         return sum(self.closes)
-
-
-def _per_second(moments: Sequence[float]) -> list[int]:
-    counts = Counter(int(moment) for moment in moments)
-    return [counts[second] for second in range(max(counts, default=-1) + 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
+
+from tests.support.serving import TcpServer
 
 _TICK = 0.05  # seconds between two looks at who is to be told something
 
 
-class Hub:
+class Hub(TcpServer):
     """What the replicas share: it numbers messages to each client, and counts what each client's messages said.
 
     Every backend hears of every message, as with a publish-subscribe server; nothing is kept for whoever is away.
@@ -20,29 +21,10 @@ class Hub:
 
     def __init__(self, names: Sequence[str], every: float) -> None:
         """A message to each of `names` in `every` seconds."""
+        super().__init__()
         self.ledger: Counter[tuple[str, int]] = Counter()
         self.published: Counter[str] = Counter()
-        self.port = 0
         self._names, self._every = names, every
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
 
     async def publish(self) -> None:
         """Speak to the clients, evenly over the time, until cancelled."""
@@ -56,18 +38,18 @@ class Hub:
                 self.published[name] += 1
                 lines.append(f"{name} {self.published[name]}\n")
             count = due
-            for writer in self._writers:
+            for writer in self.writers:
                 writer.write("".join(lines).encode())
             await asyncio.sleep(_TICK)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        self._writers.add(writer)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        self.writers.add(writer)
         with suppress(ConnectionError):
             async for line in reader:
                 name, number = line.decode().split()
                 self.ledger[name, int(number)] += 1
-        self._writers.discard(writer)
+        self.writers.discard(writer)
         writer.close()

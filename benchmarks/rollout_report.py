@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from benchmarks.moments import per_second
 from benchmarks.tables import table
 
 PICTURE = "performance-rollout.svg"
@@ -114,8 +115,8 @@ class Deploy:
                 Step(_within(closes, began, ended), _within(opens, began, ended))
                 for began, ended in zip(ends, [*ends[1:], float("inf")], strict=True)
             ],
-            closes=_per_second(closes, ends[0]),
-            opens=_per_second(opens, ends[0]),
+            closes=per_second(closes, ends[0]),
+            opens=per_second(opens, ends[0]),
             codes=dict(Counter(str(code) for report in reports for _, code in report["closes"])),
         )
 
@@ -155,11 +156,6 @@ def _within(moments: Sequence[float], began: float, ended: float) -> tuple[int, 
     tenths = Counter(int((moment - began) * 10) for moment in moments if began <= moment < ended)
     most = max((sum(tenths[first + tenth] for tenth in range(10)) for first in tuple(tenths)), default=0)
     return tenths.total(), most
-
-
-def _per_second(moments: Sequence[float], began: float) -> list[int]:
-    counts = Counter(int(moment - began) for moment in moments if moment >= began)
-    return [counts[second] for second in range(max(counts, default=-1) + 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ async def test_a_connection_is_left_behind_by_nobody(engine: Engine) -> None:
             await channel.open()
             await channel.say(b"1")
         await channel.close()
-        await eventually(lambda: all(task.done() for task in relay._tasks), what="every connection has ended")
+        await eventually(lambda: all(task.done() for task in relay.tasks), what="every connection has ended")
 
 
 async def test_a_jetstream_that_would_store_it_is_not_spoken_into() -> None:

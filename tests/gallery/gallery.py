@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from types import TracebackType
 from typing import NamedTuple
 
 from tests.support import wire
 from tests.support.client import connect
 from tests.support.guard import Guard
 from tests.support.programs import ROOT
+from tests.support.serving import TcpServer
 from tests.support.tokens import Issuer
 from tests.support.wire import Fields, Head
 
@@ -67,38 +67,18 @@ async def answer(
         return code, reason.partition(" ")[0]
 
 
-class Witness:
+class Witness(TcpServer):
     """Stands between guard and application, changes nothing, and keeps the heads of the handshakes that came by."""
 
     def __init__(self, application: str) -> None:
+        super().__init__()
         self.heads: list[Head] = []
         self._target = int(application.rpartition(":")[2])
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def url(self) -> str:
-        """The application, seen by the guard."""
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def __aenter__(self) -> Witness:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
         for source, sink, look in ((reader, there_writer, True), (there_reader, writer, False)):
-            self._tasks.add(asyncio.create_task(self._pump(source, sink, look)))
+            self.tasks.add(asyncio.create_task(self._pump(source, sink, look)))
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, look: bool) -> None:
         try:

@@ -6,10 +6,11 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
-from types import TracebackType
+
+from tests.support.serving import TcpServer
 
 
-class FaultyRelay:
+class FaultyRelay(TcpServer):
     """Stands between two programs: connect to `port` and it dials `target`.
 
     `delay` seconds are added to every chunk. `stall_after` lets so many more bytes pass towards the
@@ -18,23 +19,15 @@ class FaultyRelay:
     """
 
     def __init__(self, target: int, *, delay: float = 0.0, stall_after: int | None = None) -> None:
+        super().__init__()
         self.target = target
         self.delay = delay
-        self.port = 0
         self._allowance = {"up": stall_after, "down": stall_after}
         self._open = asyncio.Event()
         if stall_after is None:
             self._open.set()
-        self._server: asyncio.Server | None = None
-        self._writers: list[asyncio.StreamWriter] = []
         self._silent: set[asyncio.StreamWriter] = set()
         self._is_swallowing = False
-        self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def url(self) -> str:
-        """The relay as a backend."""
-        return f"http://127.0.0.1:{self.port}"
 
     def stall(self, *, up: int | None = None, down: int | None = None) -> None:
         """From now on let only so many bytes pass in the given directions (None: all)."""
@@ -46,7 +39,7 @@ class FaultyRelay:
 
         Connections that are open now, or opened before `release()`, stay silent for ever; neither side hears an end.
         """
-        self._silent.update(self._writers)
+        self._silent.update(self.writers)
         self._is_swallowing = True
 
     def release(self) -> None:
@@ -57,41 +50,25 @@ class FaultyRelay:
 
     def reset(self) -> None:
         """End every connection on both sides with an RST."""
-        for writer in self._writers:
+        for writer in self.writers:
             raw = writer.get_extra_info("socket")
             with suppress(OSError):
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
-    async def __aenter__(self) -> FaultyRelay:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:  # nobody is there: the client hears of an end, as it would without a relay
             writer.close()
             return
-        self._writers += [writer, upstream_writer]
+        self.writers |= {writer, upstream_writer}
         if self._is_swallowing:
             self._silent.update((writer, upstream_writer))
-        self._tasks += [
+        self.tasks |= {
             asyncio.create_task(self._pump(reader, upstream_writer, "up")),
             asyncio.create_task(self._pump(upstream_reader, writer, "down")),
-        ]
+        }
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: str) -> None:
         with suppress(ConnectionError):
