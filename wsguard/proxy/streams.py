@@ -16,6 +16,7 @@ from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.judge import PLACE, judge_early
+from wsguard.policy.model import Backend
 from wsguard.policy.streams import Reach, reach
 from wsguard.protocol.event_stream import last_words
 from wsguard.protocol.handshake import HttpRefusal
@@ -81,7 +82,7 @@ class Errand:
         self._answers = Answers(env, head, effective)
         self._reach = found
         self._attempt: Attempt | None = None
-        self._backend = ""  # where the answer came from
+        self._backend: Backend | None = None  # where it went
         self._passage: Passage | None = None
         self._scope: asyncio.Timeout | None = None
         self._response: web.StreamResponse | None = None
@@ -184,7 +185,7 @@ class Errand:
             self._head.method,
             lambda: content.total_bytes,
         )
-        backend = self._backend or env.backends.active_name
+        backend = env.backends.active_name if self._backend is None else self._backend.name
         self._conductor.usher.register(attempt, admission, admit, audited, backend, passage)
 
     def _refuse(self, attempt: Attempt, refusal: Refuse) -> web.Response:
@@ -193,8 +194,8 @@ class Errand:
 
     # What comes back (proxy.forward.Escort).
 
-    def reached(self, backend: str) -> None:
-        """The answer is this backend's."""
+    def goes_to(self, backend: Backend) -> None:
+        """The request is passed on to this backend: whatever comes now comes of that."""
         self._backend = backend
 
     async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
@@ -202,6 +203,9 @@ class Errand:
         if self._is_preflight:
             return permission(status, headers)
         is_events = is_event_stream(headers)
+        stream = Stream.SERVER_SENT_EVENTS if is_events else self.stream
+        refused = None if status < HTTPStatus.BAD_REQUEST else CloseReason.BACKEND_REFUSED
+        self._report(stream, refused, status, f"the backend answered {status}")
         if is_events and self._passage is None and Stream.SERVER_SENT_EVENTS in self._reach.streams:
             verdict = await self._judge(Stream.SERVER_SENT_EVENTS)
             if isinstance(verdict, web.Response):
@@ -233,8 +237,14 @@ class Errand:
 
     def failed(self, reason: CloseReason) -> None:
         """The answer will never be whole."""
+        if self._passage is None or not self._passage.has_head:
+            self._report(self.stream, reason, detail="no usable answer")
         if self._passage is not None:
             self._passage.failed(reason)
+
+    def _report(self, stream: Stream | None, reason: CloseReason | None, status: int = 0, detail: str = "") -> None:
+        if stream is not None and self._backend is not None and not self._is_preflight:
+            self._env.backends.answered(self._backend, reason, status, detail, stream)
 
     # The end.
 
