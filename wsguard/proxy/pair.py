@@ -51,6 +51,9 @@ class Pair:
 
     def begin(self, from_backend: bytes, from_client: bytes) -> None:
         """Read both, after what each has sent behind its part of the handshake."""
+        for half in (self.backend, self.client):
+            if half is not None:
+                half.begin()
         for half, early in ((self.backend, from_backend), (self.client, from_client)):
             if half is not None and early:
                 half.data_received(early)
