@@ -245,6 +245,23 @@ async def test_aborting_sends_what_is_new_back_and_moves_nobody_else(rig: Rig) -
         await rig.migrator.abort()
 
 
+@pytest.mark.parametrize("turns_round", [False, True])
+async def test_who_was_hinted_and_is_not_moved_counts_again(rig: Rig, turns_round: bool) -> None:
+    """Else it could stay for a day beside its successor, and count nowhere."""
+    key = ("chat", "total", "")
+    link = hinted(rig, "c", 0.3)
+    (one,) = rig.registry
+    rig.registry.census.open(one, [key])
+    await rig.migrator.start("green", 0.8)
+    await eventually(lambda: link.said)
+    assert rig.registry.census.count(key) == 0
+    if turns_round:
+        await rig.migrator.start("default", 0.8)
+    else:
+        await rig.migrator.abort()
+    assert rig.registry.census.count(key) == 1
+
+
 async def test_going_back_moves_those_who_had_gone(rig: Rig) -> None:
     """In the middle of it: the other half turns."""
     stays_here = rig.connect("c")

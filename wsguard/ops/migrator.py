@@ -132,6 +132,8 @@ class Migrator:
     def _begin(self, target: str, window: float) -> None:
         course, now = self._course, self._clock.monotonic()
         if course is None or not self.is_under_way or course.plan.target != target:
+            if course is not None:
+                course.departures.call_off()
             departures = Departures(
                 self._registry, self._clock, self._rng, self._log, CloseReason.MIGRATING, staying=target
             )
@@ -266,6 +268,7 @@ class Migrator:
 
     def _go_back(self, course: _Course, why: str) -> None:
         course.outcome = self._progress(course)
+        course.departures.call_off()
         self._watching = None
         self._backends.activate(course.plan.source)
         self._state, self._detail = MigrationState.ABORTED, why
