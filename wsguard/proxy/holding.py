@@ -256,10 +256,14 @@ class ClientKeeper:
     # A redial's parts.
 
     def _may_return(self) -> bool:
-        """Whether what is known of the client by now, and the policy in force, still let it in. Else it is cut."""
+        """Whether what is known of the client by now, and the policy in force, still let it in. Else it is cut.
+
+        A drain has a place for it as for everyone; were it cut here, all who are held would be asked back together.
+        """
         env, admission, splice = self._env, self._admission, self._splice
         for reason in admission.objections(self._case.now):
-            splice.cut(reason)
+            if reason is not CloseReason.DRAINING:
+                splice.cut(reason)
         if not self._is_held:
             return False
         again, decision = rejudge(self._case, env.policies(), env.clock.wall())
