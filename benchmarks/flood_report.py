@@ -59,8 +59,8 @@ def sections(found: Flood) -> Iterator[str]:
     yield (
         f"One process holds {found.stalled:,} connections open that have sent half a handshake, and opens each anew "
         "when the guard ends it. Honest clients come one after another, four at a time: dial, handshake, one echo, "
-        "Close. The guard has a core to itself; flooder, honest clients and backend share the others. CPU is in "
-        "seconds a second."
+        "Close. The guard has a core to itself; flooder, honest clients and backend share the others, where the flooder "
+        "gives way (nice 19): what clients wait for is to be the guard, not a core. CPU is in seconds a second."
     )
     rows = [_row("without", found.before), _row("with", found.during)]
     yield table(["flood", "median", "p99", "honest clients", "failed", "guard", "clients' CPU", "flooder's"], rows)
