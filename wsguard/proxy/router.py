@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
+from wsguard.policy.checks import answers_to
 from wsguard.policy.effective import Effective, effective_request, parse_ip
-from wsguard.policy.judge import answers_to
 from wsguard.policy.model import NonWebSocket
 from wsguard.protocol.handshake import HttpRefusal, is_attempt, read_handshake, request_problem
 from wsguard.protocol.http import Headers, RequestHead
