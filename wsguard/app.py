@@ -32,7 +32,8 @@ from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.router import Route
-from wsguard.rooms import Rooms, Settings, StartError
+from wsguard.rooms import Rooms, Settings
+from wsguard.startup import StartError
 
 _AT_ONCE = 0.01  # seconds; aiohttp takes 0 for ever
 _LAST_REQUESTS = 1.0  # seconds that forwarded requests may go on, however long the drain took
