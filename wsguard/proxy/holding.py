@@ -33,11 +33,9 @@ from wsguard.proxy.redialer import Outcome
 from wsguard.proxy.replayer import Replayer
 from wsguard.proxy.splice import Splice
 from wsguard.proxy.watched import Clockwork
+from wsguard.sessions.endurance import Endurance
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.lifecycle import Phase
-
-STEADY = 10.0
-"""Seconds after which a backend has lasted: the time for which one is looked for begins anew with the next loss."""
 
 
 def let_hold(
@@ -69,19 +67,17 @@ class ClientKeeper:
     __slots__ = (
         "_absence",
         "_admission",
-        "_back_at",
         "_case",
+        "_endurance",
         "_env",
         "_head",
         "_hold",
-        "_losses",
         "_new_half",
         "_pair",
         "_redials",
         "_replayer",
         "_splice",
         "_subprotocol",
-        "_until",
         "problem",
     )
 
@@ -108,8 +104,8 @@ class ClientKeeper:
         self._hold = spec
         self._replayer = Replayer(recorder(spec))
         self._absence: Absence | None = None
-        self._redials = self._losses = 0
-        self._back_at, self._until = float("-inf"), 0.0  # monotonic
+        self._endurance = Endurance()
+        self._redials = 0
         self.problem: str | None = None
 
     # What the splice asks.
@@ -146,11 +142,8 @@ class ClientKeeper:
         self._replayer.begin_anew()
         now = env.clock.monotonic()
         self._hold = self._admission.policy.spec.hold or self._hold
-        if now - self._back_at > STEADY:
-            self._losses, self._until = 0, now + self._hold.give_up_after
-        else:
-            self._losses += 1
-        deadline = env.loop.call_later(max(self._until - now, 0.0), self._expire)
+        self._endurance.lost(now, self._hold.give_up_after)
+        deadline = env.loop.call_later(self._endurance.left(now), self._expire)
         held = Held(client, vacant, self._hold.buffer, env.redialer, self._ask)
         vacant.transport = cast("asyncio.Transport", held)
         self._absence = Absence(now, held, deadline)
@@ -210,7 +203,8 @@ class ClientKeeper:
         self._redials += 1
         absence.attempts += 1
         head = redial_request(self._head, self._redials)
-        timeout = min(env.policies().guard.listener.handshake_timeout, max(self._until - env.clock.monotonic(), 0.001))
+        left = self._endurance.left(env.clock.monotonic())
+        timeout = min(env.policies().guard.listener.handshake_timeout, max(left, 0.001))
         transport, early = await redial(env, backend, head, self._subprotocol, timeout)
         try:
             welcome, early = await self._replayer.greet(env.loop, transport, early, timeout)
@@ -264,14 +258,15 @@ class ClientKeeper:
         self._replayer.listen(new)
         new.transport.write(kept_back)
         client.transport.write(hint(self._hold))
-        self._back_at = env.clock.monotonic()
+        now = env.clock.monotonic()
+        self._endurance.back(now)
         self._admission.rejoin(name)
         repeated = len(said_again) + bool(self._replayer.greeting)
-        env.observer.rejoined(absence.over(self._admission.connection, self._back_at, repeated, messages))
+        env.observer.rejoined(absence.over(self._admission.connection, now, repeated, messages))
         self._splice.back(early)
 
     def _ask(self) -> None:
-        self._env.redialer.ask(self, self._losses)
+        self._env.redialer.ask(self, self._endurance.losses)
 
     def _expire(self) -> None:
         absence = self._absence
