@@ -236,7 +236,7 @@ async def test_who_waits_for_a_migration_hears_of_its_pauses(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Terminal, "isatty", lambda self: True)
-    monkeypatch.setattr("wsguard.ops.migrator.LOOK", 0.05)
+    monkeypatch.setattr("wsguard.ops.lookout.LOOK", 0.05)
     rig = operator.rig
     rig.connect("c1")
     waiting = asyncio.create_task(operator("migrate", "--to", "green", "--window", "300ms", "--wait"))

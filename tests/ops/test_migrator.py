@@ -12,7 +12,7 @@ import pytest
 from tests.ops.rig import LeavingLink, Rig
 from tests.sessions.fakes import FakeLink, connection, link_of
 from tests.support.waiting import eventually, stays
-from wsguard.ops import migrator as module
+from wsguard.ops import lookout
 from wsguard.ops.migration import MigrationError, MigrationState
 from wsguard.policy.model import Shutdown
 from wsguard.protocol.reasons import CloseReason
@@ -42,7 +42,7 @@ def hinted(rig: Rig, connection_id: str, grace: float) -> HintedLink:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK", 0.1)
+    monkeypatch.setattr(lookout, "LOOK", 0.1)
 
 
 async def reaches(rig: Rig, state: MigrationState) -> None:
@@ -168,7 +168,7 @@ async def test_closes_that_were_due_as_the_pause_began_come_after_it(rig: Rig) -
 
 
 async def test_a_target_that_stays_away_ends_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    monkeypatch.setattr(lookout, "PATIENCE", 0.3)
     kept = rig.connect("c")
     await rig.migrator.start("green", LONG)
     rig.connect("there", backend="green")
@@ -183,7 +183,7 @@ async def test_a_target_that_stays_away_ends_it(rig: Rig, monkeypatch: pytest.Mo
 
 async def test_where_both_are_away_nothing_changes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until one of them is back."""
-    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    monkeypatch.setattr(lookout, "PATIENCE", 0.2)
     kept = rig.connect("c")
     await rig.migrator.start("green", LONG)
     rig.backends.away |= {"green": AWAY, "default": "gone as well"}
@@ -206,29 +206,6 @@ async def test_a_target_whose_handshakes_fail_is_no_target(rig: Rig) -> None:
     await reaches(rig, MigrationState.PAUSED)
     assert "5 handshakes" in (rig.migrator.status.detail or "")
     assert link_of(kept).reason is None
-
-
-async def test_one_that_serves_is_not_dialled(rig: Rig) -> None:
-    """To be connected to and left is a line in many an application's log."""
-    rig.connect("c")
-    rig.backends.serving.add("green")
-    await rig.migrator.start("green", LONG)
-    rig.backends.dialled.clear()
-    await stays(lambda: not rig.backends.dialled, 0.4)
-
-
-async def test_one_that_a_handshake_could_not_reach_is_dialled_at_once(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LOOK", LONG)
-    rig.connect("c")
-    rig.backends.serving.add("green")
-    await rig.migrator.start("green", LONG)
-    rig.backends.dialled.clear()
-    rig.backends.away["green"] = AWAY
-    rig.backends.suspects.add("green")
-    await reaches(rig, MigrationState.PAUSED)
-    await stays(lambda: len(rig.backends.dialled) <= 2, 0.3, "and not again and again")
 
 
 async def test_aborting_sends_what_is_new_back_and_moves_nobody_else(rig: Rig) -> None:

@@ -33,7 +33,7 @@ async def house_with_two() -> AsyncIterator[tuple[House, RecordingBackend, Recor
         pair = (Backend(name="blue", url=blue.url), Backend(name="green", url=green.url))
         house.env.backends = Backends(pair, house.clock)
         await house.forwarder.close()
-        house.forwarder = house.door._forwarder = Forwarder(house.env)
+        house.forwarder = house.door._router._forwarder = Forwarder(house.env)
         yield house, blue, green
 
 

@@ -100,8 +100,8 @@ def _url_of(listener: Listener) -> str:
 async def _explain(args: argparse.Namespace) -> Explanation:
     import aiohttp
 
-    from wsguard.cli._explanation import Moment, Walk
     from wsguard.cli._request import Url, handshake_to, request_to
+    from wsguard.cli._walk import Moment, Walk
     from wsguard.config.store import read
     from wsguard.identity.exchange import lines, new_session
     from wsguard.identity.forward_auth import ForwardAuthorizer

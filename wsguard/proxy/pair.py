@@ -129,6 +129,16 @@ class Pair:
         if source is None or source.closing is None:
             half.hang_up()  # else when the Close that is still to come has been injected
 
+    def end_backend_input(self) -> None:
+        """Mirror the client's FIN."""
+        if self.backend is not None:
+            self.backend.end_input()
+
+    def abort(self, half: Half | None) -> None:
+        """Drop whatever is queued for `half`."""
+        if half is not None:
+            half.abort()
+
     def discard(self, *, client: bool, backend: bool) -> None:
         """Pass on nothing more of what the named ones send, unless a Close waits there for its boundary."""
         for half, is_meant in ((self.client, client), (self.backend, backend)):

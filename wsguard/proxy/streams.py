@@ -18,22 +18,18 @@ from wsguard.policy.effective import Effective
 from wsguard.policy.judge import PLACE, judge_early
 from wsguard.policy.model import Backend
 from wsguard.policy.streams import Reach, reach
-from wsguard.protocol.event_stream import last_words
 from wsguard.protocol.handshake import HttpRefusal
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.stream_request import has_body, is_event_stream, is_preflight, read_request
 from wsguard.proxy.admission import Admission
-from wsguard.proxy.answers import Answers, permission
+from wsguard.proxy.answers import Answers, end_answer, permission
 from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.conductor import Conductor
-from wsguard.proxy.endings import Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
-from wsguard.proxy.half import reset
 from wsguard.proxy.outgoing import outgoing
-from wsguard.proxy.pace import flushed
 from wsguard.proxy.passage import Passage
 from wsguard.sessions.connection import Stream
 from wsguard.sessions.records import Delivery
@@ -265,28 +261,16 @@ class Errand:
                 return self._answers.cut(passage.close, reason) if response is None else response
             if response is not None and not passage.is_over:
                 return response  # it was whole before the grace was over
-            delivery = "sent" if await self._end(passage, passage.close) else "undelivered"
             assert self._response is not None  # its head has gone on
+            transport, grace = self._request.transport, self._grace
+            has_ended = await end_answer(self._response, transport, passage, passage.close, grace)
+            delivery = "sent" if has_ended else "undelivered"
             return self._response
         finally:
             passage.end(delivery)
 
-    async def _end(self, passage: Passage, close: Close) -> bool:
-        """End an event stream as a server does; what cannot be ended so must not look whole."""
-        response, transport = self._response, self._request.transport
-        can_end = passage.is_events and not passage.is_stalled
-        if response is not None and transport is not None and can_end and response.content_length is None:
-            grace = self._attempt.policy.spec.rejection.close_timeout if self._attempt and self._attempt.policy else 0.0
-            try:
-                async with asyncio.timeout(grace):
-                    if passage.can_speak:
-                        text, _, seconds = close.text.partition(" retry-after=")
-                        await response.write(last_words(text, float(seconds) if seconds else None))
-                    await response.write_eof()
-                    await flushed(transport)
-                    return not transport.is_closing()
-            except (TimeoutError, OSError):
-                pass  # it does not read, or has left
-        if transport is not None:
-            reset(transport)
-        return False
+    @property
+    def _grace(self) -> float:
+        """Seconds that a cut may take."""
+        policy = None if self._attempt is None else self._attempt.policy
+        return 0.0 if policy is None else policy.spec.rejection.close_timeout
