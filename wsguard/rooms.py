@@ -28,6 +28,7 @@ from wsguard.identity.introspection import Introspector
 from wsguard.identity.jwks import JwksCache
 from wsguard.identity.revalidator import Revalidator
 from wsguard.identity.verifier import TokenVerifier
+from wsguard.kept import OverTcp
 from wsguard.ops.control import Control
 from wsguard.ops.drainer import Drainer
 from wsguard.ops.event_observer import EventObserver
@@ -96,7 +97,7 @@ class Rooms:
         self.drainer = Drainer(self._registry, clock, rng, self.log, self._lobby.send_away, self._shutdown)
         self.migrator = Migrator(self._registry, self._backends, self.drainer, clock, rng, self.log, self._shutdown)
         self.metrics = Metrics(self._sources(loop))
-        self.fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        self.fetching = aiohttp.ClientSession(connector=OverTcp(), cookie_jar=aiohttp.DummyCookieJar())
         self.jwks = JwksCache(self.fetching, clock, self.metrics.jwks_fetched)
         self.asking = new_session()
         self._inquiry = self._inquiry_under(self.reloader.current)

@@ -10,6 +10,7 @@ import operator
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -455,6 +456,36 @@ async def test_an_answer_that_is_none_is_a_502(backend: RecordingBackend, name: 
             await conversation.until_ended()
         backend.respond = answers.reply(200, b"ok")
         assert (await ask(house, get()))[1] == b"ok"
+
+
+@pytest.mark.parametrize("kind", ["TCP", "Unix"])
+async def test_what_nobody_asked_for_is_nobodys_answer(tmp_path: Path, kind: str) -> None:
+    """A second answer on a connection that is kept alive: it may be of another client, so it goes to none."""
+    path = str(tmp_path / "app.sock") if kind == "Unix" else None
+    begins = answers.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", close=False)
+    async with RecordingBackend(respond=begins, path=path) as backend, House(backend) as house:
+        async with connect(house.port) as client:
+            await client.send(get())
+            await client.head()
+            assert await client.reader.readexactly(1) == b"o"
+            conversation = await backend.conversation()
+            await conversation.send(b"kHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
+            assert await client.reader.readexactly(1) == b"k"
+        backend.respond = answers.reply(200, b"ok")
+        assert (await ask(house, get("/next")))[1] == b"ok"
+        await conversation.until_ended()
+
+
+async def test_an_answer_without_bounds_is_the_last_to_http_1_0(backend: RecordingBackend) -> None:
+    """Its body ends with the connection: an answer to the next request would be a part of it."""
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"whole") + chunk(b"")
+    backend.respond = answers.raw(chunks, close=False)
+    old = get("/page", ("Connection", "keep-alive")).replace(b"HTTP/1.1", b"HTTP/1.0")
+    async with House(backend) as house, connect(house.port) as client:
+        await client.send(old + old)
+        head = await client.head()
+        assert head.get("connection") is None
+        assert await client.rest() == b"whole"
 
 
 CUT = {

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import aiohttp
 from yarl import URL
 
+from wsguard.kept import OverTcp
 from wsguard.policy.forward_auth import Answer
 from wsguard.protocol.http import Headers
 
@@ -109,7 +110,7 @@ def lines(session: aiohttp.ClientSession) -> Lines:
 def new_session() -> aiohttp.ClientSession:
     """A session for identity services: no cookies kept, nothing decompressed. Made inside a running loop."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),  # each service has its own bound
+        connector=OverTcp(),  # as many as there are requests: each service has its own bound
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,  # a small answer must not become a large one here
     )

@@ -6,20 +6,18 @@ import asyncio
 from http import HTTPStatus
 
 from aiohttp import (
-    BaseConnector,
     ClientRequest,
     ClientResponse,
     ClientSession,
     ClientTimeout,
     DummyCookieJar,
-    TCPConnector,
-    UnixConnector,
     hdrs,
     web,
 )
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.connector import Connection
 
+from wsguard.kept import OverTcp, OverUnix
 from wsguard.policy.model import Backend
 from wsguard.policy.socket_path import SocketPath
 
@@ -35,6 +33,9 @@ class AsSent(web.StreamResponse):
         await super()._prepare_headers()
         for name in absent:
             self.headers.pop(name, None)
+        has_bound = hdrs.CONTENT_LENGTH in self.headers or hdrs.TRANSFER_ENCODING in self.headers
+        if not has_bound and not self._must_be_empty_body:
+            self.force_close()  # to HTTP/1.0 this body ends with the connection: no other answer may follow it
 
 
 class _Request(ClientRequest):
@@ -66,11 +67,8 @@ class _Answer(ClientResponse):
 def new_session(backend: Backend) -> ClientSession:
     """Connections to `backend` that are used again."""
     address = backend.address
-    connector: BaseConnector = TCPConnector(limit=0, force_close=False)
-    if isinstance(address, SocketPath):
-        connector = UnixConnector(address.path, limit=0)
     return ClientSession(
-        connector=connector,
+        connector=OverUnix(address.path) if isinstance(address, SocketPath) else OverTcp(),
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
         request_class=_Request,
