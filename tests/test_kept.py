@@ -1,10 +1,15 @@
-"""A connection that is kept to an identity service: a yes that nobody asked for lets nobody in."""
+"""Connections to services that are kept: none gives an answer that nobody asked for, and there are not many."""
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.support import backend as answers
-from tests.support.backend import RecordingBackend
+from tests.support.backend import Conversation, RecordingBackend
+from tests.support.waiting import eventually
+from tests.support.wire import Head
 from wsguard.identity.exchange import new_session
+from wsguard.kept import MOST
 
 
 async def test_a_yes_that_nobody_asked_for_lets_nobody_in() -> None:
@@ -18,3 +23,24 @@ async def test_a_yes_that_nobody_asked_for_lets_nobody_in() -> None:
         service.respond = answers.reply(403, b"no")
         async with session.get(service.url) as answer:
             assert (answer.status, await answer.read()) == (403, b"no")
+
+
+async def test_a_crowd_leaves_few_behind() -> None:
+    """Each takes a descriptor, and probes, the log and the control socket want some too."""
+    everyone, ok = asyncio.Event(), answers.reply(200, b"ok")
+
+    async def respond(conversation: Conversation, head: Head) -> None:
+        await everyone.wait()
+        await ok(conversation, head)
+
+    async with RecordingBackend(respond=respond) as service, new_session() as session:
+
+        async def ask() -> bytes:
+            async with session.get(service.url) as answer:
+                return await answer.read()
+
+        asking = [asyncio.create_task(ask()) for _ in range(MOST + 8)]
+        await eventually(lambda: len(service.requests) == MOST + 8, what="all of them at once")
+        everyone.set()
+        assert set(await asyncio.gather(*asking)) == {b"ok"}
+        await eventually(lambda: sum(each.ended is not None for each in service.conversations) == 8, what="the rest")

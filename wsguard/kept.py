@@ -7,12 +7,18 @@ likely one made for another client, and each later request would get the answer 
 from __future__ import annotations
 
 from aiohttp import BaseConnector, TCPConnector, UnixConnector
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
+MOST = 32
+"""Connections to one address that wait for a request. Beside each open connection of the public port there is room for
+one descriptor: a crowd of plain requests must not leave as many behind as there are places.
+"""
 
-class _Silent(BaseConnector):
+
+class _Kept(BaseConnector):
     """Gives out only those on which nothing waits to be read."""
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
@@ -22,15 +28,22 @@ class _Silent(BaseConnector):
             connection.close()
         return None
 
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        super()._release(key, protocol, should_close=should_close)
+        waiting = self._conns.get(key)
+        if waiting is not None and len(waiting) > MOST:
+            oldest, _since = waiting.popleft()
+            oldest.abort()  # closed, it would stay until a peer that speaks TLS has said goodbye
 
-class OverTcp(_Silent, TCPConnector):
+
+class OverTcp(_Kept, TCPConnector):
     """Over TCP, with TLS or without; as many as there are requests."""
 
     def __init__(self) -> None:
         super().__init__(limit=0)
 
 
-class OverUnix(_Silent, UnixConnector):
+class OverUnix(_Kept, UnixConnector):
     """The same to the Unix socket at `path`."""
 
     def __init__(self, path: str) -> None:
