@@ -24,6 +24,8 @@ sys.path.insert(0, str(ROOT))
 from tests.support.provision import AUDIT_FOLDER, PATH  # noqa: E402  # it is no installed package
 
 OSV = "https://api.osv.dev/v1/query"
+PATIENCE = 600
+"""Seconds for one lock file."""
 
 
 class NotAsked(Exception):
@@ -98,7 +100,13 @@ def _npm(folder: Path, registry: str | None) -> Iterator[str]:
 
 def _ask(command: Sequence[str], folder: Path) -> dict[str, Any]:
     """What `command` prints, whatever status it ends with: a finding is no success to either. Raises NotAsked."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
+    program = Path(command[0]).name
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    except FileNotFoundError:
+        raise NotAsked(f"there is no {program}") from None
+    except subprocess.TimeoutExpired:
+        raise NotAsked(f"{program} had no answer within {PATIENCE} s") from None
     try:
         answer = json.loads(done.stdout)
     except ValueError:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tests.dependencies import audit as audits
 from tests.dependencies.audit import ROOT, locks
 from tests.support.ports import free_port
 from tests.support.provision import AUDIT_FOLDER
@@ -115,6 +116,29 @@ async def test_what_cannot_be_asked_is_no_good_news(project: Path) -> None:
     ]
     status, said = await audit(project, nobody, "--if-reachable")
     assert status == 0
+    assert said[-1].startswith("NOT AUDITED")
+
+
+def test_a_client_that_is_missing_or_hangs_is_no_advisory(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a network pip brings no pip-audit; status 1 would say that something is known."""
+    monkeypatch.setattr(audits, "PATH", "")
+    monkeypatch.setattr(audits, "AUDIT_FOLDER", project / "nothing")
+    asked = ["--root", str(project)]
+    assert audits.main(asked) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "requirements.lock: not audited: there is no pip-audit",
+        "tests/npm/package-lock.json: not audited: there is no npm",
+    ]
+    hangs = project / "nothing" / "bin" / "pip-audit"
+    hangs.parent.mkdir(parents=True)
+    hangs.write_text("#!/bin/sh\nexec sleep 60\n")
+    hangs.chmod(0o755)
+    monkeypatch.setattr(audits, "PATIENCE", 0.2)
+    assert audits.main([*asked, "--if-reachable"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "requirements.lock: not audited: pip-audit had no answer within 0.2 s"
     assert said[-1].startswith("NOT AUDITED")
 
 
