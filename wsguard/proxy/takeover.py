@@ -1,4 +1,4 @@
-"""Taking a client's transport out of aiohttp's hands: with http_parts.py, what relies on how aiohttp works inside.
+"""Taking a client's transport out of aiohttp's hands: with http_parts.py and kept.py, what relies on its inside.
 
 After the hand-over nothing of aiohttp is left on the connection: no task, no timer, no request object, which is three
 quarters of the memory of an idle connection. The order of the lines matters; aiohttp's version is pinned for it, and
