@@ -1,4 +1,4 @@
-"""aiohttp's HTTP, bent to pass on what came and add nothing. With takeover.py and kept.py, what relies on its inside."""
+"""aiohttp's HTTP, bent to pass on what came and add nothing. With takeover.py and kept.py, it relies on its inside."""
 
 from __future__ import annotations
 
