@@ -53,7 +53,13 @@ async def test_a_verified_backend(authority: Authority) -> None:
             assert (await guard.ended())["delivery"] == "acknowledged"
 
 
-@pytest.mark.parametrize("wrong", ["name", "authority"])
+WRONG = {
+    "name": "Hostname mismatch, certificate is not valid for 'other.internal'.",
+    "authority": "unable to get local issuer certificate",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 async def test_a_backend_that_cannot_be_verified(authority: Authority, wrong: str) -> None:
     """It gets not a byte, and the log says what was wrong with it."""
     async with RecordingBackend(tls=authority.serving("app.internal")) as backend:
@@ -64,7 +70,8 @@ async def test_a_backend_that_cannot_be_verified(authority: Authority, wrong: st
             await client.open(wire.upgrade())
             code, reason = await client.close_frame()
             assert (code, reason.partition(" ")[0]) == (4502, "backend-unreachable")
-            assert "certificate verify failed" in (await guard.decided())["detail"]
+            why = f"certificate verify failed: {WRONG[wrong]}"
+            assert (await guard.decided())["detail"] == f"cannot connect to the backend: {why}"
             head, _ = await fetch(guard.port, "/page")
             assert head.status == 502
             assert not backend.requests
@@ -85,6 +92,35 @@ async def test_a_new_authority_is_taken_from_its_file(authority: Authority, tmp_
         async with connect(guard.port) as client:
             await client.open(wire.upgrade())
             await backend.conversation()
+
+
+async def test_a_migration_trusts_its_target_by_the_targets_own_authority(authority: Authority, tmp_path: Path) -> None:
+    """It does not begin towards one that cannot be verified, pauses when that changes, and goes on when it is mended."""
+    another = Authority(tmp_path, "another")
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(another.pem)
+    serving = authority.serving("127.0.0.1")
+    async with RecordingBackend() as blue, RecordingBackend(answers.accept(echo=True), tls=serving) as green:
+        both = f'{{name: blue, url: "{blue.url}"}}, {{name: green, url: "{green.url}", tls: {{caFile: {trusted}}}}}'
+        config = _config("", "{}").replace('{url: "", tls: {}}', both)
+        async with Guard("", config) as guard, connect(guard.port) as client:
+            await client.open(wire.upgrade())
+            status, problem = await guard.ask("POST", "/v1/migrate", {"to": "green", "window": "20s"})
+            why = "green cannot be dialled: certificate verify failed: unable to get local issuer certificate"
+            assert (status, problem["detail"]) == (409, why)
+            trusted.write_bytes(authority.pem)
+            await guard.log({"event": "policies_loaded"}, count=2)
+            assert (await guard.ask("POST", "/v1/migrate", {"to": "green", "window": "20s"}))[0] == 200
+            serving.load_cert_chain(*another.server("127.0.0.1"))
+            assert (await guard.log({"event": "migration_paused"}))["detail"] == why
+            trusted.write_bytes(authority.pem + another.pem)
+            await guard.log({"event": "migration_resumed"})
+            assert (await guard.ask("POST", "/v1/migrate", {"to": "green", "window": "0s"}))[0] == 200
+            assert (await client.close_frame())[1].partition(" ")[0] == "migrating"
+            async with connect(guard.port) as moved:
+                await moved.open(wire.upgrade())
+                await moved.send(wire.frame(wire.TEXT, b"to green"))
+                assert (await moved.frame()).payload == b"to green"
 
 
 async def test_a_client_that_ends_its_half_ends_a_tls_backend(authority: Authority) -> None:

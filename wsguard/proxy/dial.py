@@ -112,7 +112,14 @@ async def connect(
     elif backend.is_tls:
         assert tls is not None  # else asyncio would speak plain TCP
         host, port = address.host, address.port
-        transport, _ = await loop.create_connection(protocol, host, port, ssl=tls, server_hostname=backend.server_name)
+        try:
+            transport, _ = await loop.create_connection(
+                protocol, host, port, ssl=tls, server_hostname=backend.server_name
+            )
+        except ssl.SSLCertVerificationError as error:  # whose text ends with a line of CPython's own source
+            raise ConnectionError(f"certificate verify failed: {error.verify_message}") from None
+        except ssl.SSLError as error:
+            raise ConnectionError(f"no TLS: {error.reason or 'unreadable'}") from None
     else:
         transport, _ = await loop.create_connection(protocol, address.host, address.port)
     return transport
