@@ -95,7 +95,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten times as fast as in earnest."""
     for name in ("BEAT", "INTERVAL"):
         monkeypatch.setattr(shared_counts, name, getattr(shared_counts, name) / 10)
-    monkeypatch.setattr(shared_counts, "PATIENCE", 0.4)
+    monkeypatch.setattr(shared_counts, "PATIENCE", 1.0)
     monkeypatch.setattr(elsewhere, "SILENCE", elsewhere.SILENCE / 10)
 
 

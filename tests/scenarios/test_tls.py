@@ -397,4 +397,4 @@ async def test_limits_on_what_flows_hold_over_tls(backend: RecordingBackend, aut
                 await conversation.send(wire.frame(wire.BINARY, b"x" * 65_000, masked=False) * 150)
             line = await guard.ended(reason="slow-consumer")
             assert (line["code"], line["delivery"]) == (1013, "undelivered")
-            assert line["duration"] < 5.0
+            assert line["duration"] < 10.0
