@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
 
-from tests.support.ports import free_port
 from tests.support.programs import Program, node
+from tests.support.serving import HttpServer
 
 
 @asynccontextmanager
@@ -67,14 +67,8 @@ async def serve_aiohttp(*routes: web.RouteDef) -> AsyncIterator[str]:
     """An aiohttp server in this process."""
     app = web.Application()
     app.add_routes(routes)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await runner.cleanup()
+    async with HttpServer(web.AppRunner(app)) as server:
+        yield server.url
 
 
 @asynccontextmanager
