@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.contracts.engines import Engine, Nats, Redis
-from tests.contracts.test_streams import Reader
+from tests.contracts.reader import Reader
 from tests.support.relay import FaultyRelay
 from tests.support.waiting import eventually
 from wsguard.events.channel import Channel

@@ -10,8 +10,19 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.support.guard import JWT, policy
 from tests.support.programs import Program, node
 from tests.support.serving import HttpServer
+
+EVENTS = policy(
+    "match: {paths: [{type: PathPrefix, value: /ticks}]}\n"
+    f"streams: [ServerSentEvents]\nsession: {{clockSkew: 0s}}\n{JWT}".replace(
+        "extractFrom: {cookies: [session]}",
+        "extractFrom: {cookies: [session]}\n    claimToHeaders: [{claim: sub, header: X-User}]",
+    ),
+    "events",
+)
+"""A policy for the ticks of `uvicorn`: they are for who has a token, and told who that is."""
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websockets_connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.scenarios.test_drain_crowd import peak
+from tests.scenarios.measures import peak
 from tests.support.client import fetch
 from tests.support.guard import Guard, policy
 from tests.support.ports import free_port

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Sequence
 
 from benchmarks.pages import open_pages
+from tests.scenarios.measures import peak
 from tests.support.backend import RecordingBackend
 from tests.support.guard import Guard, policy
 from wsguard.ops.loop_lag import sample_loop_lag
@@ -41,9 +40,3 @@ async def test_two_thousand_idle_connections_leave_flat(backend: RecordingBacken
     assert took < WINDOW + 2.0 + still
     returns = [page.closed_at + page.retry_after for page in pages if page.closed_at is not None]
     assert peak(returns) <= 2 * CROWD / (max(returns) - min(returns)) * (1 + still)
-
-
-def peak(moments: Sequence[float]) -> int:
-    """The most in one second, wherever it begins on a tenth of one."""
-    tenths = Counter(int(moment * 10) for moment in moments)
-    return max(sum(tenths[first + tenth] for tenth in range(10)) for first in tenths)

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.scenarios import servers
-from tests.scenarios.test_introspection import SECRET, running
+from tests.scenarios.provider import SECRET, running
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import connect

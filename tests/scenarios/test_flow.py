@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.scenarios.conftest import Standing
-from tests.scenarios.test_back_pressure import PER_DIRECTION, resident
+from tests.scenarios.measures import PER_DIRECTION, resident
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend

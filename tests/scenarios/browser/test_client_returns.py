@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.scenarios.browser.guarded import ANY_NAME, HINT, HTML, PAGE, Client, logging_in, text
+from tests.scenarios.browser.guarded import ANY_NAME, HINT, Client, logging_in, text
+from tests.scenarios.browser.stage import HTML, PAGE
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import RecordingBackend

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.scenarios.browser.stage import APP, PAGE, SIBLING
 from tests.support import backend as answers
 from tests.support.backend import RecordingBackend
 from tests.support.browser import chromium, open_socket, put_cookies, visit
 from tests.support.guard import JWT, Guard, policy
 
-PAGE = answers.reply(200, b"<!doctype html><title>page</title>", [("Content-Type", "text/html")])
-APP, EVIL = "app.site.test", "evil.site.test"
 RENEW = """async (url) => {
   const answer = await fetch(url, { method: "POST", credentials: "include" });
   return [answer.status, await answer.json()];
@@ -31,7 +30,7 @@ async def test_a_socket_lives_on(mode: str) -> None:
     ):
         page = await visit(browser, home := f"http://{APP}:{guard.port}/")
         evil = await page.context.new_page()
-        await evil.goto(f"http://{EVIL}:{app.port}/")
+        await evil.goto(f"http://{SIBLING}:{app.port}/")
         now = int(time.time())
         await put_cookies(page, home, {"session": guard.issuer.token(sid="s-1", iat=now - 60, lives=6)})
         socket = await open_socket(page, f"ws://{APP}:{guard.port}/ws")
