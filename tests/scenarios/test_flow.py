@@ -130,6 +130,7 @@ async def test_audit_records_each_once_and_passes_all(standing: Standing) -> Non
         await client.send(sent)
         await eventually(lambda: len(conversation.tail) >= len(sent), what="everything at the backend")
         assert conversation.tail == sent
+        await guard.log({"event": "cut_spared"}, count=3)
         spared = [line["reason"] for line in guard.logs if line["event"] == "cut_spared"]
         assert sorted(spared) == ["message-rate", "message-too-big", "message-type-denied"]
 
@@ -148,6 +149,7 @@ async def test_a_client_that_is_held_back_loses_nothing_and_costs_little(standin
         await asyncio.sleep(0.5)
         assert resident(guard) - empty < 2 * PER_DIRECTION
         flood.cancel()
+        await guard.log({"event": "connection_throttled"})
         throttled = [line for line in guard.logs if line["event"] == "connection_throttled"]
         assert [(line["reason"], line["policy"]) for line in throttled] == [("message-rate", "held")]
         assert await guard.metric("wsguard_connections_throttled_total", reason="message-rate") == 1
@@ -185,6 +187,7 @@ async def test_nobody_feels_those_who_never_read(standing: Standing) -> None:
             assert time.monotonic() < deadline, "they are still there"
         assert slowest < 3.0
         assert most < 50 * PER_DIRECTION
+        await guard.log({"event": "connection_closed"}, count=50)
         ends = [line for line in guard.logs if line["event"] == "connection_closed"]
         assert [line["reason"] for line in ends] == ["slow-consumer"] * 50
         assert {line["detail"] for line in ends} == {"the client has not read for 1 s"}

