@@ -58,9 +58,9 @@ wear: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	$(RUN) -m tests.fuzz --corpus .make/corpus $(ARGS)
 
-audit: .make/audit/bin/pip-audit
-	set -e; for lock in requirements*.lock; do .make/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock; done
-	cd tests/npm && npm audit --audit-level=high
+audit:
+	$(PYTHON) tests/support/provision.py audit
+	$(PYTHON) tests/dependencies/audit.py $(ARGS)
 
 docs: $(VENV)/.dev
 	$(RUN) -m docs.generate
@@ -72,6 +72,7 @@ lock: .make/uv/bin/uv
 	$(LOCK) --output-file requirements-build.lock --group build --constraint requirements-dev.lock
 	$(LOCK) --upgrade --output-file requirements-helm.lock --group helm --no-deps
 	$(LOCK) --upgrade --output-file requirements-jupyter.lock --group jupyter
+	$(LOCK) --upgrade --output-file requirements-audit.lock --group audit
 
 # What runs the guard, and nothing more; `make demo` needs no other thing than Python, git and make.
 $(VENV)/.runtime: requirements.lock | $(VENV)/bin/python
@@ -87,10 +88,6 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "wsguard needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
-
-.make/audit/bin/pip-audit:
-	$(PYTHON) -m venv .make/audit
-	.make/audit/bin/pip --disable-pip-version-check --quiet install pip-audit
 
 .make/uv/bin/uv:
 	$(PYTHON) -m venv .make/uv

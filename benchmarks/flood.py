@@ -27,6 +27,7 @@ from tests.support.waiting import eventually
 
 _HONEST = 4  # at a time
 _PAUSE = 0.02  # seconds between two clients of a row: a rate far below what the guard can do
+_ENDED = ("wsguard_requests_turned_away_total", "wsguard_overload_refusals_total")  # for time, and to make room
 _QUIET = "apiVersion: wsguard.dev/v1\nkind: GuardConfig\nspec: {logging: {level: info}}\n"
 
 
@@ -73,13 +74,22 @@ async def _flooding(port: int, count: int) -> AsyncIterator[Program]:
 
 async def _calm(guard: Guard, seconds: float, flooder: Program | None) -> Calm:
     pids = (guard.program.pid, os.getpid(), flooder.pid if flooder else None)
-    used = [0.0 if pid is None else cpu_seconds(pid) for pid in pids]
+    before = [await _ended(guard), *map(_used, pids)]
     end = time.monotonic() + seconds
     rows = await asyncio.gather(*(_come(guard.port, end) for _ in range(_HONEST)))
-    shares = [(0.0 if pid is None else cpu_seconds(pid) - was) / seconds for pid, was in zip(pids, used, strict=True)]
+    after = [await _ended(guard), *map(_used, pids)]
+    ended, *shares = ((now - was) / seconds for was, now in zip(before, after, strict=True))
     latencies = [latency for row in rows for latency in row]
     heard = [latency for latency in latencies if latency is not None]
-    return Calm(heard, len(latencies) - len(heard), *shares)
+    return Calm(heard, len(latencies) - len(heard), ended, *shares)
+
+
+def _used(pid: int | None) -> float:
+    return 0.0 if pid is None else cpu_seconds(pid)
+
+
+async def _ended(guard: Guard) -> float:
+    return sum([await guard.metric(name) for name in _ENDED])
 
 
 async def _come(port: int, end: float) -> list[float | None]:

@@ -14,8 +14,8 @@ from benchmarks.native import missing_compiler
 from benchmarks.report import Run, markdown
 from benchmarks.sessions import running_backend
 
-CALM = Calm([0.001] * 99 + [0.004], 0, 0.1, 0.2, 0.0)
-FOUND = Flood(10_000, CALM, Calm([0.002] * 99 + [0.006], 1, 0.2, 0.2, 0.3), {"cores": "2"})
+CALM = Calm([0.001] * 99 + [0.004], 0, 0.0, 0.1, 0.2, 0.0)
+FOUND = Flood(10_000, CALM, Calm([0.002] * 99 + [0.006], 1, 998.0, 0.2, 0.2, 0.3), {"cores": "2"})
 
 
 async def test_a_small_flood_is_hardly_noticed(tmp_path: Path) -> None:
@@ -38,5 +38,5 @@ def test_the_page_says_it() -> None:
     found = Flood.from_json(FOUND.to_json())
     assert found == FOUND
     page = markdown(Run.from_json((RESULTS / COMPARED).read_text()), flood=found)
-    assert "| with | 2.0 ms | 6.0 ms | 100 | 1 | 0.20 | 0.20 | 0.30 |" in page
+    assert "| with | 2.0 ms | 6.0 ms | 100 | 1 | 998 | 0.20 | 0.20 | 0.30 |" in page
     assert "The p99 with the flood is 1.50 of that without; set out for: 2; met: yes." in page

@@ -33,7 +33,7 @@ def names(requirements: list[str]) -> list[str]:
     [
         ("To run", names(PROJECT["project"]["dependencies"])),
         ("On request", [n for extra in PROJECT["project"]["optional-dependencies"].values() for n in names(extra)]),
-        ("To develop", names(PROJECT["dependency-groups"]["dev"])),
+        ("To develop", names(PROJECT["dependency-groups"]["dev"] + PROJECT["dependency-groups"]["audit"])),
         (
             "For the image",
             [

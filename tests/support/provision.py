@@ -1,6 +1,6 @@
-"""Installs what tests and benchmarks need: programs from Debian, packages from npm, helm and kubectl, Jupyter.
+"""Installs what tests and benchmarks need: programs from Debian, packages from npm, and tools from PyPI.
 
-    python3 tests/support/provision.py test|extended|bench
+    python3 tests/support/provision.py test|extended|bench|audit
 
 As root on Debian it installs what is missing. Elsewhere it says what is left out and why: the tests that
 need it skip themselves. With CI=true anything left out is a failure. It runs before there is a virtual
@@ -28,6 +28,7 @@ NPM_FOLDER = ROOT / "tests" / "npm"
 NPM_EXTENDED_FOLDER = ROOT / "tests" / "npm-extended"
 HELM_FOLDER = ROOT / ".make" / "helm"
 JUPYTER_FOLDER = ROOT / ".make" / "jupyter"
+AUDIT_FOLDER = ROOT / ".make" / "audit"
 PATH = f"{HELM_FOLDER}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # the last two: where Debian keeps servers
 
 
@@ -45,11 +46,11 @@ _BENCH = (
     Program("gcc", "gcc libc6-dev", "the comparison's load generator"),
     Program("redis-server", "redis-server", "session events over Redis"),
 )
-_JAVASCRIPT = (
-    Program("chromium", "chromium", "browser tests"),
+_NPM = (
     Program("node", "nodejs", "tests with JavaScript clients and servers"),
     Program("npm", "npm", "tests with JavaScript clients and servers"),
 )
+_JAVASCRIPT = (Program("chromium", "chromium", "browser tests"), *_NPM)
 PROGRAMS = {
     "test": (
         *_JAVASCRIPT,
@@ -66,6 +67,7 @@ PROGRAMS = {
         *_JAVASCRIPT,
     ),
     "bench": _BENCH,
+    "audit": _NPM,
 }
 
 
@@ -73,9 +75,12 @@ def main(purpose: str) -> int:
     """Install for `purpose`; returns the exit status."""
     left_out = _programs(PROGRAMS[purpose])
     if purpose == "test":
-        left_out += _npm_packages(NPM_FOLDER) + _helm()
+        left_out += _npm_packages(NPM_FOLDER) + _helm() + _environment("audit", AUDIT_FOLDER, "tests of the audit")
     if purpose == "extended":
-        left_out += _npm_packages(NPM_FOLDER) + _npm_packages(NPM_EXTENDED_FOLDER) + _jupyter()
+        left_out += _npm_packages(NPM_FOLDER) + _npm_packages(NPM_EXTENDED_FOLDER)
+        left_out += _environment("jupyter", JUPYTER_FOLDER, "the gallery: Jupyter")
+    if purpose == "audit":
+        left_out += _environment("audit", AUDIT_FOLDER, "the audit")
     for line in left_out:
         print(f"left out: {line}", file=sys.stderr)
     if left_out and os.environ.get("CI") == "true":
@@ -144,16 +149,16 @@ def _helm() -> list[str]:
     return []
 
 
-def _jupyter() -> list[str]:
-    """Put Jupyter into an environment of its own, as its lock file pins it, unless it stands there already."""
-    lock, stamp = ROOT / "requirements-jupyter.lock", JUPYTER_FOLDER / ".installed"
+def _environment(name: str, folder: Path, why: str) -> list[str]:
+    """Put the packages of one lock file into an environment of their own, unless it stands there already."""
+    lock, stamp = ROOT / f"requirements-{name}.lock", folder / ".installed"
     if stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime:
         return []
-    subprocess.run([sys.executable, "-m", "venv", str(JUPYTER_FOLDER)], check=True)
-    pip = [f"{JUPYTER_FOLDER}/bin/python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    pip = [f"{folder}/bin/python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
     status = subprocess.run([*pip, "install", "--require-hashes", "--requirement", str(lock)], check=False).returncode
     if status:
-        return [f"the gallery: pip ended with status {status} and brought no Jupyter"]
+        return [f"{why}: pip ended with status {status} and did not bring what {lock.name} names"]
     stamp.touch()
     return []
 

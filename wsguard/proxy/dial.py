@@ -79,7 +79,7 @@ async def dial(
     try:
         end = loop.time() + timeout
         async with asyncio.timeout(min(backend.connect_timeout, timeout)) as deadline:
-            await connect(loop, lambda: dialer, backend, tls)
+            await connect(loop, lambda dialer=dialer: dialer, backend, tls)  # type: ignore[misc]
             connected = True
             deadline.reschedule(end)
             answer = await dialer.answer
@@ -96,6 +96,7 @@ async def dial(
             dialer.answer.exception()  # looked at, so that asyncio does not complain of it
         if dialer.transport is not None:
             dialer.transport.abort()
+        del dialer  # it has the exception, whose traceback has this frame: together they would wait for the collector
 
 
 async def connect(

@@ -256,6 +256,7 @@ class Door(web.Server):
         if not isinstance(error, HttpProcessingError):
             self._env.observer.fault("handling a request", error or RuntimeError("no handler answered"))
             return self._turn_away(request, HttpRefusal(500, "a fault of the guard"))
+        error.__traceback__ = None  # of the frame that holds it: together they would wait for the collector
         return self._turn_away(request, HttpRefusal(status, "an unreadable request"))
 
     def silent(self, connection: _Connection) -> None:

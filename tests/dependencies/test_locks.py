@@ -1,6 +1,6 @@
 """The lock files: what is installed is what was resolved, from wherever it comes, and nobody joins unasked.
 
-This is the half of the audit of dependencies that needs no network; `make audit` asks the advisory databases.
+This is the half of the audit of dependencies that needs no network; `test_audit.py` is the other.
 """
 
 from __future__ import annotations
