@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from playwright.async_api import async_playwright
 
+from tests.support.peace import steady
 from tests.support.programs import Program, need
 from wsguard.demo.browser import Loopback
 
@@ -50,7 +51,7 @@ async def test_it_serves_until_a_signal_and_leaves_nothing(demo: Program) -> Non
 
 
 async def test_the_pages_show_it_in_a_real_browser(demo: Program) -> None:
-    async with async_playwright() as playwright:
+    async with steady(), async_playwright() as playwright:
         # Not the tests' own browser: this one finds *.localhost by itself, as a reader's does.
         browser = await playwright.chromium.launch(executable_path=need("chromium"), args=["--no-sandbox"])
         context = await browser.new_context()
