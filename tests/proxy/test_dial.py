@@ -179,14 +179,7 @@ async def test_a_cancelled_dial_leaves_no_connection(backend: RecordingBackend) 
 async def test_a_cancel_that_comes_with_the_answer_leaves_no_connection(backend: RecordingBackend) -> None:
     """Both in one turn of the loop."""
     go = asyncio.Event()
-
-    async def answer(conversation: Conversation, head: Head) -> None:
-        await go.wait()
-        await conversation.send(answers.switching(head))
-        while await conversation.receive():
-            pass
-
-    backend.answer = answer
+    backend.answer = answers.accept(gate=go)
     for delay in range(6):
         task = asyncio.create_task(dialled(backend))
         await eventually(lambda: len(backend.conversations) and backend.conversations[-1].requests)

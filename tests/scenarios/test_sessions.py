@@ -245,14 +245,7 @@ async def test_a_subject_may_come_back_with_a_newer_token(backend: RecordingBack
 async def test_a_logout_during_the_dial_is_not_missed(backend: RecordingBackend) -> None:
     """It lands between the check and the registration."""
     go = asyncio.Event()
-
-    async def answer(conversation: Conversation, head: Head) -> None:
-        await go.wait()
-        await conversation.send(answers.switching(head))
-        while await conversation.receive():
-            pass
-
-    backend.answer = answer
+    backend.answer = answers.accept(gate=go)
     async with Guard(backend, policy(NO_SKEW)) as guard, connect(guard.port) as client:
         await client.send(_cookie(guard.issuer.token(sid="s-1")))
         await backend.conversation()
