@@ -145,14 +145,16 @@ async def _at_rest(guard: Guard, fresh: Held) -> Held:
 
 
 async def _watch(guard: Guard, backend: RecordingBackend, until: float) -> list[Held]:
-    samples = []
+    samples: list[Held] = []
+    began, minutes = time.monotonic(), 0
     while (left := until - time.monotonic()) > 0:
         await asyncio.sleep(min(SAMPLE, left))
         samples.append(await _look(guard))
         backend.conversations[:] = [c for c in backend.conversations if c.ended is None]
         backend.requests.clear()
-        if len(samples) % round(60.0 / SAMPLE) == 0:
-            print(f"{len(samples) * SAMPLE / 60:.0f} min: {samples[-1]}", flush=True)
+        if time.monotonic() - began >= 60 * (minutes + 1):
+            minutes += 1
+            print(f"{minutes} min: {samples[-1]}", flush=True)
     return samples
 
 

@@ -26,12 +26,14 @@ from wsguard.process import calm_the_collector, raise_descriptor_limit, room_for
 from wsguard.proxy import client_script, handshake_token, renewal_endpoint
 from wsguard.proxy.client_script import ClientScript
 from wsguard.proxy.conductor import Conductor
-from wsguard.proxy.door import Door, Route
+from wsguard.proxy.door import Door
 from wsguard.proxy.entrance import Listening, listen
 from wsguard.proxy.forward import Forwarder
 from wsguard.proxy.handshake_token import HandshakeTokenEndpoint
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
-from wsguard.rooms import Rooms, Settings, StartError
+from wsguard.proxy.router import Route
+from wsguard.rooms import Rooms, Settings
+from wsguard.startup import StartError
 
 _AT_ONCE = 0.01  # seconds; aiohttp takes 0 for ever
 _LAST_REQUESTS = 1.0  # seconds that forwarded requests may go on, however long the drain took

@@ -10,17 +10,14 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from importlib.util import find_spec
 from pathlib import Path
 from random import SystemRandom
 from secrets import token_hex
-from typing import TYPE_CHECKING
 
 import aiohttp
 
 from wsguard.config.reload import Outcome, Reloader, ReloadResult
 from wsguard.config.store import Snapshot, read
-from wsguard.events.assemble import MissingExtra, require_extras
 from wsguard.events.outbox import OutboxFull
 from wsguard.events.room import SessionEventsRoom
 from wsguard.identity.exchange import lines, new_session
@@ -31,13 +28,10 @@ from wsguard.identity.introspection import Introspector
 from wsguard.identity.jwks import JwksCache
 from wsguard.identity.revalidator import Revalidator
 from wsguard.identity.verifier import TokenVerifier
-from wsguard.ops.audit_file import AuditFile
 from wsguard.ops.control import Control
 from wsguard.ops.drainer import Drainer
 from wsguard.ops.event_observer import EventObserver
 from wsguard.ops.health import Health
-from wsguard.ops.log import Log
-from wsguard.ops.log_writer import LineWriter
 from wsguard.ops.metrics import Metrics
 from wsguard.ops.migration_api import MigrationApi
 from wsguard.ops.migrator import Migrator
@@ -48,11 +42,11 @@ from wsguard.ops.scrape import Sources
 from wsguard.ops.views import LoadedPolicies, LoadedPolicy
 from wsguard.policy.credentials import Credential
 from wsguard.policy.model import Shutdown, WebSocketPolicy
-from wsguard.policy.model_guard import Logging, Tracing
+from wsguard.policy.model_events import SessionEvents
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.policy_set import PolicySet
 from wsguard.policy.yaml_source import Place
-from wsguard.process import SystemClock, why
+from wsguard.process import SystemClock
 from wsguard.proxy.backends import Backends
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.keepalive import Keepalive
@@ -67,15 +61,7 @@ from wsguard.sessions.identity import Identity
 from wsguard.sessions.logout import Logout
 from wsguard.sessions.overload import Overload
 from wsguard.sessions.registry import Registry
-
-if TYPE_CHECKING:
-    from wsguard.ops.tracing import OtlpTracer
-
-_STDOUT = 1
-
-
-class StartError(Exception):
-    """The guard cannot start: a sentence for the operator."""
+from wsguard.startup import new_log, new_tracer, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,57 +82,64 @@ class Rooms:
         load = partial(read, settings.policies, settings.overrides)
         self.reloader = Reloader(load(), load, self._reloaded)
         guard = self.reloader.current.policy_set.guard
-        if not guard.backends:
-            raise StartError("no backend: give --backend http://127.0.0.1:3000, or `backends` in a GuardConfig")
-        try:
-            require_extras(guard.session_events)
-        except MissingExtra as error:
-            raise StartError(str(error)) from None
-        self.tracer = _tracer(guard.tracing)
-        self.log = _log(guard.logging)
+        require(guard)
+        self.tracer = new_tracer(guard.tracing)
+        self.log = new_log(guard.logging)
         self.log.install()
         self._clock = clock = SystemClock()
-        rng = SystemRandom()
-        events = guard.session_events
+        self._rng = rng = SystemRandom()
+        self._lobby, self.overload = Lobby(), Overload()
         self._registry = Registry()
+        events = guard.session_events
         self._deny_list = DenyList(events.deny_list.max_entries, events.replay_window if events.sources else 0.0)
-        lobby, self.overload = Lobby(), Overload()
-        self.drainer = Drainer(self._registry, clock, rng, self.log, lobby.send_away, self._shutdown)
-        backends = Backends(guard.backends, clock, lambda: self.reloader.current.backend_tls)
-        self.migrator = Migrator(self._registry, backends, self.drainer, clock, rng, self.log, self._shutdown)
-        sources = Sources(
-            self._registry,
-            self._deny_list,
-            self.drainer,
-            clock,
-            log_dropped=lambda: self.log.dropped,
-            awaited=lambda: len(lobby),
-            tasks=lambda: len(asyncio.all_tasks(loop)),
-            migrator=self.migrator,
-            overload=self.overload,
-        )
-        self.metrics = Metrics(sources)
+        self._backends = Backends(guard.backends, clock, lambda: self.reloader.current.backend_tls)
+        self.drainer = Drainer(self._registry, clock, rng, self.log, self._lobby.send_away, self._shutdown)
+        self.migrator = Migrator(self._registry, self._backends, self.drainer, clock, rng, self.log, self._shutdown)
+        self.metrics = Metrics(self._sources(loop))
         self.fetching = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         self.jwks = JwksCache(self.fetching, clock, self.metrics.jwks_fetched)
         self.asking = new_session()
         self._inquiry = self._inquiry_under(self.reloader.current)
-        self.events = SessionEventsRoom(
-            spec=events,
+        self.events = self._session_events(events)
+        self.health = Health(has_heard=lambda: self.events.is_ready)
+        observer = Observer(self.log, self.metrics)
+        self.revalidator = Revalidator(lambda: self._inquiry, clock, rng, observer.fault)
+        self.env = self._environment(loop, observer)
+        self.control = self._control_api()
+
+    # The rooms that need the most of the others.
+
+    def _sources(self, loop: asyncio.AbstractEventLoop) -> Sources:
+        return Sources(
+            self._registry,
+            self._deny_list,
+            self.drainer,
+            self._clock,
+            log_dropped=lambda: self.log.dropped,
+            awaited=lambda: len(self._lobby),
+            tasks=lambda: len(asyncio.all_tasks(loop)),
+            migrator=self.migrator,
+            overload=self.overload,
+        )
+
+    def _session_events(self, spec: SessionEvents) -> SessionEventsRoom:
+        return SessionEventsRoom(
+            spec=spec,
             files=lambda: self.reloader.current.key_files,
             keys=KeyFinder(self.jwks, lambda: self.reloader.current.local_keys),
             registry=self._registry,
             deny_list=self._deny_list,
-            clock=clock,
+            clock=self._clock,
             observer=EventObserver(self.log, self.metrics),
             issuers=self._issuers,
             policies=self.policies,
             vouch=self._vouch,
-            rng=rng,
+            rng=self._rng,
         )
-        self.health = Health(has_heard=lambda: self.events.is_ready)
-        observer = Observer(self.log, self.metrics)
-        self.revalidator = Revalidator(lambda: self._inquiry, clock, rng, observer.fault)
-        self.env = Environment(
+
+    def _environment(self, loop: asyncio.AbstractEventLoop, observer: Observer) -> Environment:
+        clock, rng = self._clock, self._rng
+        return Environment(
             loop=loop,
             clock=clock,
             rng=rng,
@@ -157,13 +150,13 @@ class Rooms:
             rejudger=Rejudger(clock, observer, self.policies),
             renewer=Renewer(self._registry, self._deny_list, observer),
             turnstile=Turnstile(self._registry, clock, self.policies),
-            lobby=lobby,
+            lobby=self._lobby,
             redialer=Redialer(loop, rng, observer.holding),
             verifier=self._inquiry,
             observer=observer,
             policies=self.policies,
             is_draining=lambda: self.drainer.refuses,
-            backends=backends,
+            backends=self._backends,
             approver=self._inquiry,
             revalidator=self.revalidator,
             tracer=self.tracer,
@@ -171,7 +164,10 @@ class Rooms:
             token_keys=lambda: self.reloader.current.token_keys,
             overload=self.overload,
         )
-        self.control = Control(
+
+    def _control_api(self) -> Control:
+        clock = self._clock
+        return Control(
             registry=self._registry,
             denylist=self._deny_list,
             drainer=self.drainer,
@@ -184,6 +180,8 @@ class Rooms:
             overview=Overview(self.metrics, self.drainer, self.migrator, self._loaded, clock, clock.wall()),
             migration=MigrationApi(self.migrator, self.drain_window),
         )
+
+    # What the rooms ask of each other, and what a reload changes.
 
     async def _log_out(self, logout: Logout) -> tuple[int, bool]:
         """A log-out that the control API was asked for: here, and on every replica."""
@@ -248,25 +246,3 @@ class Rooms:
 
     def _issuers(self) -> frozenset[str]:
         return self.policies().issuers
-
-
-def _log(spec: Logging) -> Log:
-    """Raises StartError."""
-    audit_file = None
-    if spec.audit_file is not None:
-        try:
-            audit_file = AuditFile(spec.audit_file)
-        except OSError as error:
-            raise StartError(f"cannot write {spec.audit_file} (logging.auditFile): {why(error)}") from error
-    return Log(LineWriter(_STDOUT), spec.level.value, spec.format.value, audit_file)
-
-
-def _tracer(spec: Tracing | None) -> OtlpTracer | None:
-    """Raises StartError."""
-    if spec is None:
-        return None
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
-        raise StartError("tracing needs an extra: pip install 'wsguard[otel]'")
-    from wsguard.ops.tracing import OtlpTracer  # noqa: PLC0415 - who traces nothing need not have it
-
-    return OtlpTracer(spec)

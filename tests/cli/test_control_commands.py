@@ -17,13 +17,14 @@ from pathlib import Path
 import pytest
 
 from tests.ops.rig import Rig
-from tests.sessions.fakes import identity, link_of
+from tests.sessions.fakes import connection, identity, link_of
 from tests.support.waiting import eventually
 from wsguard.cli import main
 from wsguard.ops.control import control_app
 from wsguard.ops.control_socket import ControlSocket, serve_control
 from wsguard.ops.redact import digest
 from wsguard.protocol.reasons import CloseReason
+from wsguard.sessions.identity import cookie_digest
 
 
 class Operator:
@@ -129,6 +130,18 @@ async def test_logout_closes_and_says_how_many(operator: Operator) -> None:
     ] == "closed 2 connections\n"
 
 
+@pytest.mark.parametrize(("given", "status"), [(b"s\xc3\xa9\n", 0), (b"s\xe9\n", 2)])
+async def test_a_cookie_to_log_out_is_utf_8_in_any_locale(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, given: bytes, status: int
+) -> None:
+    one = connection("c1", watched=(cookie_digest("sé"),))
+    operator.rig.registry.add(one)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given), encoding="latin-1"))
+    complaint = "wsguard logout: --cookie -: standard input must be UTF-8; name the session by its sid\n"
+    expected = (status, "", complaint) if status else (0, "closed 1 connection\n", "")
+    assert await operator("logout", "--cookie", "-") == expected
+
+
 async def test_what_the_guard_refuses_is_one_sentence(operator: Operator) -> None:
     operator.rig.issuers.append("https://other.test")
     status, out, err = await operator("logout", "--subject", "alice")
@@ -139,7 +152,7 @@ async def test_what_the_guard_refuses_is_one_sentence(operator: Operator) -> Non
 
 async def test_a_drain_begins_waits_and_is_taken_back(operator: Operator) -> None:
     operator.rig.connect("c1")
-    assert await operator("drain", "--window", "1h") == (0, "draining 1 connection over 3600s\n", "")
+    assert await operator("drain", "--window", "1h") == (0, "draining 1 connection over 1h\n", "")
     assert operator.rig.drainer.is_draining
     assert await operator("drain", "--cancel") == (0, "the guard takes connections again\n", "")
     assert not operator.rig.drainer.is_draining
@@ -162,7 +175,7 @@ async def test_a_drain_may_begin_later(operator: Operator, monkeypatch: pytest.M
     slept: list[tuple[float, bool]] = []
     monkeypatch.setattr("time.sleep", lambda seconds: slept.append((seconds, operator.rig.drainer.is_draining)))
     status, out, _ = await operator("drain", "--after", "1m30s", "--window", "1h")
-    assert (status, out) == (0, "draining 0 connections over 3600s\n")
+    assert (status, out) == (0, "draining 0 connections over 1h\n")
     assert slept == [(90.0, False)]
 
 
@@ -205,7 +218,7 @@ async def test_a_migration_begins_is_shown_and_aborted(operator: Operator) -> No
         ],
     )
     begun = await operator("migrate", "--to", "green", "--window", "1h")
-    assert begun == (0, "moving 1 connection to green over 3600s\n", "")
+    assert begun == (0, "moving 1 connection to green over 1h\n", "")
     assert (await operator("migrate"))[1].splitlines()[-1] == "migrating: from default to green, 1 of 1 left"
     assert [line.split()[0] for line in (await operator("connections", "--backend", "green"))[1].splitlines()] == ["ID"]
     aborted = await operator("migrate", "--abort")
@@ -223,7 +236,7 @@ async def test_who_waits_for_a_migration_hears_of_its_pauses(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Terminal, "isatty", lambda self: True)
-    monkeypatch.setattr("wsguard.ops.migrator.LOOK", 0.05)
+    monkeypatch.setattr("wsguard.ops.lookout.LOOK", 0.05)
     rig = operator.rig
     rig.connect("c1")
     waiting = asyncio.create_task(operator("migrate", "--to", "green", "--window", "300ms", "--wait"))

@@ -106,6 +106,13 @@ def test_cookies_come_from_standard_input(explain: Explainer, monkeypatch: pytes
     assert explain.json("--url", URL, "--origin", HOME, "--cookie", "-")["result"] == "admitted"
 
 
+def test_bytes_of_standard_input_go_as_they_are(explain: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cookie may hold any: a browser sends what a server has set."""
+    given = io.BytesIO(b"theme=\xff\xe9; session=" + explain.issuer.token(groups=["staff"]).encode() + b"\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(given, encoding="utf-8", errors="strict"))
+    assert explain.json("--url", URL, "--origin", HOME, "--cookie", "-")["result"] == "admitted"
+
+
 def test_what_the_backend_sees_differently(explain: Explainer) -> None:
     hidden = JWT.replace(
         "{cookies: [session]}", "{params: [access_token]}\n    claimToHeaders: [{claim: sub, header: X-Who}]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,9 @@ from playwright.async_api import async_playwright
 
 from tests.support.peace import steady
 from tests.support.programs import Program, need
+from wsguard.cli import main
 from wsguard.demo.browser import Loopback
+from wsguard.demo.guard import free_ports, port_problem
 
 
 @pytest.fixture
@@ -48,6 +51,17 @@ async def test_it_serves_until_a_signal_and_leaves_nothing(demo: Program) -> Non
                 await session.get(site)
     assert not folder.exists()
     assert not demo.errors
+
+
+@pytest.mark.parametrize(("story", "place"), [("--tour", 0), ("--tour", 3), ("--deploy", 0)])
+def test_a_port_that_is_taken_is_named(story: str, place: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is started: of the fourth the story would wait for an answer in vain."""
+    first = next(port for port in iter(lambda: free_ports(1)[0], None) if not port_problem(range(port, port + 4)))
+    with socket.create_server(("127.0.0.1", first + place)):
+        assert main(["demo", story, "--port", str(first)]) == 2
+    said, what = capsys.readouterr(), f"cannot listen on 127.0.0.1:{first + place}: Address already in use"
+    more = "" if story == "--deploy" else f"; it takes the 4 ports from {first} on"
+    assert (said.out, said.err) == ("", f"wsguard demo: --port {first}: {what}{more}\n")
 
 
 async def test_the_pages_show_it_in_a_real_browser(demo: Program) -> None:

@@ -135,6 +135,28 @@ test("a refused successor leaves the live one alone, and is tried again", () => 
   assert.equal(seen.at(-1), "close 4440");
 });
 
+test("a hint ends the wait of a refused successor, unless the guard asked for it, or there were many", () => {
+  made({ firstDelay: 1e6, maxDelay: 1e6 });
+  steady();
+  sockets[0].says(HINT);
+  for (const number of [1, 2]) {
+    sockets[number].ends();
+    pass(1000);
+    sockets[0].says(HINT);
+    assert.equal(sockets.length, number + 2);
+  }
+  sockets[3].ends(4502, "bad-gateway retry-after=7");
+  sockets[0].says(HINT);
+  assert.equal(sockets.length, 4);
+  pass(7000);
+  assert.equal(sockets.length, 4, "by now its own wait is longer");
+  pass(1e6);
+  sockets[4].ends();
+  sockets[0].says(HINT);
+  pass(5e5);
+  assert.equal(sockets.length, 5);
+});
+
 test("the old one ends before its successor is good: away, and no further attempt", () => {
   const { seen } = made();
   steady();

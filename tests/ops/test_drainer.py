@@ -211,6 +211,21 @@ async def test_a_drain_that_is_taken_back_spares_the_hinted(rig: Rig) -> None:
     await stays(lambda: link.reason is None, 0.8)
 
 
+async def test_who_was_hinted_in_a_drain_that_is_taken_back_counts_again(rig: Rig) -> None:
+    """Else it could stay for a day beside its successor, and count nowhere."""
+    key = ("chat", "total", "")
+    link = hinted(rig, "c1", 0.4)
+    (connection,) = rig.registry
+    rig.registry.census.open(connection, [key])
+    rig.drainer.start(1.0)
+    await eventually(lambda: link.said, what="the hint")
+    rig.drainer.cancel()
+    assert rig.registry.census.count(key) == 1
+    rig.drainer.start(0.0)
+    await asyncio.wait_for(rig.drainer.wait(), 5)
+    assert rig.drainer.status.progress.closed == 1, "and it is found by the next"
+
+
 async def test_the_rate_has_a_cap_and_the_drain_takes_longer_for_it(rig: Rig) -> None:
     rig.shutdown = Shutdown(max_closes_per_second=20)
     links = rig.connect_leaving(30)

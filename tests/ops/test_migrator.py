@@ -12,7 +12,7 @@ import pytest
 from tests.ops.rig import LeavingLink, Rig
 from tests.sessions.fakes import FakeLink, connection, link_of
 from tests.support.waiting import eventually, stays
-from wsguard.ops import migrator as module
+from wsguard.ops import lookout
 from wsguard.ops.migration import MigrationError, MigrationState
 from wsguard.policy.model import Shutdown
 from wsguard.protocol.reasons import CloseReason
@@ -42,7 +42,7 @@ def hinted(rig: Rig, connection_id: str, grace: float) -> HintedLink:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK", 0.1)
+    monkeypatch.setattr(lookout, "LOOK", 0.1)
 
 
 async def reaches(rig: Rig, state: MigrationState) -> None:
@@ -168,7 +168,7 @@ async def test_closes_that_were_due_as_the_pause_began_come_after_it(rig: Rig) -
 
 
 async def test_a_target_that_stays_away_ends_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    monkeypatch.setattr(lookout, "PATIENCE", 0.3)
     kept = rig.connect("c")
     await rig.migrator.start("green", LONG)
     rig.connect("there", backend="green")
@@ -183,7 +183,7 @@ async def test_a_target_that_stays_away_ends_it(rig: Rig, monkeypatch: pytest.Mo
 
 async def test_where_both_are_away_nothing_changes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until one of them is back."""
-    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    monkeypatch.setattr(lookout, "PATIENCE", 0.2)
     kept = rig.connect("c")
     await rig.migrator.start("green", LONG)
     rig.backends.away |= {"green": AWAY, "default": "gone as well"}
@@ -208,29 +208,6 @@ async def test_a_target_whose_handshakes_fail_is_no_target(rig: Rig) -> None:
     assert link_of(kept).reason is None
 
 
-async def test_one_that_serves_is_not_dialled(rig: Rig) -> None:
-    """To be connected to and left is a line in many an application's log."""
-    rig.connect("c")
-    rig.backends.serving.add("green")
-    await rig.migrator.start("green", LONG)
-    rig.backends.dialled.clear()
-    await stays(lambda: not rig.backends.dialled, 0.4)
-
-
-async def test_one_that_a_handshake_could_not_reach_is_dialled_at_once(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LOOK", LONG)
-    rig.connect("c")
-    rig.backends.serving.add("green")
-    await rig.migrator.start("green", LONG)
-    rig.backends.dialled.clear()
-    rig.backends.away["green"] = AWAY
-    rig.backends.suspects.add("green")
-    await reaches(rig, MigrationState.PAUSED)
-    await stays(lambda: len(rig.backends.dialled) <= 2, 0.3, "and not again and again")
-
-
 async def test_aborting_sends_what_is_new_back_and_moves_nobody_else(rig: Rig) -> None:
     link = hinted(rig, "c", 0.3)
     moved = rig.connect("moved", backend="green")
@@ -243,6 +220,23 @@ async def test_aborting_sends_what_is_new_back_and_moves_nobody_else(rig: Rig) -
     assert rig.migrator.status.state is MigrationState.ABORTED
     with pytest.raises(MigrationError, match="no migration is under way"):
         await rig.migrator.abort()
+
+
+@pytest.mark.parametrize("turns_round", [False, True])
+async def test_who_was_hinted_and_is_not_moved_counts_again(rig: Rig, turns_round: bool) -> None:
+    """Else it could stay for a day beside its successor, and count nowhere."""
+    key = ("chat", "total", "")
+    link = hinted(rig, "c", 0.3)
+    (one,) = rig.registry
+    rig.registry.census.open(one, [key])
+    await rig.migrator.start("green", 0.8)
+    await eventually(lambda: link.said)
+    assert rig.registry.census.count(key) == 0
+    if turns_round:
+        await rig.migrator.start("default", 0.8)
+    else:
+        await rig.migrator.abort()
+    assert rig.registry.census.count(key) == 1
 
 
 async def test_going_back_moves_those_who_had_gone(rig: Rig) -> None:

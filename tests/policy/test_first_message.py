@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.policy.cases import case as make_case
 from tests.policy.minting import provider
-from tests.policy.test_judge import case as make_case
 from wsguard.policy.credentials import Credential, CredentialConflict, Kind, erase, read_credentials, readers
 from wsguard.policy.decision import Refuse
 from wsguard.policy.first_message import awaited, first_message_of, is_forwarded, read_first_message

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.policy.minting import provider
 from wsguard.policy.case import Case, Passed
+from wsguard.policy.checks import check_handshake_token, check_token_binding
 from wsguard.policy.credentials import Credential, CredentialConflict, Kind, read_credentials
 from wsguard.policy.decision import Refuse
 from wsguard.policy.effective import Effective
@@ -29,7 +30,6 @@ from wsguard.policy.handshake_token import (
     read_token,
     shown,
 )
-from wsguard.policy.judge import check_handshake_token, check_token_binding
 from wsguard.policy.model import (
     ForwardAuth,
     HandshakeToken,

@@ -17,7 +17,7 @@ from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy import renewal_endpoint
 from wsguard.proxy.backends import Backends
 from wsguard.proxy.conductor import Conductor
-from wsguard.proxy.door import Door, Route
+from wsguard.proxy.door import Door
 from wsguard.proxy.entrance import listen
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
@@ -27,6 +27,7 @@ from wsguard.proxy.redialer import Redialer
 from wsguard.proxy.rejudger import Rejudger
 from wsguard.proxy.renewal_endpoint import RenewalEndpoint
 from wsguard.proxy.renewer import Renewer
+from wsguard.proxy.router import Route
 from wsguard.proxy.timekeeper import Timekeeper
 from wsguard.proxy.turnstile import Turnstile
 from wsguard.sessions.denylist import DenyList

@@ -18,10 +18,11 @@ from tests.support.client import connect, fetch
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from wsguard.config.tls import backend_context
-from wsguard.policy.model import Backend
+from wsguard.policy.model import Backend, PolicySpec
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.backends import FAILURES, SILENCE, Backends
 from wsguard.proxy.forward import Forwarder
+from wsguard.sessions.connection import Stream
 
 
 @asynccontextmanager
@@ -32,7 +33,7 @@ async def house_with_two() -> AsyncIterator[tuple[House, RecordingBackend, Recor
         pair = (Backend(name="blue", url=blue.url), Backend(name="green", url=green.url))
         house.env.backends = Backends(pair, house.clock)
         await house.forwarder.close()
-        house.forwarder = house.door._forwarder = Forwarder(house.env)
+        house.forwarder = house.door._router._forwarder = Forwarder(house.env)
         yield house, blue, green
 
 
@@ -88,6 +89,81 @@ async def test_counts_are_right_after_failures() -> None:
         assert house.env.backends.doubt("default") == (
             f"default has failed {FAILURES} handshakes in a row: the backend answered 503"
         )
+
+
+STREAMS = PolicySpec(streams=(Stream.WEB_SOCKET, Stream.SERVER_SENT_EVENTS, Stream.LONG_POLLING))
+KINDS = [("event streams", ("Accept", "text/event-stream")), ("long polls", ("Accept", "*/*"))]
+
+
+@pytest.mark.parametrize(("kind", "accept"), KINDS)
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (answers.reply(503), "the backend answered 503"),
+        (answers.raw(b"\x00\xffgarbage\r\n\r\n"), "no usable answer"),
+        (answers.raw(b""), "no usable answer"),
+    ],
+    ids=["503", "garbage", "an end"],
+)
+async def test_streams_without_a_usable_answer_count_as_well(
+    backend: RecordingBackend, kind: str, accept: tuple[str, str], answer: answers.Answer, why: str
+) -> None:
+    backend.respond = answer
+    async with House(backend, STREAMS) as house:
+        for _ in range(FAILURES):
+            assert house.env.backends.doubt("default") is None
+            await fetch(house.port, "/poll", accept)
+        assert house.env.backends.doubt("default") == f"default has failed {FAILURES} {kind} in a row: {why}"
+        async with connect(house.port) as client:
+            backend.answer = answers.accept()
+            await client.open(wire.upgrade())
+        assert house.env.backends.doubt("default") is not None, "a handshake says nothing of streams"
+        backend.respond = answers.reply(200, b"ok")
+        await fetch(house.port, "/poll", accept)
+        assert house.env.backends.doubt("default") is None
+        assert house.env.backends.has_served("default", 60.0)
+
+
+@pytest.mark.parametrize("status", [404, 500])
+async def test_a_stream_that_is_refused_is_not_held_against_a_backend(backend: RecordingBackend, status: int) -> None:
+    backend.respond = answers.reply(status)
+    async with House(backend, STREAMS) as house:
+        for _ in range(FAILURES):
+            await fetch(house.port, "/poll")
+        assert house.env.backends.doubt("default") is None
+        assert not house.env.backends.has_served("default", 60.0)
+
+
+async def test_a_stream_that_gets_no_connection_makes_a_backend_suspect() -> None:
+    async with House(f"http://127.0.0.1:{free_port()}", STREAMS) as house:
+        assert not house.env.backends.is_unreachable("default")
+        await fetch(house.port, "/poll")
+        assert house.env.backends.is_unreachable("default")
+
+
+async def test_clients_that_leave_in_the_middle_of_their_body_are_not_held_against_a_backend(
+    backend: RecordingBackend,
+) -> None:
+    backend.respond = answers.silence()
+    async with House(backend, STREAMS) as house:
+        fields = [("Host", "localhost"), ("Origin", "http://localhost"), ("Content-Length", "100")]
+        for _ in range(FAILURES):
+            async with connect(house.port) as client:
+                await client.send(wire.request("POST", "/poll", fields) + b"half")
+                await eventually(lambda: house.env.backends.requests("default") == 1)
+            await eventually(lambda: house.env.backends.requests("default") == 0)
+        assert house.env.backends.doubt("default") is None
+        assert not house.env.backends.is_unreachable("default")
+        assert {ended.reason for ended in house.notebook.ends} == {CloseReason.CLIENT_LOST}
+
+
+async def test_requests_that_nobody_judges_count_for_nothing(backend: RecordingBackend) -> None:
+    """Each may fail in a way of its own, and nobody waits for them as for a connection."""
+    backend.respond = answers.reply(503)
+    async with House(backend) as house:
+        for _ in range(FAILURES):
+            await fetch(house.port, "/page")
+        assert house.env.backends.doubt("default") is None
 
 
 def backends(*urls: str, **more: object) -> Backends:

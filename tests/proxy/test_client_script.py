@@ -61,6 +61,27 @@ async def test_it_is_compressed_for_who_can_read_that(house: House) -> None:
     assert len(body) < 4096
 
 
+@pytest.mark.parametrize(
+    ("accepted", "zipped"),
+    [
+        (["gzip"], True),
+        (["GZIP;Q=0.5"], True),
+        (["br", "gzip"], True),
+        (["*"], True),
+        (["gzip;q=0"], False),
+        (["gzip ; q=0.000, *"], False),
+        (["*;q=0"], False),
+        (["identity, notgzip"], False),
+        ([""], False),
+        ([], False),
+    ],
+    ids=str,
+)
+async def test_it_is_not_compressed_for_who_will_not_have_it(house: House, accepted: list[str], zipped: bool) -> None:
+    head, _ = await ask(house, *(("Accept-Encoding", each) for each in accepted))
+    assert (head.get("content-encoding") == "gzip") is zipped
+
+
 async def test_head_has_the_length_and_no_body(house: House) -> None:
     head, _ = await ask(house, method="HEAD")
     assert (head.status, head.get("content-length")) == (200, str(len(SCRIPT)))

@@ -1,10 +1,9 @@
-"""What the door makes of a request: a handshake, something to forward, or an answer that gives nothing away."""
+"""A client of the public port, from its first byte to the last answer that it takes."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -21,12 +20,14 @@ from tests.support.backend import RecordingBackend
 from tests.support.client import connect
 from tests.support.guard import Guard, policy
 from tests.support.waiting import eventually
-from wsguard.policy.model import GuardSpec, Listener, NonWebSocket, PolicySpec
+from wsguard.policy.model import GuardSpec, Listener, PolicySpec
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.client_script import PATH, ClientScript
 from wsguard.proxy.door import _Connection
 
 LOOPS = ["uvloop"]
+
+HOST = ("Host", "localhost")
 
 REFUSING = policy("{origin: {missing: Deny}, rejection: {foreignOrigin: HTTPStatus}}")
 
@@ -47,93 +48,6 @@ async def test_its_answers_name_no_version_of_what_it_is_made_of() -> None:
                 head = await client.head()
                 assert head.status >= 400, name
                 assert head.all("server") == ["wsguard"], name
-
-
-HOST = ("Host", "localhost")
-UPGRADE = [HOST, ("Upgrade", "websocket"), ("Connection", "Upgrade")]
-KEY = ("Sec-WebSocket-Key", wire.KEY)
-VERSION = ("Sec-WebSocket-Version", "13")
-
-TURNED_AWAY = {
-    "CONNECT": (wire.request("CONNECT", "localhost:80", [HOST]), 405),
-    "TRACE": (wire.request("TRACE", "/", [HOST]), 405),
-    "absolute form": (wire.request("GET", "http://localhost/", [HOST]), 400),
-    "asterisk": (wire.request("OPTIONS", "*", [HOST]), 400),
-    "a fragment": (wire.request("GET", "/#x", [HOST]), 400),
-    "a backslash": (wire.request("GET", "/\\evil", [HOST]), 400),
-    "no Host": (wire.request("GET", "/", []), 400),
-    "an empty Host": (wire.request("GET", "/", [("Host", "")]), 400),
-    "two Hosts": (wire.request("GET", "/", [HOST, HOST]), 400),
-    "a Host with a user": (wire.request("GET", "/", [("Host", "a@localhost")]), 400),
-    "a list of Hosts": (wire.request("GET", "/", [("Host", "localhost,evil.test")]), 400),
-    "a bare line feed": (b"GET / HTTP/1.1\nHost: localhost\n\n", 400),
-    "a folded field": (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a\r\n b\r\n\r\n", 400),
-    "a space before the colon": (b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n", 400),
-    "identity": (wire.request("POST", "/", [HOST, ("Transfer-Encoding", "identity")]), 400),
-    "xchunked": (wire.request("POST", "/", [HOST, ("Transfer-Encoding", "xchunked")]), 400),
-    "chunked and a length": (
-        wire.request("POST", "/", [HOST, ("Transfer-Encoding", "chunked"), ("Content-Length", "5")]),
-        400,
-    ),
-    "chunked in HTTP/1.0": (b"POST / HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    "HTTP/2.0": (b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
-    "10,000 fields": (wire.request("GET", "/", [HOST, *[("X", "y")] * 10_000]), 400),
-    "a field of a megabyte": (wire.request("GET", "/", [HOST, ("X", "y" * 1_000_000)]), 400),
-    "a target of a megabyte": (wire.request("GET", "/" + "x" * 1_000_000, [HOST]), 400),
-    "the guard's own path": (wire.request("GET", "/%2ewsguard/x", [HOST]), 404),
-    "a handshake without a key": (wire.request("GET", "/ws", [*UPGRADE, VERSION]), 400),
-    "a handshake of version 8": (wire.request("GET", "/ws", [*UPGRADE, KEY, ("Sec-WebSocket-Version", "8")]), 426),
-    "a handshake by POST": (wire.request("POST", "/ws", [*UPGRADE, KEY, VERSION]), 405),
-    "a handshake with a body": (wire.request("GET", "/ws", [*UPGRADE, KEY, VERSION, ("Content-Length", "5")]), 400),
-    "a key and no upgrade": (wire.request("GET", "/ws", [HOST, KEY]), 426),
-    "two upgrades": (wire.request("GET", "/ws", [*UPGRADE, KEY, VERSION, ("Upgrade", "h2c")]), 426),
-    "an ambiguous path": (wire.upgrade("/ws/../admin"), 400),
-    "another host": (wire.request("GET", "/", [("Host", "rebound.test")]), 421),
-}
-
-
-WAYS = [(name, way) for name in TURNED_AWAY for way in ("whole", "byte by byte")]
-
-
-@pytest.mark.parametrize(("name", "way"), [it for it in WAYS if it[1] == "whole" or len(TURNED_AWAY[it[0]][0]) < 9999])
-async def test_what_is_no_request_is_answered_and_goes_nowhere(backend: RecordingBackend, name: str, way: str) -> None:
-    """An answer, the end of the connection, a line for the operator; no log of aiohttp's own."""
-    sent, status = TURNED_AWAY[name]
-    async with House(backend) as house, connect(house.port) as client:
-        sending = asyncio.create_task(client.send(sent) if way == "whole" else client.drip(sent))
-        head = await client.head()
-        assert head.status == status
-        await asyncio.wait([sending])
-        assert [turned for turned, _ in house.notebook.turned] == [status]
-        assert not backend.conversations
-        assert logging.getLogger("wsguard.aiohttp").disabled
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "status"),
-    [("Upgrade", "h2c", 200), ("Upgrade", "websocket", 426), ("Sec-WebSocket-Protocol", "chat", 426)],
-)
-async def test_whatever_smells_of_a_websocket_is_an_attempt(
-    backend: RecordingBackend, field: str, value: str, status: int
-) -> None:
-    """Another backend's parser might take it for one; other upgrades are dropped and the rest is forwarded."""
-    async with House(backend) as house, connect(house.port) as client:
-        await client.send(wire.request("GET", "/page", [HOST, (field, value), ("Connection", "close")]))
-        assert (await client.head()).status == status
-        assert not backend.upgrades
-        assert len(backend.requests) == (status == 200)
-
-
-async def test_deny_serves_websockets_only(backend: RecordingBackend) -> None:
-    guard = GuardSpec(non_web_socket=NonWebSocket.DENY)
-    async with House(backend, PolicySpec(rejection=QUICK), guard) as house:
-        async with connect(house.port) as client:
-            await client.send(wire.request("GET", "/page", [HOST]))
-            assert (await client.head()).status == 403
-            assert not backend.conversations
-        async with connect(house.port) as client:
-            await client.open(wire.upgrade())
-            (await backend.conversation()).close()
 
 
 async def test_a_handshake_byte_by_byte(backend: RecordingBackend) -> None:
@@ -233,7 +147,7 @@ async def test_a_bug_is_a_500_and_is_told(backend: RecordingBackend) -> None:
         def broken(*args: object) -> None:
             raise RuntimeError("secret")
 
-        house.door._answers_to = broken  # type: ignore[assignment, method-assign]
+        house.door._router._answers_to = broken  # type: ignore[assignment, method-assign]
         async with connect(house.port) as client:
             await client.send(wire.request("GET", "/page", [HOST]))
             head = await client.head()
@@ -250,7 +164,7 @@ async def unread(backend: RecordingBackend, body_timeout: float) -> AsyncIterato
     """A client asks for the guard's own script again and again, and reads none of it."""
     guard = GuardSpec(listener=Listener(handshake_timeout=0.2, body_timeout=body_timeout))
     async with House(backend, guard=guard) as house:
-        house.door._routes = {PATH: ClientScript(house.env)}
+        house.door._router._routes = {PATH: ClientScript(house.env)}
         with socket.create_connection(("127.0.0.1", house.port)) as client:
             client.setblocking(False)
             with suppress(BlockingIOError):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.proxy.faults import FAULTS, STAGES, Scene, cannot_happen, scene, works
 from tests.support.waiting import eventually
-from wsguard.proxy import redialer, splice
+from wsguard.proxy import redialer, teardown
 from wsguard.sessions.lifecycle import Phase
 
 PATIENCE = 1.0  # seconds, in place of half a minute
@@ -83,7 +83,7 @@ def expected(cell: Cell) -> str:
 
 @pytest.fixture(autouse=True)
 def less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splice, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(teardown, "PATIENCE", PATIENCE)
     monkeypatch.setattr(redialer, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(redialer, "LONGEST_PAUSE", 0.2)
 

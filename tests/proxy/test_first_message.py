@@ -436,7 +436,7 @@ async def test_a_fault_is_told_and_ends_the_client(backend: RecordingBackend, mo
         raise ZeroDivisionError
 
     async with scene(backend) as at:
-        monkeypatch.setattr(at.house.door._conductor.usher, "carry_out", fail)
+        monkeypatch.setattr(at.house.door._router._conductor.usher, "carry_out", fail)
         await at.client.send(text())
         with pytest.raises(ConnectionResetError):
             await at.client.rest()

@@ -375,10 +375,16 @@ async def test_a_policy_that_only_audits_holds_as_well(backend: RecordingBackend
         await held.finds_another()
 
 
-async def test_the_drain_that_begins_meanwhile(backend: RecordingBackend) -> None:
+async def test_a_drain_that_begins_meanwhile_sends_it_away_in_its_turn(backend: RecordingBackend) -> None:
+    """Not at the next redial, where everyone who is held would be closed at once."""
     async with stay(backend) as held:
         await held.loses_its_backend()
         held.house.draining = True
+        redials = held.house.notebook.redials
+        await eventually(lambda: redials.count("failed") >= 2, what="redials that go on")
+        await held.finds_another()
+        (connection,) = held.house.registry
+        connection.link.leave(CloseReason.DRAINING)
         assert await close_of(held.client) == (1012, "draining")
 
 

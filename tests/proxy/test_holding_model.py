@@ -52,11 +52,9 @@ class World(Bench):
             observer=Silent(),
             redialer=self.store,
             is_draining=lambda: False,
-            registry=Silent(),
-            keepalive=Silent(),
         )
         connection = SimpleNamespace(id="c", policy="p", backend="b")
-        admission = SimpleNamespace(policy=POLICY, connection=connection)
+        admission = SimpleNamespace(policy=POLICY, connection=connection, rejoin=lambda _: None)
         self.keeper = ClientKeeper(
             cast("Any", env), cast("Any", admission), cast("Any", None), cast("Any", None), "", HOLD, self._new_half
         )

@@ -197,6 +197,45 @@ def test_bytes_are_held_back_in_the_midst_of_a_frame_and_a_cut_does_not_wait_for
     assert guard_close(at.to_backend, frame + TEXT)
 
 
+def test_a_frame_that_is_cut_amid_for_its_bandwidth_goes_on_no_faster() -> None:
+    """Its end is what the Close to the backend waits for; the grace is not to be had at full speed."""
+    at = bench(bandwidth(100, 200))
+    frame = wire.frame(wire.BINARY, bytes(300))
+    at.client.arrive(frame[:250])
+    assert at.to_backend == frame[:200]
+    assert wire.take_frame(bytearray(at.to_client)).close == (4429, "bandwidth")  # type: ignore[union-attr]
+    assert not at.client.reading
+    at.now += 0.5
+    at.loop.wake("_wake")
+    at.client.arrive(frame[250:] + TEXT)
+    assert at.to_backend == frame[:250]
+    at.now += 0.5
+    at.loop.wake("_wake")
+    assert at.to_backend == frame[:300]
+    at.now += 0.1
+    at.loop.wake("_wake")
+    assert told(at, frame)[1] == (1001, "bandwidth")
+    assert at.client.reading, "for the client's Close"
+    at.client.arrive(CLOSE)
+    for transport in (at.client, at.backend):
+        transport.lose(None)
+    assert at.end[1] == "acknowledged"
+
+
+def test_a_frame_that_is_too_long_for_the_grace_does_not_end() -> None:
+    at = bench(bandwidth(100, 200))
+    frame = wire.frame(wire.BINARY, bytes(100_000))
+    at.client.arrive(frame)
+    at.now += 2.0
+    at.loop.wake("_wake")
+    at.loop.fire()
+    for transport in (at.client, at.backend):
+        transport.lose(None)
+    assert at.to_backend == frame[:400]
+    assert at.end[0].reason is CloseReason.BANDWIDTH
+    assert all(timer.call is None for timer in at.loop.timers)
+
+
 def test_a_close_that_is_held_back_is_found_when_the_connection_is_cut() -> None:
     at = bench(messages(1, 1, OnExceed.THROTTLE))
     at.client.arrive(TEXT * 5 + CLOSE)

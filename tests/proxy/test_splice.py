@@ -13,7 +13,7 @@ from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from wsguard.protocol.reasons import CloseReason
-from wsguard.proxy.splice import PATIENCE
+from wsguard.proxy.teardown import PATIENCE
 
 SIZES = [0, 1, 125, 126, 65535, 65536]
 EXPIRED = (4440, "session-expired")
@@ -177,7 +177,7 @@ async def test_a_backend_that_dies_while_a_cut_waits_for_its_frame(backend: Reco
     """The boundary will not come, and the grace is not waited for."""
     half = text(b"x" * 1000)[:500]
     async with tunnel(backend) as opened:
-        opened.splice._close_timeout = 20.0
+        opened.splice._teardown._close_timeout = 20.0
         await opened.far.send(half)
         await opened.returns(half)
         opened.splice.cut(CloseReason.SESSION_EXPIRED)
@@ -243,8 +243,9 @@ async def test_peers_that_never_finish_are_ended(backend: RecordingBackend) -> N
     """A close handshake of their own gets longer than a cut, but not for ever."""
     async with tunnel(backend) as opened:
         timers: list[float] = []
-        arm = opened.splice._loop.call_later
-        opened.splice._loop = _Loop(lambda delay, *args: timers.append(delay) or arm(GRACE, *args))  # type: ignore
+        teardown = opened.splice._teardown
+        arm = teardown._loop.call_later
+        teardown._loop = _Loop(lambda delay, *args: timers.append(delay) or arm(GRACE, *args))  # type: ignore
         await opened.client.send(wire.close_frame(1000))
         await opened.far.frame()
         with pytest.raises(ConnectionResetError):

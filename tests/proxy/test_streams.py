@@ -175,8 +175,13 @@ async def test_a_stalled_client_is_not_waited_for(backend: RecordingBackend) -> 
         for _ in range(200):
             feed.say(b"data: " + b"x" * 65536 + b"\n\n")
         connection = await the_one(house)
-        await eventually(lambda: connection.link.traffic().bytes_from_backend > 1_000_000, what="a full pipe")
-        await asyncio.sleep(0.3)
+
+        async def is_full() -> bool:
+            before = connection.link.traffic().bytes_from_backend
+            await asyncio.sleep(0.3)
+            return before == connection.link.traffic().bytes_from_backend > 1_000_000
+
+        await eventually(is_full, what="a full pipe")
         connection.link.cut(CloseReason.TERMINATED)
         ended = await house.end()
         assert (ended.reason, ended.delivery) == (CloseReason.TERMINATED, "undelivered")

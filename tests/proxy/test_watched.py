@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ from tests.support.waiting import eventually
 from tests.support.wire import Head
 from wsguard.policy.model import Enforcement, Limits, PolicySpec, SlowConsumer
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.tcp import GONE
 
 LONG = wire.frame(wire.BINARY, bytes(100_000), masked=False)
 PAUSE = Limits(slow_consumer=SlowConsumer(max_pause=5))
@@ -24,6 +26,12 @@ PAUSE = Limits(slow_consumer=SlowConsumer(max_pause=5))
 
 def bench(limits: Limits = PAUSE) -> Bench:
     return Bench(PolicySpec(limits=limits))
+
+
+def judge(at: Bench) -> None:
+    """Look, and once more behind the turn of the loop that comes before a cut."""
+    at.loop.wake("_look")
+    at.loop.wake("_look")
 
 
 def test_a_pause_that_is_too_long_is_the_end() -> None:
@@ -35,7 +43,7 @@ def test_a_pause_that_is_too_long_is_the_end() -> None:
     assert at.splice.state == "open"
     assert at.loop.timers[-1].when == pytest.approx(0.1)
     at.now += 0.1
-    at.loop.wake("_look")
+    judge(at)
     assert at.splice.state == "closing"
     assert wire.take_frame(bytearray(at.to_backend)).close == (1001, "slow-consumer")  # type: ignore[union-attr]
     at.loop.fire()
@@ -70,7 +78,7 @@ def test_a_backend_that_does_not_read_is_one_too() -> None:
     at.backend.stalled = True
     at.client.arrive(wire.frame(wire.BINARY, bytes(100_000)))
     at.now += 5
-    at.loop.wake("_look")
+    judge(at)
     assert wire.take_frame(bytearray(at.to_client)).close == (1013, "slow-consumer")  # type: ignore[union-attr]
 
 
@@ -83,7 +91,7 @@ def test_too_much_is_kept_for_no_longer_than_a_moment(pause: float | None, size:
     at.backend.arrive(frame)
     for seconds in (0.5, 0.5, 1.0):
         at.now += seconds
-        at.loop.wake("_look")
+        judge(at)
     is_cut = size > 65_536 or pause == 0.5
     assert (at.splice.state == "closing") is is_cut
     assert at.to_client.startswith(frame)
@@ -96,7 +104,7 @@ def test_a_burst_for_somebody_who_reads_is_nothing() -> None:
         at.client.stalled = True
         at.backend.arrive(LONG)
         at.now += 0.9
-        at.loop.wake("_look")
+        judge(at)
         at.client.unstall()
     assert at.splice.state == "open"
 
@@ -107,7 +115,7 @@ def test_a_connection_that_is_closing_has_a_bound_of_its_own() -> None:
     at.backend.arrive(LONG)
     at.splice.cut(CloseReason.LOGGED_OUT)
     at.now += 10
-    at.loop.wake("_look")
+    judge(at)
     at.loop.fire()
     for transport in (at.client, at.backend):
         transport.lose(None)
@@ -121,7 +129,7 @@ def test_the_loss_of_either_ends_the_watch(lost: str) -> None:
     at.backend.arrive(LONG)
     (at.client if lost == "client" else at.backend).lose(None)
     at.now += 10
-    at.loop.wake("_look")
+    judge(at)
     at.loop.fire()
     for transport in (at.client, at.backend):
         transport.lose(None)
@@ -136,13 +144,44 @@ def test_under_audit_it_is_told_of_once_and_waited_for() -> None:
         at.client.stalled = True
         at.backend.arrive(LONG)
         at.now += 10
-        at.loop.wake("_look")
+        judge(at)
         at.client.unstall()
     assert at.owner.spared == [CloseReason.SLOW_CONSUMER]
     assert at.to_client == LONG * 3
 
 
+def test_a_guard_that_was_frozen_writes_what_can_be_taken_before_it_judges() -> None:
+    """Its timers run before its sockets are written to (SIGSTOP, a paused container, a machine that is moved)."""
+    at = bench()
+    for _ in range(3):
+        at.client.stalled = True
+        at.backend.arrive(LONG)
+        at.now += 60
+        at.loop.wake("_look")
+        assert at.splice.state == "open"
+        at.client.unstall()
+    judge(at)
+    assert at.splice.state == "open"
+    at.client.stalled = True
+    at.backend.arrive(LONG)
+    at.now += 60
+    judge(at)
+    assert at.splice.state == "closing", "and who takes nothing all the same is cut"
+
+
 # With sockets.
+
+
+@pytest.mark.parametrize("pause", [0.3, 600.0, 1e9])
+async def test_tcp_bears_what_the_policy_does(backend: RecordingBackend, pause: float) -> None:
+    """A window that stays closed is a silence to Linux, which would end it as a lost client."""
+    spec = PolicySpec(limits=Limits(slow_consumer=SlowConsumer(max_pause=pause)))
+    async with tunnel(backend, spec) as opened:
+        for side in ("client", "backend"):
+            sock = opened.half(side).transport.get_extra_info("socket")
+            found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert found == min((GONE + pause) * 1000, 2**31 - 1)
+
 
 SPEC = PolicySpec(rejection=QUICK, limits=Limits(slow_consumer=SlowConsumer(max_pause=0.3)))
 

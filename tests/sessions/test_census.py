@@ -64,6 +64,20 @@ def test_who_was_told_to_go_leaves_room_for_its_successor() -> None:
     assert census.count(TOTAL) == 1
 
 
+def test_who_is_to_stay_after_all_counts_again_and_is_the_oldest() -> None:
+    census = Census()
+    older, newer = connection("a"), connection("b")
+    newer.opened_at = older.opened_at + 1
+    census.open(older, [TOTAL])
+    census.excuse("a")
+    census.open(newer, [TOTAL])
+    census.open(older, [TOTAL, ANN])  # it moves to another policy meanwhile
+    census.recall([older, connection("gone")])
+    assert (census.count(TOTAL), census.count(ANN)) == (2, 1)
+    ((_, found),) = census.surplus([Claim(TOTAL, 1)])
+    assert found is older
+
+
 def test_the_oldest_make_room() -> None:
     census = Census()
     for name in "abc":
@@ -94,7 +108,7 @@ class Counting(RuleBasedStateMachine):
         self.census = Census()
         self.reserved: dict[str, set[Key]] = {}
         self.opened: dict[str, set[Key]] = {}
-        self.excused: set[str] = set()
+        self.excused: dict[str, set[Key]] = {}
 
     @rule(who=IDS, keys=KEYS)
     def reserve(self, who: str, keys: list[Key]) -> None:
@@ -117,33 +131,42 @@ class Counting(RuleBasedStateMachine):
         self.census.abandon(who)
         self.reserved.pop(who, None)
         if who not in self.opened:
-            self.excused.discard(who)
+            self.excused.pop(who, None)
 
     @rule(who=IDS, keys=KEYS)
     def open(self, who: str, keys: list[Key]) -> None:
         self.census.open(connection(who), keys)
         self.reserved.pop(who, None)
-        self.opened[who] = set() if who in self.excused else set(keys)
+        self.opened[who] = set(keys)
+        if who in self.excused:
+            self.excused[who], self.opened[who] = self.opened[who], set()
 
     @rule(who=IDS)
     def excuse(self, who: str) -> None:
         self.census.excuse(who)
-        self.excused.add(who)
+        self.excused.setdefault(who, self.opened.get(who, set()))
         if who in self.opened:
             self.opened[who] = set()
+
+    @rule(ids=st.sets(IDS))
+    def recall(self, ids: set[str]) -> None:
+        here = [who for who in sorted(ids) if who in self.opened]
+        self.census.recall(map(connection, here))
+        for who in here:
+            self.opened[who] |= self.excused.pop(who, set())
 
     @rule(who=IDS)
     def leave(self, who: str) -> None:
         self.census.leave(who)
         self.opened.pop(who, None)
-        self.excused.discard(who)
+        self.excused.pop(who, None)
 
     @precondition(lambda self: self.opened)
     @rule()
     def surplus(self) -> None:
         for _, gone in self.census.surplus([Claim(TOTAL, MOST)]):
+            self.excused.setdefault(gone.id, self.opened[gone.id])
             self.opened[gone.id] = set()
-            self.excused.add(gone.id)
         assert sum(TOTAL in keys for keys in self.opened.values()) <= MOST
 
     @invariant()

@@ -7,7 +7,9 @@ imported inside `run`, so that `wsguard --help` and the hooks that exec a comman
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -40,15 +42,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = importlib.import_module(f"wsguard.cli.{args.command}")
     try:
         status: int = command.run(args)
+        print(end="", flush=True)  # what cannot be written is told of here, and not by the interpreter at its end
     except UsageError as error:
         print(f"wsguard {args.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `wsguard connections | head`
-        sys.stderr.close()
+        _write_no_more()
         return 0
+    except OSError as error:
+        if not _has_lost_its_output():
+            raise
+        _write_no_more()
+        print(f"wsguard {args.command}: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
     return status
+
+
+def _has_lost_its_output() -> bool:
+    """Whether an error was that of writing: an OSError does not tell of what."""
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
+
+
+def _write_no_more() -> None:
+    """Let go what is still buffered, or the interpreter would try once more at its end, and complain."""
+    with contextlib.suppress(OSError):  # none, or one without a descriptor
+        descriptor = sys.stdout.fileno()
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), descriptor)
 
 
 def _parser() -> argparse.ArgumentParser:

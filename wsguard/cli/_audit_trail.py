@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from io import TextIOWrapper
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 _LONGEST = 1 << 16  # characters: no line of a guard's is so long
 
@@ -23,13 +21,6 @@ class Entry(NamedTuple):
         """A field that is text; None where it is not there or is none."""
         value = self.fields.get(name)
         return value if isinstance(value, str) else None
-
-
-def standard_input() -> TextIO:
-    """Standard input, whatever bytes are in it: a collector may have cut a line within a character."""
-    if isinstance(sys.stdin, TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-    return sys.stdin
 
 
 def read(lines: Iterable[str]) -> Iterator[Entry | None]:

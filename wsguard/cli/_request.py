@@ -9,6 +9,7 @@ from typing import NamedTuple
 from wsguard.protocol.http import Headers, RequestHead
 
 _URL = re.compile(r"(?P<scheme>wss?|https?)://(?P<authority>[^/?#]+)(?P<target>.*)", re.IGNORECASE)
+_CONTROL = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
 _KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455 §1.3: explaining needs no secret nonce
 
 
@@ -50,7 +51,8 @@ def request_to(url: Url, method: str, given: Sequence[tuple[str, str]], accept: 
 
 
 def _bytes(text: str) -> bytes:
-    """As on the wire (the command line's bytes, unchanged); no line can end inside a field."""
-    if not text.replace("\t", " ").isprintable():
+    """As on the wire (the given bytes, unchanged); no line can end inside a field."""
+    raw = text.encode("utf-8", "surrogateescape")
+    if _CONTROL.search(raw):
         raise ValueError("a header field or a cookie has control characters")
-    return text.encode("utf-8", "surrogateescape")
+    return raw

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from wsguard.cli._explanation import Explanation, Moment, Walk
+from wsguard.cli._explanation import Explanation
 from wsguard.cli._issuer import Issuer
 from wsguard.cli._request import Url, handshake_to
+from wsguard.cli._walk import Moment, Walk
 from wsguard.identity.exchange import Exchange, Unanswered
 from wsguard.identity.forward_auth import ForwardAuthorizer
 from wsguard.identity.inquiry import Inquiry

@@ -7,7 +7,8 @@ import argparse
 from wsguard.cli import UsageError
 
 HELP = "a legacy backend, a login page, an evil site and the guard, one command"
-_LAST_FIRST_PORT = 65535 - 3
+_PORTS = 4
+_LAST_FIRST_PORT = 65535 - _PORTS + 1
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +39,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--port must be from 1 to {_LAST_FIRST_PORT}, not {args.port}")
     import asyncio
 
+    from wsguard.demo.guard import port_problem
     from wsguard.demo.show import show, show_deploy
 
+    if args.port is not None:
+        needed = range(args.port, args.port + (1 if args.deploy else _PORTS))
+        if problem := port_problem(needed):
+            more = "" if args.deploy else f"; it takes the {_PORTS} ports from {args.port} on"
+            raise UsageError(f"--port {args.port}: {problem}{more}")
     if args.deploy:
         return asyncio.run(show_deploy(args.port))
     return asyncio.run(show(tour=args.tour, first_port=args.port))

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.after is not None:
         _sleep(args.after, args.window)
     drain = guard.post("/v1/drain", {"window": args.window})
-    _tell(drain)
+    _tell(drain, args.window)
     if args.wait and drain["state"] != "drained":
         _wait(guard)
     return 0
@@ -96,7 +96,9 @@ def _wait(guard: Guard) -> None:
             time.sleep(_LOOK)
 
 
-def _tell(drain: dict[str, Any]) -> None:
+def _tell(drain: dict[str, Any], window: str | None = None) -> None:
+    """`window` as it was asked for: the guard tells it in seconds."""
     count = drain["remaining"]
     left = f"{count} connection{'' if count == 1 else 's'}"
-    print(f"drained, {left} left" if drain["state"] == "drained" else f"draining {left} over {drain['window']}")
+    over = window or drain["window"]
+    print(f"drained, {left} left" if drain["state"] == "drained" else f"draining {left} over {over}")

@@ -75,11 +75,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _replay(args: argparse.Namespace) -> Replay:
-    from wsguard.cli._audit_trail import read_line, standard_input
+    from wsguard.cli._audit_trail import read_line
+    from wsguard.cli._input import standard_input
     from wsguard.cli._replay import NoHandshake, replay
     from wsguard.config.store import read
 
-    entry = read_line(standard_input().readline() if args.replay == "-" else args.replay)
+    entry = read_line(standard_input("replace").readline() if args.replay == "-" else args.replay)
     if entry is None:
         raise UsageError("--replay: this is no line of a guard's audit trail")
     try:
@@ -99,8 +100,8 @@ def _url_of(listener: Listener) -> str:
 async def _explain(args: argparse.Namespace) -> Explanation:
     import aiohttp
 
-    from wsguard.cli._explanation import Moment, Walk
     from wsguard.cli._request import Url, handshake_to, request_to
+    from wsguard.cli._walk import Moment, Walk
     from wsguard.config.store import read
     from wsguard.identity.exchange import lines, new_session
     from wsguard.identity.forward_auth import ForwardAuthorizer
@@ -157,9 +158,12 @@ def _header(text: str) -> tuple[str, str]:
 
 def _cookies(words: Iterable[str]) -> Iterator[str]:
     """`N=V` as it stands; `-` is replaced by the lines of standard input, so that no secret is in a command line."""
+    from wsguard.cli._input import standard_input
+
     for word in words:
         if word == "-":
-            yield from (line.strip().removeprefix("Cookie:").strip() for line in sys.stdin if line.strip())
+            lines = standard_input("surrogateescape")
+            yield from (line.strip().removeprefix("Cookie:").strip() for line in lines if line.strip())
         elif "=" in word:
             yield word
         else:

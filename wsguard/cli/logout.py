@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
+from wsguard.cli import UsageError
 from wsguard.cli._arguments import add_control_argument
 
 HELP = "cut the connections of a session, a subject or a token, and keep it out"
@@ -30,12 +30,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Log out; returns the exit status."""
     from wsguard.cli._control import Guard
+    from wsguard.cli._input import standard_input
 
+    cookie = None
+    if args.cookie is not None:  # a secret: never in a command line
+        try:
+            cookie = standard_input("strict").readline().strip()
+        except UnicodeDecodeError:  # the control API speaks JSON, which has no other bytes
+            raise UsageError("--cookie -: standard input must be UTF-8; name the session by its sid") from None
     body = {
         "subject": args.subject,
         "sid": args.sid,
         "jti": args.jti,
-        "cookie": None if args.cookie is None else sys.stdin.readline().strip(),  # a secret: never in a command line
+        "cookie": cookie,
         "issuer": args.issuer,
         "issuedBefore": args.issued_before,
     }

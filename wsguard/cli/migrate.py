@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     guard = Guard(args.control)
     if args.to is not None:
         begun = guard.post("/v1/migrate", {"to": args.to, "window": args.window})
-        print(f"moving {_connections(begun['remaining'])} to {begun['to']} over {begun['window']}", flush=True)
+        over = args.window or begun["window"]
+        print(f"moving {_connections(begun['remaining'])} to {begun['to']} over {over}", flush=True)
     elif args.abort:
         aborted = guard.delete("/v1/migrate")
         print(f"aborted: new connections go to {aborted['from']}, those at {aborted['to']} stay there")

@@ -24,7 +24,8 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from wsguard.cli import UsageError
-    from wsguard.cli._audit_trail import read, standard_input
+    from wsguard.cli._audit_trail import read
+    from wsguard.cli._input import standard_input
     from wsguard.cli._tally import Tally, as_json
     from wsguard.policy.fields import parse_duration
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     for name in args.files or ["-"]:
         try:
             if name == "-":
-                tally.add(read(standard_input()), since)
+                tally.add(read(standard_input("replace")), since)  # a collector may have cut a character
                 continue
             with Path(name).open(encoding="utf-8", errors="replace") as lines:
                 tally.add(read(lines), since)

@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from wsguard.config.store import ConfigError
     from wsguard.ops.control_path import OFF, ControlSocketError, default_path
     from wsguard.policy.overrides import Overrides
-    from wsguard.rooms import Settings, StartError
+    from wsguard.rooms import Settings
+    from wsguard.startup import StartError
 
     try:
         overrides = Overrides.parse(args.listen, args.admin, args.backend)

@@ -248,7 +248,9 @@ export default class GuardedWebSocket extends EventTarget {
   }
 
   #replace() {
-    if (!this.#next && !this.#retry) this.#tries > 3 ? this.#wait() : this.#attempt(); // deploys are quick
+    if (this.#next) return;
+    if (!this.#retry) this.#tries > 3 ? this.#wait() : this.#attempt(); // deploys are quick
+    else if (this.#tries < 4) this.#hurry();
   }
 
   #hurry() {

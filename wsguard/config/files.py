@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 _SUFFIXES = (".yaml", ".yml")
@@ -24,17 +24,7 @@ def policy_files(path: Path) -> list[Path]:
     Hidden names are left out, so that of a mounted ConfigMap each file is read once, through its link and not
     through `..data`; so are the tests of policies (`*.test.yaml`). Raises UnreadableError.
     """
-    try:
-        if not os.path.isdir(path):
-            return [path]
-        names = sorted(entry.name for entry in path.iterdir())
-    except OSError as error:
-        raise UnreadableError(_why(error)) from None
-    # A link that leads nowhere, or where nobody may look, stays in: a policy must not vanish in silence.
-    found = [path / name for name in names if _is_policy(name) and not os.path.isdir(path / name)]
-    if not found:
-        raise UnreadableError("the folder holds no *.yaml file")
-    return found
+    return _meant_by(path, _is_policy, "*.yaml")
 
 
 def policy_test_files(path: Path) -> list[Path]:
@@ -42,26 +32,36 @@ def policy_test_files(path: Path) -> list[Path]:
 
     Raises UnreadableError.
     """
+    return _meant_by(path, _is_policy_test, "*.test.yaml")
+
+
+def _meant_by(path: Path, is_meant: Callable[[Path], bool], names: str) -> list[Path]:
     try:
         if not os.path.isdir(path):
             return [path]
-        names = sorted(entry.name for entry in path.iterdir())
+        found = [entry for entry in sorted(path.iterdir(), key=lambda entry: entry.name) if is_meant(entry)]
     except OSError as error:
         raise UnreadableError(_why(error)) from None
-    found = [path / name for name in names if name.endswith(_POLICY_TESTS) and not name.startswith(".")]
     if not found:
-        raise UnreadableError("the folder holds no *.test.yaml file")
+        raise UnreadableError(f"the folder holds no {names} file")
     return found
+
+
+def _is_policy(path: Path) -> bool:
+    if not path.name.endswith(_SUFFIXES) or path.name.startswith(".") or path.name.endswith(_POLICY_TESTS):
+        return False
+    # A link that leads nowhere, or where nobody may look, stays in: a policy must not vanish in silence.
+    return not os.path.isdir(path)
+
+
+def _is_policy_test(path: Path) -> bool:
+    return path.name.endswith(_POLICY_TESTS) and not path.name.startswith(".")
 
 
 def tested_by(path: Path) -> Path:
     """The policy file that a test file is of by its name: of `chat.test.yaml` it is `chat.yaml`."""
     suffix = next((suffix for suffix in _POLICY_TESTS if path.name.endswith(suffix)), path.suffix)
     return path.with_name(path.name.removesuffix(suffix) + path.suffix)
-
-
-def _is_policy(name: str) -> bool:
-    return name.endswith(_SUFFIXES) and not name.startswith(".") and not name.endswith(_POLICY_TESTS)
 
 
 def read_bytes(path: str | Path, most: int) -> bytes:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import cycle
@@ -134,6 +135,18 @@ def furnish(folder: Path, signing_key: bytes) -> None:
 def control_socket(folder: Path) -> Path:
     """Where the guard that lives in `folder` is asked."""
     return folder / "control" / "control.sock"
+
+
+def port_problem(ports: Iterable[int]) -> str | None:
+    """Why one of `ports` of 127.0.0.1 cannot be listened on; None: all can."""
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as a server does
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                return f"cannot listen on 127.0.0.1:{port}: {error.strerror}"
+    return None
 
 
 def free_ports(count: int) -> list[int]:

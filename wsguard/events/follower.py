@@ -7,6 +7,7 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
+from wsguard.events.ending import end
 from wsguard.events.observer import Observer
 from wsguard.events.outbox import Outbox
 from wsguard.events.source import Entry, Stream, StreamAway
@@ -62,9 +63,7 @@ class Follower:
 
     async def close(self) -> None:
         """End; what still waits to be stored gets a last chance."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         if lost := await self.outbox.flush(_LAST_CHANCE):
             self._observer.lost(self._stream.name, lost)
         await self._stream.close()

@@ -37,7 +37,8 @@ async def connect(options: Options) -> Client:
 async def leave(client: Client) -> None:
     """End a client's connection, which may well have nobody at its other side."""
     with suppress(NatsError, OSError, TimeoutError):
-        await asyncio.wait_for(client.close(), FAREWELL)  # it flushes
+        async with asyncio.timeout(FAREWELL):
+            await client.close()  # it flushes
 
 
 async def _say_nothing(error: Exception) -> None:

@@ -61,7 +61,8 @@ class Outbox:
                 await self._news.wait()
             except StreamAway:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._again.wait(), delay)
+                    async with asyncio.timeout(delay):
+                        await self._again.wait()
                 self._again.clear()
                 delay = min(delay * 2, _LONGEST_DELAY)
 

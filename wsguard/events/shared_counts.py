@@ -12,6 +12,7 @@ from contextlib import suppress
 from random import Random
 
 from wsguard.events.channel import Channel
+from wsguard.events.ending import end
 from wsguard.events.observer import Observer
 from wsguard.events.source import PATIENCE, StreamAway
 from wsguard.sessions.census import Census, Key
@@ -70,9 +71,7 @@ class SharedCounts:
     async def close(self) -> None:
         """Take leave of the others, who then count no place of this replica any more."""
         self._census.elsewhere = self._census.on_change = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         if self._is_up:
             with suppress(StreamAway):
                 await self._channel.say(serialize(self._telling.farewell()))

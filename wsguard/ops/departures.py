@@ -81,6 +81,11 @@ class Departures:
         self._ends_at += seconds
         self._closes = [(when + seconds, connection_id) for when, connection_id in self._closes]
 
+    def call_off(self) -> None:
+        """Nobody else goes: those who have only been hinted stay, and count against limits as before."""
+        self._registry.recall(connection_id for _, connection_id in self._closes)
+        self._closes = []
+
     @property
     def remaining(self) -> int:
         """How many are still here."""

@@ -117,12 +117,13 @@ class Drainer:
         await self.wait()
 
     def cancel(self) -> None:
-        """Take connections again; those sent away stay so. Raises DrainIsFinalError once the process is ending."""
+        """Take connections again; those closed stay so. Raises DrainIsFinalError once the process is ending."""
         if self._final:
             raise DrainIsFinalError
         if self._state is DrainState.SERVING:
             return
         self._stop()
+        self._departures.call_off()
         self._state = DrainState.SERVING
         self._window = self._started_at = None
         self._drained.clear()

@@ -14,21 +14,14 @@ from random import Random
 from wsguard.ops.departures import Departures, Progress
 from wsguard.ops.drainer import Drainer
 from wsguard.ops.log import Log, describe
+from wsguard.ops.lookout import Lookout
 from wsguard.ops.migration import Backends, BackendStatus, MigrationError, MigrationState, MigrationStatus, Plan
 from wsguard.policy.model import Shutdown
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.clock import Clock
 from wsguard.sessions.registry import Registry
 
-LOOK = 1.0
-"""Seconds after which the target is dialled again, unless it has accepted a handshake meanwhile."""
-
-PATIENCE = 10.0
-"""Seconds for which a migration waits for a target that is away; then it is aborted."""
-
 _TICK = 0.1  # seconds
-
-
 _UNDER_WAY = (MigrationState.MIGRATING, MigrationState.PAUSED)
 
 
@@ -38,13 +31,10 @@ class _Course:
 
     plan: Plan
     departures: Departures
+    lookout: Lookout
     moved_for: float = 0.0  # seconds, as far as they are over
     moving_since: float | None = None
-    looked_at: float = float("-inf")
-    problem: str | None = None  # what the latest look at the target has found
-    away_since: float | None = None
     held_at: float | None = None  # since when it pauses
-    try_back_at: float = 0.0  # when the source is dialled again
     outcome: Progress | None = None  # how far it came
 
 
@@ -130,15 +120,14 @@ class Migrator:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, target: str, window: float) -> None:
-        course, now = self._course, self._clock.monotonic()
+        course = self._course
         if course is None or not self.is_under_way or course.plan.target != target:
-            departures = Departures(
-                self._registry, self._clock, self._rng, self._log, CloseReason.MIGRATING, staying=target
-            )
-            course = _Course(Plan(self._backends.active_name, target, window, self._clock.wall()), departures)
+            if course is not None:
+                course.departures.call_off()
+            course = self._new_course(target, window)
         self._end_pause(course)
         course.plan = replace(course.plan, window=window)
-        course.looked_at, course.problem, course.away_since = now, None, None
+        course.lookout.dialled()
         course.departures.spread(window, self._shutdown().max_closes_per_second)
         self._course = course
         self._backends.activate(target)
@@ -151,6 +140,14 @@ class Migrator:
         )
         self._move(course)
         self._watching = asyncio.create_task(self._watch(course), name="wsguard-migration")
+
+    def _new_course(self, target: str, window: float) -> _Course:
+        clock, source = self._clock, self._backends.active_name
+        return _Course(
+            Plan(source, target, window, clock.wall()),
+            Departures(self._registry, clock, self._rng, self._log, CloseReason.MIGRATING, staying=target),
+            Lookout(self._backends, clock, source, target),
+        )
 
     def _move(self, course: _Course) -> None:
         self._state, self._detail = MigrationState.MIGRATING, None
@@ -198,7 +195,7 @@ class Migrator:
                 if course.held_at is None:
                     self._pause(course, trouble)
                 self._detail = trouble
-                if await self._is_lost(course):
+                if await course.lookout.is_lost():
                     self._go_back(course, trouble)
                     return
             elif course.held_at is not None:
@@ -216,36 +213,9 @@ class Migrator:
     async def _trouble(self, course: _Course) -> str | None:
         """Why nobody is to be closed now, as a sentence."""
         if self._drainer.is_draining:
-            course.away_since = None
+            course.lookout.forgive()
             return "the guard is draining"
-        problem = self._backends.doubt(course.plan.target) or await self._look(course)
-        if problem is None:
-            course.away_since = None
-        elif course.away_since is None:
-            course.away_since = self._clock.monotonic()
-        return problem
-
-    async def _look(self, course: _Course) -> str | None:
-        is_suspect = self._backends.is_unreachable(course.plan.target)
-        if self._clock.monotonic() - course.looked_at < LOOK and (course.problem or not is_suspect):
-            return course.problem
-        if self._backends.has_served(course.plan.target, LOOK) and not is_suspect:
-            course.problem = None
-        else:
-            course.problem = await self._backends.dial_problem(course.plan.target)
-        course.looked_at = self._clock.monotonic()
-        return course.problem
-
-    async def _is_lost(self, course: _Course) -> bool:
-        """Whether the target stays away for too long. What is new goes back at once, where that can be dialled."""
-        source, now = course.plan.source, self._clock.monotonic()
-        if course.away_since is None or source == course.plan.target:
-            return False
-        if self._backends.active_name != source and now >= course.try_back_at:
-            course.try_back_at = now + LOOK
-            if await self._backends.dial_problem(source) is None:
-                self._backends.activate(source)
-        return self._backends.active_name == source and now - course.away_since >= PATIENCE
+        return await course.lookout.problem()
 
     def _pause(self, course: _Course, trouble: str) -> None:
         self._hold(course)
@@ -266,6 +236,7 @@ class Migrator:
 
     def _go_back(self, course: _Course, why: str) -> None:
         course.outcome = self._progress(course)
+        course.departures.call_off()
         self._watching = None
         self._backends.activate(course.plan.source)
         self._state, self._detail = MigrationState.ABORTED, why

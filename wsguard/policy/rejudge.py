@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from wsguard.policy import introspection
 from wsguard.policy.case import Case
+from wsguard.policy.checks import check_policy
 from wsguard.policy.credentials import Credential, CredentialConflict, readers
 from wsguard.policy.decision import Decision, Refuse
 from wsguard.policy.forward_auth import Approval
-from wsguard.policy.judge import AGAIN, PLACE, check_policy, judge, judge_early
+from wsguard.policy.judge import AGAIN, PLACE, judge, judge_early
 from wsguard.policy.model import IntrospectionProvider, JwtProvider, MissingOrigin, WebSocketPolicy
 from wsguard.policy.origin import is_missing_denied
 from wsguard.policy.page import OF_THIS_PAGE, page_of

@@ -116,6 +116,16 @@ class Admission:
         if env.revalidator is not None:
             env.revalidator.renew(connection.id, connection.link, Evidence.renewing(case, self.policy, identities))
 
+    def rejoin(self, backend: str) -> None:
+        """Live on at `backend`; what the one before it owes is nothing to this one."""
+        env, connection = self._env, self.connection
+        if connection.backend != backend:
+            env.registry.remove(connection.id)  # it is found there by its backend
+            connection.backend = backend
+            env.registry.add(connection)
+        env.keepalive.forget(connection.id)
+        self._keep_alive()
+
     def spare(self, policy: WebSocketPolicy, refusal: Refuse) -> None:
         """Live on under `policy`, which would not admit the connection, but only audits."""
         connection = self.connection
@@ -190,12 +200,16 @@ class Admission:
         connection, session, bounds = self.connection, self.policy.spec.session, self._bounds()
         self._env.timekeeper.watch(connection.id, connection.link, bounds)
         if connection.stream is Stream.WEB_SOCKET:  # and so its link is a splice
-            link = cast("keepalive.Link", connection.link)
-            self._env.keepalive.watch(connection.id, link, self.policy.spec.keep_alive)
+            self._keep_alive()
         if session.expiry_hint is not None:
             when = bounds.hint_at(session.expiry_hint.before, self._env.clock.wall())
             if when is not None:
                 self._env.timekeeper.remind(connection.id, when, self._hint)
+
+    def _keep_alive(self) -> None:
+        connection = self.connection
+        link = cast("keepalive.Link", connection.link)
+        self._env.keepalive.watch(connection.id, link, self.policy.spec.keep_alive)
 
     def _hint(self) -> None:
         """Tell the client that its credential is about to expire, unless it is renewed before that can be said."""

@@ -1,10 +1,11 @@
-"""What a judged request is told in place of the backend's answer: that it is refused or cut, or what a page may ask.
+"""What a judged request is told in place of the backend's answer, or of the rest of it: no, or what a page may ask.
 
 Plain HTTP, whatever `rejection.mode` says; a page whose Origin is allowed may read why it was refused.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from http import HTTPStatus
 
@@ -14,12 +15,16 @@ from wsguard.policy.decision import Refuse
 from wsguard.policy.effective import Effective, written_ip
 from wsguard.policy.model import Rejection
 from wsguard.protocol.closing import http_status
+from wsguard.protocol.event_stream import last_words
 from wsguard.protocol.handshake import HttpRefusal
 from wsguard.protocol.http import Headers, RequestHead, folded
 from wsguard.protocol.reasons import Advice, CloseReason
 from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.endings import Close
 from wsguard.proxy.environment import Environment
+from wsguard.proxy.half import reset
+from wsguard.proxy.pace import flushed
+from wsguard.proxy.passage import Passage
 from wsguard.proxy.refusal import SERVER, plain
 from wsguard.proxy.wording import word
 from wsguard.sessions.drain import retry_after
@@ -74,3 +79,27 @@ def permission(status: int, headers: Headers) -> web.Response:
         if folded(name).startswith(b"access-control-") or folded(name) == b"vary":
             response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
     return response
+
+
+async def end_answer(
+    response: web.StreamResponse, transport: asyncio.Transport | None, passage: Passage, close: Close, grace: float
+) -> bool:
+    """End an event stream as a server does, within `grace` seconds; what cannot be ended so must not look whole.
+
+    Whether its client was told.
+    """
+    can_end = passage.is_events and not passage.is_stalled and response.content_length is None
+    if transport is not None and can_end:
+        try:
+            async with asyncio.timeout(grace):
+                if passage.can_speak:
+                    text, _, seconds = close.text.partition(" retry-after=")
+                    await response.write(last_words(text, float(seconds) if seconds else None))
+                await response.write_eof()
+                await flushed(transport)
+                return not transport.is_closing()
+        except (TimeoutError, OSError):
+            pass  # it does not read, or has left
+    if transport is not None:
+        reset(transport)
+    return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from http import HTTPStatus
 from importlib.resources import files
 
@@ -20,6 +21,8 @@ from wsguard.proxy.own_request import turned_away
 from wsguard.proxy.refusal import SERVER
 
 PATH = "/.wsguard/client.js"
+
+_NOTHING = re.compile(r"q=0(\.0*)?")
 
 
 class ClientScript:
@@ -46,8 +49,17 @@ class ClientScript:
             response.set_status(HTTPStatus.NOT_MODIFIED)
             return response
         response.content_type, response.charset = "text/javascript", "utf-8"  # RFC 9239 §6
-        zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
+        zipped = _takes_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
         if zipped:
             response.headers["Content-Encoding"] = "gzip"
         response.body = self._zipped if zipped else self._plain
         return response
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding has gzip, by its name or by `*`, and not with a weight of 0 (RFC 9110 §12.5.3)."""
+    weights: dict[str, bool] = {}
+    for part in accepted.lower().split(","):
+        coding, *parameters = (each.strip() for each in part.split(";"))
+        weights[coding] = not any(_NOTHING.fullmatch(each) for each in parameters)
+    return weights.get("gzip", weights.get("*", False))

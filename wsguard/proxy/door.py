@@ -1,14 +1,13 @@
-"""The public port: aiohttp reads a request's head, this module says what kind of request it is.
+"""The public port: for each client a protocol of aiohttp's, which reads its requests, and is told when it leaves.
 
-Nothing that two HTTP parsers might read differently gets past here; see `protocol.handshake` for what aiohttp's own
-parser lets through.
+Here it is only asked whether there is room for a request; what becomes of it the router says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import cast
 
@@ -16,29 +15,19 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from wsguard.policy.certificates import read_client_certificate
-from wsguard.policy.effective import Effective, effective_request, parse_ip
-from wsguard.policy.judge import answers_to
-from wsguard.policy.model import NonWebSocket
-from wsguard.protocol.handshake import HttpRefusal, is_attempt, read_handshake, request_problem
-from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.handshake import HttpRefusal
 from wsguard.protocol.reasons import CloseReason
-from wsguard.protocol.target import BadTarget, is_reserved, read_path
 from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.crowd import Crowd, TurnedAway
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
-from wsguard.proxy.glimpses import Glimpses
 from wsguard.proxy.half import reset
 from wsguard.proxy.pace import deliver
-from wsguard.proxy.refusal import SERVER, plain
-from wsguard.proxy.streams import Streams
+from wsguard.proxy.refusal import plain
+from wsguard.proxy.router import OWN, Route, Router
 from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body
 from wsguard.sessions.identity import ClientCertificate
 
-Route = Callable[[web.BaseRequest, Effective], Awaitable[web.StreamResponse]]
-"""Answers a request for one of the guard's own paths."""
-
-_OWN = "/.wsguard/"
 _COME_BACK = (1.0, 10.0)  # seconds after which whoever was turned away may ask again, spread
 
 _MUTE = logging.getLogger("wsguard.aiohttp")
@@ -99,7 +88,7 @@ class _Connection(web.RequestHandler):
 
 
 class Door(web.Server):
-    """Makes a protocol for each client and takes its requests. `routes` are the guard's own paths, exactly spelt."""
+    """Makes a protocol for each client. `routes` are the guard's own paths, exactly spelt."""
 
     def __init__(
         self, env: Environment, conductor: Conductor, forwarder: Forwarder, routes: Mapping[str, Route] | None = None
@@ -118,11 +107,7 @@ class Door(web.Server):
         )
         self._timeout = timeout
         self._env = env
-        self._conductor = conductor
-        self._forwarder = forwarder
-        self._routes = routes or {}
-        self._glimpses = Glimpses(env)
-        self._streams = Streams(env, conductor, forwarder)
+        self._router = Router(env, conductor, forwarder, routes)
         registry, lobby = env.registry, env.lobby
         # A request that is judged is in the registry as well, but its connection is here.
         self.crowd = Crowd(env.overload, lambda: registry.sockets + len(lobby) + conductor.lingering)
@@ -165,16 +150,16 @@ class Door(web.Server):
     async def shutdown(self, timeout: float | None = None) -> None:
         """End every connection, after `timeout` seconds at the latest."""
         await super().shutdown(timeout)
-        await self._glimpses.close()
+        await self._router.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, _Connection)
         connection.spoke = True
         self.crowd.busy(connection)
-        is_shed = self._env.overload.is_shedding and not request.raw_path.startswith(_OWN)
+        is_shed = self._env.overload.is_shedding and not request.raw_path.startswith(OWN)
         try:
-            response = self._shed() if is_shed else await self._answer(request, connection)
+            response = self._shed() if is_shed else await self._router.answer(request, connection.certificate)
             if response is not HANDED_OVER:
                 await deliver(request, response, self._env.policies().guard.listener.body_timeout)
             return response
@@ -187,96 +172,15 @@ class Door(web.Server):
         seconds = self._env.rng.uniform(*_COME_BACK)
         return plain(HTTPStatus.SERVICE_UNAVAILABLE, f"overloaded retry-after={seconds:.1f}")
 
-    async def _answer(self, request: web.BaseRequest, connection: _Connection) -> web.StreamResponse:
-        head = read_head(request)
-        tls = request.scheme == "https"
-        refusal = request_problem(head)
-        if refusal is not None:
-            return self._turn_away(request, refusal)
-        try:
-            peer = parse_ip(request.remote) if request.remote else None
-            detection = self._env.policies().guard.client_ip_detection
-            effective = effective_request(head, peer, tls, detection, connection.certificate)
-        except ValueError as error:
-            return self._turn_away(request, HttpRefusal(400, f"unreadable host or Forwarded: {error}"))
-        if is_reserved(head.target):
-            return await self._own(request, head, effective)
-        if not is_attempt(head):
-            return await self._plain(request, head, effective, tls)
-        handshake = read_handshake(head)
-        if isinstance(handshake, HttpRefusal):
-            return self._turn_away(request, handshake)
-        self._glimpses.look(handshake, effective)
-        return await self._conductor.conduct(request, handshake, effective, tls)
-
-    async def _own(self, request: web.BaseRequest, head: RequestHead, effective: Effective) -> web.StreamResponse:
-        """One of the guard's own paths; a query is its route's to read."""
-        route = self._routes.get(head.raw_path)
-        if route is None or is_attempt(head):
-            return self._turn_away(request, HttpRefusal(404, "nothing is here"))
-        if not self._answers_to(effective, head.target):
-            return self._turn_away(request, _no_host_of_ours(effective))
-        return await route(request, effective)
-
-    async def _plain(
-        self, request: web.BaseRequest, head: RequestHead, effective: Effective, tls: bool
-    ) -> web.StreamResponse:
-        guard = self._env.policies().guard
-        if not self._answers_to(effective, head.target):
-            return self._turn_away(request, _no_host_of_ours(effective))
-        is_denied = guard.non_web_socket is NonWebSocket.DENY
-        if self._env.policies().judges_http:
-            errand = self._streams.errand(request, head, effective, tls)
-            if errand is not None and not (is_denied and errand.stream is None):
-                self._glimpses.look_at_request(head, effective)
-                return await errand.run()
-        if is_denied:
-            return self._turn_away(request, HttpRefusal(403, "only WebSockets are served here"))
-        self._glimpses.look_at_request(head, effective)
-        return await self._forwarder.forward(request, head, effective, tls)
-
-    def _answers_to(self, effective: Effective, target: str) -> bool:
-        """The Host check for plain HTTP: a rebound name reads nothing. An address cannot be rebound."""
-        policies = self._env.policies()
-        try:
-            policy = policies.find(effective.authority, read_path(target))
-        except BadTarget:  # no policy can speak for it
-            policy = None
-        return effective.authority.is_ip or answers_to(effective.authority, policy, policies)
-
-    def _turn_away(self, request: web.BaseRequest, refusal: HttpRefusal) -> web.Response:
-        self._env.observer.turned_away(request.remote or "unknown", refusal.status, refusal.why)
-        headers = {"Server": SERVER, **dict(refusal.headers)}
-        response = web.Response(status=refusal.status, text=f"{refusal.why}\n", headers=headers)
-        response.force_close()  # what follows on this connection is anyone's guess: it is read by nobody
-        return response
-
     def broken(self, request: web.BaseRequest, status: int, error: BaseException | None) -> web.Response:
         """aiohttp could not read a request, or a handler failed."""
         if not isinstance(error, HttpProcessingError):
             self._env.observer.fault("handling a request", error or RuntimeError("no handler answered"))
-            return self._turn_away(request, HttpRefusal(500, "a fault of the guard"))
+            return self._router.turn_away(request, HttpRefusal(500, "a fault of the guard"))
         error.__traceback__ = None  # of the frame that holds it: together they would wait for the collector
-        return self._turn_away(request, HttpRefusal(status, "an unreadable request"))
+        return self._router.turn_away(request, HttpRefusal(status, "an unreadable request"))
 
     def silent(self, connection: _Connection) -> None:
         """A client left, or was made to leave, before its first request was whole."""
         if self._env.loop.time() - connection.opened >= self._timeout:
             self.turned_away(connection.source, HTTPStatus.REQUEST_TIMEOUT, CloseReason.HANDSHAKE_TIMEOUT.token)
-
-
-def _no_host_of_ours(effective: Effective) -> HttpRefusal:
-    return HttpRefusal(
-        421, f"{effective.authority.host} is no host of this guard (match.hostnames, listener.allowedHosts)"
-    )
-
-
-def read_head(request: web.BaseRequest) -> RequestHead:
-    """The request as it came: aiohttp's own URL and headers are normalised, these are not."""
-    version = request.version
-    return RequestHead(
-        method=request.method,
-        target=request.raw_path,
-        version=(version.major, version.minor),
-        headers=Headers(tuple(request.raw_headers)),
-    )

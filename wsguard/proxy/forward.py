@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Protocol, cast
 
-from aiohttp import ClientError, ClientResponse, web
+from aiohttp import ClientConnectorError, ClientError, ClientResponse, web
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
@@ -42,8 +42,8 @@ _AT_SOCKET = "http://localhost"  # what stands for the address of a Unix socket
 class Escort(Protocol):
     """Who goes along with one request and its answer."""
 
-    def reached(self, backend: str) -> None:
-        """The answer is this backend's."""
+    def goes_to(self, backend: Backend) -> None:
+        """The request is passed on to this backend: whatever comes now comes of that."""
         ...
 
     async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
@@ -116,6 +116,8 @@ class Forwarder:
         body_timeout = self._env.policies().guard.listener.body_timeout
         pace = Pace(self._env.loop, body_timeout, backend.response_timeout)
         base = _AT_SOCKET if isinstance(backend.address, SocketPath) else backend.url
+        if escort is not None:
+            escort.goes_to(backend)
         asking = self._sessions[backend.name].request(
             head.method,
             URL(base + target, encoded=True),
@@ -128,8 +130,6 @@ class Forwarder:
         )
         try:
             async with await pace.answer(self._seeing_out.answer(asking, head, effective)) as answer:
-                if escort is not None:
-                    escort.reached(backend.name)
                 exchange = Exchange(head, effective, answer.status, _kept(answer))
                 return await self._relay(request, answer, exchange, pace, escort)
         except TimeoutError:
@@ -140,7 +140,8 @@ class Forwarder:
                 return self._failed(request, HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly")
             if isinstance(request.content.exception(), HttpProcessingError):
                 return self._failed(request, HTTPStatus.BAD_REQUEST, "an unreadable body")
-            _tell(escort, CloseReason.BACKEND_UNREACHABLE)
+            is_dialled = not isinstance(error, ClientConnectorError)
+            _tell(escort, CloseReason.BACKEND_INVALID if is_dialled else CloseReason.BACKEND_UNREACHABLE)
             text = "the backend gave no usable answer"
             return self._failed(request, HTTPStatus.BAD_GATEWAY, text, f"backend: {_why(error)}")
 

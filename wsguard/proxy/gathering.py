@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from wsguard.policy.case import Case, Passed
+from wsguard.policy.checks import check_credentials
 from wsguard.policy.credentials import Credential, CredentialConflict
 from wsguard.policy.decision import Refuse
 from wsguard.policy.forward_auth import Approval, Question, question_for
-from wsguard.policy.judge import check_credentials
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.tokens import TokenFact
 

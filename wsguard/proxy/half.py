@@ -104,6 +104,9 @@ class Half(asyncio.Protocol):
         self.messages_before -= messages
         self.bytes_in -= size
 
+    def begin(self) -> None:
+        """Frames pass from now on."""
+
     @property
     def is_behind(self) -> bool:
         """Whether this side keeps something that is yet to be looked at: what comes next has to wait behind it."""

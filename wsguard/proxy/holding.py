@@ -7,9 +7,7 @@ by a header field, the client by a hint; what cannot be continued is not held, a
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import cast
 
 from wsguard.policy.case import Case
@@ -19,29 +17,25 @@ from wsguard.policy.judge import is_only_audited
 from wsguard.policy.model import Backend
 from wsguard.policy.model_hold import Hold
 from wsguard.policy.rejudge import kept, rejudge, renewed
-from wsguard.protocol.closing import close_frame
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import RESTARTS, CloseReason
-from wsguard.protocol.replay import Recorder
-from wsguard.protocol.upgrade import Answer, subprotocol_of, upgrade_request
+from wsguard.protocol.upgrade import Answer, subprotocol_of
+from wsguard.proxy.absence import Absence, part
 from wsguard.proxy.admission import Admission
-from wsguard.proxy.dial import DialError, dial
 from wsguard.proxy.environment import Environment
-from wsguard.proxy.greeting import Unwelcome, greet
+from wsguard.proxy.greeting import Unwelcome
 from wsguard.proxy.half import Half
 from wsguard.proxy.halves import make_halves
-from wsguard.proxy.held import Held, Overheard
+from wsguard.proxy.held import Held
 from wsguard.proxy.pair import Pair
-from wsguard.proxy.redial import answer_problem, may_change, redial_request
+from wsguard.proxy.redial import NoBackend, redial, redial_request
 from wsguard.proxy.redialer import Outcome
+from wsguard.proxy.replayer import Replayer
 from wsguard.proxy.splice import Splice
 from wsguard.proxy.watched import Clockwork
+from wsguard.sessions.endurance import Endurance
 from wsguard.sessions.identity import Identity
 from wsguard.sessions.lifecycle import Phase
-from wsguard.sessions.records import Rejoined
-
-STEADY = 10.0
-"""Seconds after which a backend has lasted: the time for which one is looked for begins anew with the next loss."""
 
 
 def let_hold(
@@ -67,36 +61,23 @@ def let_hold(
     splice.keep(keeper)
 
 
-@dataclass(slots=True)
-class _Absence:
-    """One time without a backend, that `began` then (monotonic seconds). `last_problem` is why it lasts."""
-
-    began: float
-    held: Held
-    deadline: asyncio.TimerHandle = field(repr=False)
-    attempts: int = 0
-    last_problem: str = "none was dialled"
-
-
 class ClientKeeper:
     """Keeps one client. Implements `proxy.keeper.Keeper` and `proxy.redialer.Holding`."""
 
     __slots__ = (
         "_absence",
         "_admission",
-        "_back_at",
         "_case",
+        "_endurance",
         "_env",
         "_head",
         "_hold",
-        "_losses",
         "_new_half",
         "_pair",
-        "_recorder",
         "_redials",
+        "_replayer",
         "_splice",
         "_subprotocol",
-        "_until",
         "problem",
     )
 
@@ -121,10 +102,10 @@ class ClientKeeper:
         self._new_half = new_half
         self._subprotocol = subprotocol
         self._hold = spec
-        self._recorder: Recorder | None = recorder(spec)
-        self._absence: _Absence | None = None
-        self._redials = self._losses = 0
-        self._back_at, self._until = float("-inf"), 0.0  # monotonic
+        self._replayer = Replayer(recorder(spec))
+        self._absence: Absence | None = None
+        self._endurance = Endurance()
+        self._redials = 0
         self.problem: str | None = None
 
     # What the splice asks.
@@ -134,7 +115,7 @@ class ClientKeeper:
         self._splice, self._pair = splice, pair
         if pair.backend is not None:
             pair.backend.scanner.withheld = b""
-        self._listen()
+            self._replayer.listen(pair.backend)
 
     def bears(self, pair: Pair, code: int | None) -> bool:
         """A backend that restarts has nothing against its client; any other Close is what it says."""
@@ -151,27 +132,21 @@ class ClientKeeper:
             return "the policy in force does not hold"
         if self._env.is_draining():
             return "the guard is draining"
-        return self._recorder.problem if self._recorder is not None else None
+        return self._replayer.problem
 
     def hold(self) -> None:
-        """The backend's half is nobody's from here on; its transport is closed, politely where it said Close."""
+        """The backend's half is nobody's from here on; what the client says is kept."""
         env, client = self._env, self._pair.client
         assert client is not None  # else the splice has not been open
-        gone, vacant = self._pair.vacate()
-        _part_from(gone, client, env.loop, self._admission.policy.spec.rejection.close_timeout)
-        gone.lost = True  # whatever still happens to it is nobody's affair
-        if self._recorder is not None:
-            self._recorder.begin_anew()
+        vacant = part(self._pair, env.loop, self._admission.policy.spec.rejection.close_timeout)
+        self._replayer.begin_anew()
         now = env.clock.monotonic()
         self._hold = self._admission.policy.spec.hold or self._hold
-        if now - self._back_at > STEADY:
-            self._losses, self._until = 0, now + self._hold.give_up_after
-        else:
-            self._losses += 1
-        deadline = env.loop.call_later(max(self._until - now, 0.0), self._expire)
+        self._endurance.lost(now, self._hold.give_up_after)
+        deadline = env.loop.call_later(self._endurance.left(now), self._expire)
         held = Held(client, vacant, self._hold.buffer, env.redialer, self._ask)
         vacant.transport = cast("asyncio.Transport", held)
-        self._absence = _Absence(now, held, deadline)
+        self._absence = Absence(now, held, deadline)
         connection = self._admission.connection
         env.observer.held(connection.id, connection.policy, connection.backend)
         env.redialer.enter(self)
@@ -213,53 +188,49 @@ class ClientKeeper:
     async def _redial(self) -> tuple[Outcome, str]:
         if self._absence is None or not self._may_return():
             return Outcome.FORBIDDEN, ""
-        with self._env.backends.handshake() as backend:
-            return await self._go_to(backend, self._absence)
+        try:
+            with self._env.backends.handshake() as backend:
+                await self._go_to(backend, self._absence)
+        except NoBackend as none:
+            return none.outcome, str(none)
+        return Outcome.JOINED, ""
 
-    async def _go_to(self, backend: Backend, absence: _Absence) -> tuple[Outcome, str]:
-        """What comes of a redial to `backend`, which is told of as of any handshake."""
+    # A redial's parts.
+
+    async def _go_to(self, backend: Backend, absence: Absence) -> None:
+        """Bring the client to `backend`. Raises NoBackend."""
         env = self._env
         self._redials += 1
         absence.attempts += 1
         head = redial_request(self._head, self._redials)
-        timeout = min(env.policies().guard.listener.handshake_timeout, max(self._until - env.clock.monotonic(), 0.001))
+        left = self._endurance.left(env.clock.monotonic())
+        timeout = min(env.policies().guard.listener.handshake_timeout, max(left, 0.001))
+        transport, early = await redial(env, backend, head, self._subprotocol, timeout)
         try:
-            transport, answer = await dial(env.loop, backend, env.backends.tls(backend), upgrade_request(head), timeout)
-        except DialError as error:
-            env.backends.answered(backend, error.reason, detail=str(error))
-            return Outcome.FAILED, str(error)
-        problem = answer_problem(answer, head, self._subprotocol)
-        reason = CloseReason.BACKEND_REFUSED if problem is not None else None
-        env.backends.answered(backend, reason, answer.status, problem or "")
-        if problem is not None:
-            transport.abort()
-            return Outcome.FAILED if may_change(answer) else Outcome.REFUSED, problem
-        try:
-            early = await self._greet(transport, answer.tail, timeout)
+            welcome, early = await self._replayer.greet(env.loop, transport, early, timeout)
         except Unwelcome as error:
-            return Outcome.REFUSED, str(error)
+            raise NoBackend(Outcome.REFUSED, str(error)) from None
         except (OSError, TimeoutError) as error:
-            return Outcome.FAILED, str(error) or "the backend did not answer a connection_init in time"
+            why = str(error) or "the backend did not answer a connection_init in time"
+            raise NoBackend(Outcome.FAILED, why) from None
         if transport.is_closing():
-            return Outcome.FAILED, "the backend left at once"
-        self._join(absence, transport, early, backend.name)
-        return Outcome.JOINED, ""
+            raise NoBackend(Outcome.FAILED, "the backend left at once")
+        self._join(absence, transport, early if self._has_heard else welcome + early, backend.name)
 
-    async def _greet(self, transport: asyncio.Transport, early: bytes, timeout: float) -> bytes:
-        """What the client is to hear of the new backend: not its answer to a greeting that was answered before."""
-        words, backend = self._recorder.greeting if self._recorder is not None else b"", self._pair.backend
-        if not words:
-            return early
-        welcome, behind = await greet(self._env.loop, transport, early, words, timeout)
-        return behind if backend is not None and backend.scanner.messages else welcome + behind
-
-    # A redial's parts.
+    @property
+    def _has_heard(self) -> bool:
+        """Whether a backend has said anything to the client yet: an answer to its greeting then, before all else."""
+        return self._pair.backend is not None and self._pair.backend.scanner.messages > 0
 
     def _may_return(self) -> bool:
-        """Whether what is known of the client by now, and the policy in force, still let it in. Else it is cut."""
+        """Whether what is known of the client by now, and the policy in force, still let it in. Else it is cut.
+
+        A drain has a place for it as for everyone; were it cut here, all who are held would be asked back together.
+        """
         env, admission, splice = self._env, self._admission, self._splice
         for reason in admission.objections(self._case.now):
-            splice.cut(reason)
+            if reason is not CloseReason.DRAINING:
+                splice.cut(reason)
         if not self._is_held:
             return False
         again, decision = rejudge(self._case, env.policies(), env.clock.wall())
@@ -274,82 +245,44 @@ class ClientKeeper:
     def _is_held(self) -> bool:
         return self._splice.state == Phase.HELD.value
 
-    def _join(self, absence: _Absence, transport: asyncio.Transport, early: bytes, name: str) -> None:
+    def _join(self, absence: Absence, transport: asyncio.Transport, early: bytes, name: str) -> None:
         """With the backend `name`: to it what is repeated, then what was kept; to the client first of all the hint."""
         client, backend, env = self._pair.client, self._pair.backend, self._env
         assert client is not None
         assert backend is not None  # a client that is held has the half of nobody for its other one
         self._end_absence()
         messages, kept_back = absence.held.mailbox.messages, absence.held.leave()
-        said_again = list(self._recorder.messages) if self._recorder is not None else []
+        said_again = list(self._replayer.messages)
         new = self._new_half()
         new.transport, new.scanner.withheld = transport, b""
         new.bytes_in, new.scanner.messages = backend.bytes_in, backend.scanner.messages
         transport.set_protocol(new)
         self._pair.join(client, new)
         transport.write(b"".join(said_again))
-        self._listen()
+        self._replayer.listen(new)
         new.transport.write(kept_back)
         client.transport.write(hint(self._hold))
-        self._back_at = env.clock.monotonic()
-        self._name_backend(name)
-        connection = self._admission.connection
-        env.keepalive.forget(connection.id)  # what the backend before it owes is nothing to this one
-        env.keepalive.watch(connection.id, self._splice, self._admission.policy.spec.keep_alive)
-        env.observer.rejoined(
-            Rejoined(
-                connection_id=connection.id,
-                policy=connection.policy,
-                backend=connection.backend,
-                duration=self._back_at - absence.began,
-                attempts=absence.attempts,
-                repeated=len(said_again) + bool(self._recorder is not None and self._recorder.greeting),
-                kept=messages,
-                lost=int(absence.held.mailbox.has_lost),
-            )
-        )
+        now = env.clock.monotonic()
+        self._endurance.back(now)
+        self._admission.rejoin(name)
+        repeated = len(said_again) + bool(self._replayer.greeting)
+        env.observer.rejoined(absence.over(self._admission.connection, now, repeated, messages))
         self._splice.back(early)
 
-    def _name_backend(self, name: str) -> None:
-        connection, registry = self._admission.connection, self._env.registry
-        if connection.backend != name:
-            registry.remove(connection.id)
-            connection.backend = name
-            registry.add(connection)
-
-    def _listen(self) -> None:
-        backend, heard = self._pair.backend, self._recorder
-        if backend is not None and heard is not None and not heard.is_done:
-            backend.transport = cast("asyncio.Transport", Overheard(backend, heard))
-
     def _ask(self) -> None:
-        self._env.redialer.ask(self, self._losses)
+        self._env.redialer.ask(self, self._endurance.losses)
 
     def _expire(self) -> None:
         absence = self._absence
         if absence is not None:
-            tries = f"{absence.attempts} redials" if absence.attempts != 1 else "one redial"
-            self._give_up(f"no other was had within {self._hold.give_up_after:g} s and {tries}: {absence.last_problem}")
+            self._give_up(f"no other was had within {self._hold.give_up_after:g} s and {absence.why}")
 
     def _give_up(self, why: str) -> None:
         self._splice.give_up(f"the backend was lost, the client held: {why}")
 
-    def _end_absence(self) -> _Absence | None:
+    def _end_absence(self) -> Absence | None:
         absence, self._absence = self._absence, None
         if absence is not None:
             absence.deadline.cancel()
             self._env.redialer.leave(self)
         return absence
-
-
-def _part_from(gone: Half, client: Half, loop: asyncio.AbstractEventLoop, grace: float) -> None:
-    """Leave a backend: a Close of its own is answered, unless a frame of the client's is under way to it."""
-    transport = gone.transport
-    if gone.lost or transport.is_closing():
-        return
-    transport.set_protocol(asyncio.Protocol())
-    if gone.scanner.withheld and not client.scanner.left:
-        code = gone.scanner.withheld[2:4]
-        transport.write(close_frame(int.from_bytes(code, "big"), "", mask=os.urandom(4)))
-    transport.close()
-    loop.call_later(grace, transport.abort)

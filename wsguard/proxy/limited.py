@@ -36,6 +36,7 @@ class LimitedHalf(WatchedHalf):
         "_granted_frames",
         "_granted_octets",
         "_has_ended",
+        "_holding",
         "_kept",
         "_leaves_at",
         "_limits",
@@ -53,6 +54,7 @@ class LimitedHalf(WatchedHalf):
         self._octets = _bucket(limits.bandwidth)
         self._granted_frames = self._granted_octets = 0  # by which the scanner began
         self._kept = b""  # came too fast, and has not been looked at
+        self._holding: TokenBucket | None = None  # what a frame that was cut amid has to keep to
         self._has_ended = False  # behind what is kept comes a FIN
         self._leaves_at: float | None = None  # when it will be taken for gone
         self._throttled: set[CloseReason] = set()
@@ -84,8 +86,10 @@ class LimitedHalf(WatchedHalf):
                 self._keep(data, exceeded, now)
                 return
             scanner.spare(exceeded)  # the connection is cut, or its policy only audits
-        scanner.lift()  # nothing is passed on: it is only looked at for the client's Close
-        super().data_received(data)
+            if exceeded is CloseReason.BANDWIDTH and self.closing is not None:
+                self._holding = self._octets
+        scanner.lift()  # at most the rest of a frame is passed on; it is only looked at for the client's Close
+        self._finish(data)
 
     def eof_received(self) -> bool:
         """As the half has it, behind what is kept."""
@@ -104,6 +108,22 @@ class LimitedHalf(WatchedHalf):
         super().resume()
         if self._kept:
             self._wake_in(0.0)
+
+    def _finish(self, data: bytes) -> None:
+        """A cut for `bandwidth` may wait for the end of a long frame: it comes as fast as the policy allows, and the
+        grace may be over first."""
+        bucket, now = self._holding, self._clockwork.now()
+        if bucket is None or self.closing is None:
+            super().data_received(data)
+            return
+        passing = data[: bucket.whole(now)]
+        bucket.take(now, len(passing))
+        super().data_received(passing)
+        late = data[len(passing) :]
+        if late and self.closing is not None:
+            self._keep(late, CloseReason.BANDWIDTH, now)
+        elif late:
+            super().data_received(late)
 
     # What passes without more ado, and what does not.
 

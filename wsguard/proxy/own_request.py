@@ -29,9 +29,9 @@ from wsguard.protocol.handshake import HttpRefusal
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.stand_in import stand_in
 from wsguard.proxy import gathering
-from wsguard.proxy.door import read_head
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.refusal import SERVER
+from wsguard.proxy.router import read_head
 from wsguard.proxy.wording import word
 
 MAX_BODY = 16 * 1024

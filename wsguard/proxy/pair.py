@@ -51,6 +51,9 @@ class Pair:
 
     def begin(self, from_backend: bytes, from_client: bytes) -> None:
         """Read both, after what each has sent behind its part of the handshake."""
+        for half in (self.backend, self.client):
+            if half is not None:
+                half.begin()
         for half, early in ((self.backend, from_backend), (self.client, from_client)):
             if half is not None and early:
                 half.data_received(early)
@@ -125,6 +128,16 @@ class Pair:
         source = self.other(half)
         if source is None or source.closing is None:
             half.hang_up()  # else when the Close that is still to come has been injected
+
+    def end_backend_input(self) -> None:
+        """Mirror the client's FIN."""
+        if self.backend is not None:
+            self.backend.end_input()
+
+    def abort(self, half: Half | None) -> None:
+        """Drop whatever is queued for `half`."""
+        if half is not None:
+            half.abort()
 
     def discard(self, *, client: bool, backend: bool) -> None:
         """Pass on nothing more of what the named ones send, unless a Close waits there for its boundary."""

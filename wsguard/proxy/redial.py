@@ -6,18 +6,54 @@ another subprotocol or extension any more.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 from http import HTTPStatus
 
+from wsguard.policy.model import Backend
 from wsguard.protocol.http import Headers, RequestHead
-from wsguard.protocol.upgrade import Answer, BadAnswer, check_switch, subprotocol_of
+from wsguard.protocol.reasons import CloseReason
+from wsguard.protocol.upgrade import Answer, BadAnswer, check_switch, subprotocol_of, upgrade_request
+from wsguard.proxy.dial import DialError, dial
+from wsguard.proxy.environment import Environment
 from wsguard.proxy.outgoing import offered
+from wsguard.proxy.redialer import Outcome
 
 REDIAL = b"X-Wsguard-Redial"
 """The field that tells a backend that it is not the first for its client, and which redial this is: 1, 2, 3."""
 
 _TRY_AGAIN = frozenset((HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS))
+
+
+class NoBackend(Exception):
+    """There is none for the client yet, or there will be none: a sentence, and the `outcome` of the redial."""
+
+    def __init__(self, outcome: Outcome, problem: str) -> None:
+        super().__init__(problem)
+        self.outcome = outcome
+
+
+async def redial(
+    env: Environment, backend: Backend, head: RequestHead, subprotocol: str, timeout: float
+) -> tuple[asyncio.Transport, bytes]:
+    """Have `backend` answer `head` within `timeout` seconds, as one answers to whom a client can go that speaks so.
+
+    Returns its transport, and what has come behind the 101. What came of it is told of as of any handshake.
+    Raises NoBackend.
+    """
+    try:
+        transport, answer = await dial(env.loop, backend, env.backends.tls(backend), upgrade_request(head), timeout)
+    except DialError as error:
+        env.backends.answered(backend, error.reason, detail=str(error))
+        raise NoBackend(Outcome.FAILED, str(error)) from None
+    problem = answer_problem(answer, head, subprotocol)
+    reason = CloseReason.BACKEND_REFUSED if problem is not None else None
+    env.backends.answered(backend, reason, answer.status, problem or "")
+    if problem is not None:
+        transport.abort()
+        raise NoBackend(Outcome.FAILED if may_change(answer) else Outcome.REFUSED, problem)
+    return transport, answer.tail
 
 
 def redial_request(head: RequestHead, number: int) -> RequestHead:

@@ -1,30 +1,24 @@
 """Two halves, one fate: carries out what the state table says about one connection.
 
-Decides nothing itself: events go into `sessions.lifecycle`, commands come out. The first cause of the end is kept and
-never overwritten; the end is recorded exactly once.
+Decides nothing itself: events go into `sessions.lifecycle`, commands come out. Most of them are for its teardown, which
+is told of every cause as well.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 
-from wsguard.protocol.closing import close_frame
-from wsguard.protocol.reasons import GOING_AWAY, NORMAL, CloseReason
-from wsguard.protocol.scanner import NO_STATUS
-from wsguard.proxy.endings import Cause, Close, Owner
+from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.endings import Close, Owner
 from wsguard.proxy.half import Half
 from wsguard.proxy.interjection import Speak, interject
 from wsguard.proxy.keeper import Keeper
 from wsguard.proxy.pair import Pair
 from wsguard.proxy.rest import Rest
+from wsguard.proxy.teardown import Teardown
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.lifecycle import Command, Event, Phase, step
-from wsguard.sessions.records import Delivery, Initiator
-
-PATIENCE = 30.0
-"""Seconds that an ending which the peers chose themselves may take: a close handshake of theirs, a half-closed TCP."""
 
 _PASSING = frozenset((Phase.OPEN, Phase.HELD, Phase.CLIENT_CLOSING, Phase.BACKEND_CLOSING, Phase.HALF_CLOSED))
 
@@ -33,19 +27,14 @@ class Splice:
     """One connection from its verdict to its end. Implements `sessions.connection.Link`."""
 
     __slots__ = (
-        "_acknowledged",
-        "_cause",
         "_clock",
-        "_close",
-        "_close_timeout",
-        "_close_written",
         "_keeper",
         "_loop",
         "_owner",
         "_pair",
         "_phase",
         "_rest",
-        "_timer",
+        "_teardown",
         "last_message_at",
     )
 
@@ -60,16 +49,11 @@ class Splice:
         self._owner = owner
         self._loop = loop
         self._clock = clock
-        self._close_timeout = close_timeout
         self._phase = Phase.DOOR
         self._pair = Pair()
-        self._timer: asyncio.TimerHandle | None = None
+        self._teardown = Teardown(owner, self._pair, loop, close_timeout)
         self._rest: Rest | None = None
         self._keeper: Keeper | None = None
-        self._cause: Cause | None = None
-        self._close: Close | None = None
-        self._close_written = False
-        self._acknowledged = False
         self.last_message_at = clock()
 
     # What the registry, a deadline or an operator asks (sessions.connection.Link).
@@ -85,24 +69,18 @@ class Splice:
 
     def cut(self, reason: CloseReason, detail: str = "", crowd: int | None = None) -> None:
         """End the connection for `reason`; the first cause wins. `crowd`: as in `leave`, None: whoever is here."""
-        if self._phase is Phase.ENDED or self._close is not None:
-            return
-        close = self._owner.close_for(reason, crowd)
-        if close is None:
-            return
-        self._close = close
-        self._blame("guard", reason, close.code, detail)
-        self._on(Event.CUT)
+        if self._phase is not Phase.ENDED and self._teardown.cut(self._phase, reason, detail, crowd):
+            self._on(Event.CUT)
 
     def leave(self, reason: CloseReason, goodbye: bytes = b"", crowd: int = 1) -> None:
         """End the connection between two messages of either side, or as soon as that has taken too long."""
-        client, backend = self._pair.client, self._pair.backend
-        if self._phase is not Phase.OPEN or client is None or backend is None:
+        halves = self.halves()
+        if halves is None:
             self.cut(reason, crowd=crowd)
-        elif client.scanner.is_at_rest and backend.scanner.is_at_rest:
+        elif all(half.scanner.is_at_rest for half in halves):
             self._depart(reason, goodbye, crowd)
         elif self._rest is None:
-            self._rest = Rest((client, backend), self._loop, lambda: self._depart(reason, goodbye, crowd))
+            self._rest = Rest(halves, self._loop, lambda: self._depart(reason, goodbye, crowd))
 
     def interject(self, speak: Speak) -> None:
         """Send the client a message of the guard's own, as soon as none of the backend's is under way."""
@@ -120,7 +98,7 @@ class Splice:
             return
         if self._is_held(half):
             return
-        self._blame_loss(half, detail, CloseReason.KEEPALIVE_TIMEOUT)
+        self._blame(half, detail, CloseReason.KEEPALIVE_TIMEOUT)
         half.abort()
 
     # Beginnings: both write the 101, so that nothing can come before it.
@@ -147,15 +125,13 @@ class Splice:
 
     def give_up(self, why: str) -> None:
         """A client that is held will have no backend any more."""
-        self._blame_backend(why)
+        self._teardown.backend_lost(self._phase, why)
         self._on(Event.GIVE_UP)
 
     def refuse(self, client: Half, answer: bytes, reason: CloseReason, close: Close, early: bytes) -> None:
         """Accept, then close in the same write; whatever the client sends is read and discarded until it is done."""
-        self._pair.client, self._close = client, close
-        self._blame("guard", reason, close.code)
-        client.transport.write(answer + close_frame(close.code, close.text))
-        self._close_written = True
+        self._pair.client = client
+        client.transport.write(answer + self._teardown.refused(self._phase, reason, close))
         self._on(Event.CUT)
         if early:
             client.data_received(early)
@@ -181,34 +157,26 @@ class Splice:
             return
         code, scanner.close_code = scanner.close_code, None  # told once
         if scanner.violation is not None:
-            self.cut(CloseReason.PROTOCOL_ERROR, f"{_name(half)} sent {_article(scanner.violation)}")
+            self.cut(CloseReason.PROTOCOL_ERROR, _said(half, scanner.violation))
             self._pair.hang_up(half)  # its reply could not be recognised among whatever else it sends
         if code is None:
             return
-        if half.is_client:
-            self._acknowledged = self._close_written
-            if self._phase is Phase.HELD:  # its Close goes nowhere, and is answered here
-                self._close = Close(NORMAL if code == NO_STATUS else code, "")
-        elif self._is_held(half, code):
+        if self._is_held(half, code):
             return
-        else:
+        if not half.is_client:
             self._pair.pass_on_close(half)
-        self._blame(_name(half), CloseReason.CLIENT_CLOSED if half.is_client else CloseReason.BACKEND_CLOSED, code)
+        self._teardown.closed(self._phase, half, code)
         self._on(Event.CLIENT_CLOSE if half.is_client else Event.BACKEND_CLOSE)
 
     def injected(self, half: Half) -> None:
         """The Close that waited for a boundary of `half` is on its way to the other side."""
-        if not half.is_client:
-            self._close_written = True
-        peer = self._pair.other(half)
-        if peer is not None and (peer.scanner.halted or peer.eof_received_already):
-            peer.hang_up()  # there is no reply to wait for
+        self._teardown.injected(half)
 
     def eof(self, half: Half) -> None:
         """The peer of `half` sent its FIN."""
         if self._is_held(half):
             return
-        self._blame_loss(half, "sent a FIN and no Close")
+        self._blame(half, "sent a FIN and no Close")
         self._on(Event.CLIENT_EOF if half.is_client else Event.BACKEND_EOF)
 
     def lost(self, half: Half, exc: Exception | None) -> None:
@@ -219,15 +187,15 @@ class Splice:
         if other is not None and other.sink is half:
             other.discard()
         self._pair.give_up_boundary(half)
-        self._blame_loss(half, f"was lost: {exc}" if exc else "hung up without a Close")
-        if half.is_client and exc is not None and not self._acknowledged:
-            self._close_written = False  # whether a reset overtook the Close cannot be known
+        self._blame(half, f"was lost: {exc}" if exc else "hung up without a Close")
+        if half.is_client and exc is not None:
+            self._teardown.client_was_reset()
         self._on(Event.CLIENT_LOST if half.is_client else Event.BACKEND_LOST)
 
     def exceeded(self, reason: CloseReason, detail: str) -> bool:
         """A limit of the policy's is reached; whether the connection is cut for it."""
         self.cut(reason, detail)
-        return self._close is not None
+        return self._teardown.has_close
 
     def throttles(self, reason: CloseReason) -> bool:
         """A peer is about to be held back; whether its policy means it."""
@@ -251,15 +219,11 @@ class Splice:
             self._keeper = None
 
     def _depart(self, reason: CloseReason, goodbye: bytes, crowd: int) -> None:
-        client, backend = self._pair.client, self._pair.backend
-        if (
-            client is not None
-            and backend is not None
-            and goodbye
-            and backend.scanner.takes_a_message
-            and not client.eof_sent
-        ):
-            client.transport.write(goodbye)
+        halves = self.halves()
+        if halves is not None and goodbye:
+            client, backend = halves
+            if backend.scanner.takes_a_message and not client.eof_sent:
+                client.transport.write(goodbye)
         self.cut(reason, crowd=crowd)
         self._end_rest()  # where the owner does not want it cut, it goes on
 
@@ -268,23 +232,9 @@ class Splice:
         if rest is not None:
             rest.release()
 
-    def _blame(self, initiator: Initiator, reason: CloseReason, code: int, detail: str = "") -> None:
-        if self._cause is None:
-            self._cause = Cause(initiator, reason, code, detail, self._phase)
-
-    def _blame_loss(self, half: Half, how: str, reason: CloseReason | None = None) -> None:
-        if self._phase not in (Phase.OPEN, Phase.HELD):
-            return
-        if half.is_client:
-            self._blame("client", reason or CloseReason.CLIENT_LOST, 0, f"the client {how}")
-        else:
-            problem = self._keeper and self._keeper.problem
-            self._blame_backend(f"the backend {how}" + (f"; not held: {problem}" if problem else ""), reason)
-
-    def _blame_backend(self, why: str, reason: CloseReason | None = None) -> None:
-        self._close = self._owner.close_for(CloseReason.BACKEND_LOST)
-        code = self._close.code if self._close else 0
-        self._blame("backend", reason or CloseReason.BACKEND_LOST, code, why)
+    def _blame(self, half: Half, how: str, reason: CloseReason | None = None) -> None:
+        problem = None if half.is_client or self._keeper is None else self._keeper.problem
+        self._teardown.left(self._phase, half, how + (f"; not held: {problem}" if problem else ""), reason)
 
     def _is_held(self, half: Half, code: int | None = None) -> bool:
         """Whether what ends with `half` is the backend's side alone; `code` is that of its Close."""
@@ -295,18 +245,6 @@ class Splice:
         self._on(Event.BACKEND_GONE)
         return True
 
-    def _close_client(self) -> None:
-        if self._close is not None and not self._close_written:
-            self._pair.close_client(close_frame(self._close.code, self._close.text))
-
-    def _close_backend(self) -> None:
-        token = self._cause.reason.token if self._cause else ""
-        self._pair.close_backend(close_frame(GOING_AWAY, token, mask=os.urandom(4)))
-
-    def _end_backend_input(self) -> None:
-        if self._pair.backend is not None:
-            self._pair.backend.end_input()
-
     def _hold(self) -> None:
         if self._keeper is not None:
             self._keeper.hold()
@@ -315,52 +253,23 @@ class Splice:
         if self._keeper is not None:
             self._keeper.release()
 
-    def _abort(self, half: Half | None) -> None:
-        if half is not None:
-            half.abort()
-
-    def _arm(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._on, Event.TIMER)
-
-    def _record(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._cause is not None:
-            self._owner.ended(self._cause, self._delivery(), self.traffic())
-
-    def _delivery(self) -> Delivery:
-        if self._acknowledged:
-            return "acknowledged"
-        if self._close is None:
-            return "none"
-        client = self._pair.client
-        flushed = client is not None and not client.transport.get_write_buffer_size()
-        return "sent" if self._close_written and flushed else "undelivered"
-
 
 _COMMANDS: dict[Command, Callable[[Splice], None]] = {
-    Command.CLOSE_CLIENT: Splice._close_client,
-    Command.CLOSE_BACKEND: Splice._close_backend,
+    Command.CLOSE_CLIENT: lambda splice: splice._teardown.close_client(),
+    Command.CLOSE_BACKEND: lambda splice: splice._teardown.close_backend(),
     Command.HANG_UP_CLIENT: lambda splice: splice._pair.hang_up(splice._pair.client),
     Command.HANG_UP_BACKEND: lambda splice: splice._pair.hang_up(splice._pair.backend),
-    Command.END_BACKEND_INPUT: Splice._end_backend_input,
-    Command.ABORT_CLIENT: lambda splice: splice._abort(splice._pair.client),
-    Command.ABORT_BACKEND: lambda splice: splice._abort(splice._pair.backend),
-    Command.ARM_GRACE: lambda splice: splice._arm(splice._close_timeout),
-    Command.ARM_PATIENCE: lambda splice: splice._arm(PATIENCE),
+    Command.END_BACKEND_INPUT: lambda splice: splice._pair.end_backend_input(),
+    Command.ABORT_CLIENT: lambda splice: splice._pair.abort(splice._pair.client),
+    Command.ABORT_BACKEND: lambda splice: splice._pair.abort(splice._pair.backend),
+    Command.ARM_GRACE: lambda splice: splice._teardown.arm_grace(splice._on),
+    Command.ARM_PATIENCE: lambda splice: splice._teardown.arm_patience(splice._on),
     Command.HOLD: Splice._hold,
     Command.RELEASE: Splice._release,
-    Command.RECORD: Splice._record,
+    Command.RECORD: lambda splice: splice._teardown.record(),
 }
 
 
-def _name(half: Half) -> Initiator:
-    return "client" if half.is_client else "backend"
-
-
-def _article(violation: str | None) -> str:
-    what = violation or "bytes that are no frame"
-    return ("an " if what[0] in "aeiou" else "a ") + what
+def _said(half: Half, violation: str) -> str:
+    article = "an" if violation[0] in "aeiou" else "a"
+    return f"{'client' if half.is_client else 'backend'} sent {article} {violation}"

@@ -16,23 +16,20 @@ from wsguard.policy.credentials import CredentialConflict, read_credentials
 from wsguard.policy.decision import Admit, Refuse
 from wsguard.policy.effective import Effective
 from wsguard.policy.judge import PLACE, judge_early
+from wsguard.policy.model import Backend
 from wsguard.policy.streams import Reach, reach
-from wsguard.protocol.event_stream import last_words
 from wsguard.protocol.handshake import HttpRefusal
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.stream_request import has_body, is_event_stream, is_preflight, read_request
 from wsguard.proxy.admission import Admission
-from wsguard.proxy.answers import Answers, permission
+from wsguard.proxy.answers import Answers, end_answer, permission
 from wsguard.proxy.attempt import Attempt
 from wsguard.proxy.conductor import Conductor
-from wsguard.proxy.endings import Close
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
-from wsguard.proxy.half import reset
 from wsguard.proxy.outgoing import outgoing
-from wsguard.proxy.pace import flushed
 from wsguard.proxy.passage import Passage
 from wsguard.sessions.connection import Stream
 from wsguard.sessions.records import Delivery
@@ -81,7 +78,7 @@ class Errand:
         self._answers = Answers(env, head, effective)
         self._reach = found
         self._attempt: Attempt | None = None
-        self._backend = ""  # where the answer came from
+        self._backend: Backend | None = None  # where it went
         self._passage: Passage | None = None
         self._scope: asyncio.Timeout | None = None
         self._response: web.StreamResponse | None = None
@@ -184,7 +181,7 @@ class Errand:
             self._head.method,
             lambda: content.total_bytes,
         )
-        backend = self._backend or env.backends.active_name
+        backend = env.backends.active_name if self._backend is None else self._backend.name
         self._conductor.usher.register(attempt, admission, admit, audited, backend, passage)
 
     def _refuse(self, attempt: Attempt, refusal: Refuse) -> web.Response:
@@ -193,8 +190,8 @@ class Errand:
 
     # What comes back (proxy.forward.Escort).
 
-    def reached(self, backend: str) -> None:
-        """The answer is this backend's."""
+    def goes_to(self, backend: Backend) -> None:
+        """The request is passed on to this backend: whatever comes now comes of that."""
         self._backend = backend
 
     async def meet(self, status: int, headers: Headers) -> web.StreamResponse | None:
@@ -202,6 +199,9 @@ class Errand:
         if self._is_preflight:
             return permission(status, headers)
         is_events = is_event_stream(headers)
+        stream = Stream.SERVER_SENT_EVENTS if is_events else self.stream
+        refused = None if status < HTTPStatus.BAD_REQUEST else CloseReason.BACKEND_REFUSED
+        self._report(stream, refused, status, f"the backend answered {status}")
         if is_events and self._passage is None and Stream.SERVER_SENT_EVENTS in self._reach.streams:
             verdict = await self._judge(Stream.SERVER_SENT_EVENTS)
             if isinstance(verdict, web.Response):
@@ -233,8 +233,14 @@ class Errand:
 
     def failed(self, reason: CloseReason) -> None:
         """The answer will never be whole."""
+        if self._passage is None or not self._passage.has_head:
+            self._report(self.stream, reason, detail="no usable answer")
         if self._passage is not None:
             self._passage.failed(reason)
+
+    def _report(self, stream: Stream | None, reason: CloseReason | None, status: int = 0, detail: str = "") -> None:
+        if stream is not None and self._backend is not None and not self._is_preflight:
+            self._env.backends.answered(self._backend, reason, status, detail, stream)
 
     # The end.
 
@@ -255,28 +261,16 @@ class Errand:
                 return self._answers.cut(passage.close, reason) if response is None else response
             if response is not None and not passage.is_over:
                 return response  # it was whole before the grace was over
-            delivery = "sent" if await self._end(passage, passage.close) else "undelivered"
             assert self._response is not None  # its head has gone on
+            transport, grace = self._request.transport, self._grace
+            has_ended = await end_answer(self._response, transport, passage, passage.close, grace)
+            delivery = "sent" if has_ended else "undelivered"
             return self._response
         finally:
             passage.end(delivery)
 
-    async def _end(self, passage: Passage, close: Close) -> bool:
-        """End an event stream as a server does; what cannot be ended so must not look whole."""
-        response, transport = self._response, self._request.transport
-        can_end = passage.is_events and not passage.is_stalled
-        if response is not None and transport is not None and can_end and response.content_length is None:
-            grace = self._attempt.policy.spec.rejection.close_timeout if self._attempt and self._attempt.policy else 0.0
-            try:
-                async with asyncio.timeout(grace):
-                    if passage.can_speak:
-                        text, _, seconds = close.text.partition(" retry-after=")
-                        await response.write(last_words(text, float(seconds) if seconds else None))
-                    await response.write_eof()
-                    await flushed(transport)
-                    return not transport.is_closing()
-            except (TimeoutError, OSError):
-                pass  # it does not read, or has left
-        if transport is not None:
-            reset(transport)
-        return False
+    @property
+    def _grace(self) -> float:
+        """Seconds that a cut may take."""
+        policy = None if self._attempt is None else self._attempt.policy
+        return 0.0 if policy is None else policy.spec.rejection.close_timeout

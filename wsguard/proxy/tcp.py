@@ -1,6 +1,7 @@
 """What TCP itself is asked to do about peers that vanish, and what it knows of them.
 
-The values are fixed: they are the net under `keepAlive`, and hold for connections whose policy pings nobody.
+The values are fixed, but for the patience with a peer that may pause for long: they are the net under `keepAlive`, and
+hold for connections whose policy pings nobody.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import select
 import socket
 import struct
+from collections.abc import Iterable
 from enum import Enum
 from typing import Protocol
 
@@ -30,6 +32,8 @@ _OPTIONS = [
         if hasattr(socket, name)  # Linux has them all
     ),
 ]
+
+_LONGEST = 2**31 - 1  # milliseconds: it is an int
 
 # Of Linux's struct tcp_info: tcpi_retransmits is a byte, the others are 32 bits in the machine's order.
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
@@ -65,11 +69,26 @@ def keep(sock: Socket) -> None:
 
     A Unix socket needs none of it.
     """
+    _set(sock, _OPTIONS)
+
+
+def bear(transport: asyncio.Transport, pause: float) -> None:
+    """Let TCP give up the peer of `transport` `pause` seconds later: it may leave its window closed for so long.
+
+    TCP counts from the last byte that the peer took, which is before the guard has anything to wait with.
+    """
+    sock = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if sock is not None and option is not None and sock.fileno() >= 0:
+        _set(sock, [(socket.IPPROTO_TCP, option, min(round((GONE + pause) * 1000), _LONGEST))])
+
+
+def _set(sock: Socket, options: Iterable[tuple[int, int, int]]) -> None:
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     same = socket.socket(sock.family, socket.SOCK_STREAM, fileno=sock.fileno())  # uvloop's makes one an option
     try:
-        for level, option, value in _OPTIONS:
+        for level, option, value in options:
             same.setsockopt(level, option, value)
     finally:
         same.detach()

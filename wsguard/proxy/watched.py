@@ -16,9 +16,13 @@ from wsguard.policy.model import SlowConsumer
 from wsguard.protocol.reasons import CloseReason
 from wsguard.protocol.scanner import FrameScanner
 from wsguard.proxy.half import Half, HalfOwner
+from wsguard.proxy.tcp import bear
 
 MOMENT = 1.0
 """Seconds that more than `bufferLimit` may wait: a burst for somebody who reads is gone sooner."""
+
+TURN = 0.005
+"""Seconds in which whatever the sockets can take is written. Where the guard was frozen, its timers come first."""
 
 
 class FlowOwner(HalfOwner, Protocol):
@@ -44,7 +48,7 @@ class Clockwork:
 class WatchedHalf(Half):
     """Is cut with its connection where it takes too long, or has the guard keep too much."""
 
-    __slots__ = ("_clockwork", "_is_spared", "_owner", "_since", "_slow", "_watch")
+    __slots__ = ("_clockwork", "_is_due", "_is_spared", "_owner", "_since", "_slow", "_watch")
 
     def __init__(
         self,
@@ -60,7 +64,14 @@ class WatchedHalf(Half):
         self._clockwork = clockwork
         self._since: float | None = None  # when the pause began; None: there is none
         self._watch: asyncio.TimerHandle | None = None
+        self._is_due = False  # it takes too long, and has a last turn of the loop
         self._is_spared = False  # by a policy that only audits, which has been told
+
+    def begin(self) -> None:
+        """TCP is to bear what the policy does."""
+        super().begin()
+        if self._slow is not None and self._slow.max_pause is not None:
+            bear(self.transport, self._slow.max_pause)
 
     def pause_writing(self) -> None:
         """This side does not keep up: the other waits, and the clock runs."""
@@ -73,7 +84,7 @@ class WatchedHalf(Half):
 
     def resume_writing(self) -> None:
         """It keeps up again."""
-        self._since = None
+        self._since, self._is_due = None, False
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -101,16 +112,27 @@ class WatchedHalf(Half):
 
     def _look(self) -> None:
         self._watch = None
+        was_due, self._is_due = self._is_due, False
         slow = self._slow
         if self._since is None or slow is None or not self._is_awaited():
             return
-        waited, kept = self._clockwork.now() - self._since, self.transport.get_write_buffer_size()
-        if slow.max_pause is not None and waited >= slow.max_pause:
-            self._cut(f"the {self._name} has not read for {slow.max_pause:g} s")
-        elif slow.buffer_limit is not None and kept > slow.buffer_limit and waited >= MOMENT:
-            self._cut(f"{kept} bytes wait for the {self._name}, which does not read them")
-        else:
+        waited = self._clockwork.now() - self._since
+        problem = self._problem(slow, waited)
+        if problem is None:
             self._look_in(slow, waited)
+        elif was_due:
+            self._cut(problem)
+        else:
+            self._is_due = True
+            self._watch = self._clockwork.loop.call_later(TURN, self._look)
+
+    def _problem(self, slow: SlowConsumer, waited: float) -> str | None:
+        kept = self.transport.get_write_buffer_size()
+        if slow.max_pause is not None and waited >= slow.max_pause:
+            return f"the {self._name} has not read for {slow.max_pause:g} s"
+        if slow.buffer_limit is not None and kept > slow.buffer_limit and waited >= MOMENT:
+            return f"{kept} bytes wait for the {self._name}, which does not read them"
+        return None
 
     def _cut(self, detail: str) -> None:
         self._is_spared = not self._owner.exceeded(CloseReason.SLOW_CONSUMER, detail)

@@ -6,6 +6,7 @@ The rules, which tests/sessions/test_census.py checks over every order of events
    reserve whole it does not hold in part.
 2. A connection holds one place in each of its rooms, from when it opens until it leaves.
 3. Who was told to go counts nowhere any more, though it may be here for a while: its successor comes before it leaves.
+   It counts again, in the order of its age, where that is taken back.
 
 Replicas that share counts are known by `elsewhere`, what it says of a room being what was last heard: such places are
 taken, and nobody in them can be closed from here.
@@ -50,7 +51,7 @@ class Census:
         self._rooms: dict[Key, _Room] = {}
         self._reserved: dict[str, tuple[Key, ...]] = {}
         self._opened: dict[str, tuple[Key, ...]] = {}
-        self._excused: set[str] = set()
+        self._excused: dict[str, tuple[Key, ...]] = {}  # and the rooms that it would be in
 
     def __len__(self) -> int:
         """How many rooms somebody is in."""
@@ -103,13 +104,15 @@ class Census:
         for key in self._reserved.pop(connection_id, ()):
             self._leave_room(key, connection_id)
         if connection_id not in self._opened:
-            self._excused.discard(connection_id)
+            self._excused.pop(connection_id, None)
 
     def open(self, connection: Connection, keys: Iterable[Key]) -> None:
         """Count `connection` in these rooms: in place of its handshake, or of those where it was counted before."""
         for key in (*self._reserved.pop(connection.id, ()), *self._opened.get(connection.id, ())):
             self._leave_room(key, connection.id)
-        rooms = () if connection.id in self._excused else tuple(dict.fromkeys(keys))
+        rooms = tuple(dict.fromkeys(keys))
+        if connection.id in self._excused:
+            self._excused[connection.id], rooms = rooms, ()
         self._opened[connection.id] = rooms
         for key in rooms:
             self._rooms.setdefault(key, _Room()).opened[connection.id] = connection
@@ -130,18 +133,29 @@ class Census:
         return found
 
     def excuse(self, connection_id: str) -> None:
-        """Count it nowhere from now on, until it leaves."""
-        self._excused.add(connection_id)
+        """Count it nowhere from now on, until it leaves or is recalled."""
+        self._excused.setdefault(connection_id, self._opened.get(connection_id, ()))
         if connection_id in self._opened:
             for key in self._opened[connection_id]:
                 self._leave_room(key, connection_id)
             self._opened[connection_id] = ()
 
+    def recall(self, connections: Iterable[Connection]) -> None:
+        """They are to stay after all, and count again. A room may have more than its most then, until some leave."""
+        crowded: set[Key] = set()
+        for connection in connections:
+            rooms = self._excused.pop(connection.id, ())
+            if rooms:
+                self.open(connection, rooms)
+                crowded.update(rooms)
+        for room in map(self._rooms.__getitem__, crowded):
+            room.opened = dict(sorted(room.opened.items(), key=lambda item: item[1].opened_at))
+
     def leave(self, connection_id: str) -> None:
         """The connection is over."""
         for key in self._opened.pop(connection_id, ()):
             self._leave_room(key, connection_id)
-        self._excused.discard(connection_id)
+        self._excused.pop(connection_id, None)
 
     def _leave_room(self, key: Key, connection_id: str) -> None:
         room = self._rooms.get(key)

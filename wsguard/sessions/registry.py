@@ -112,6 +112,10 @@ class Registry:
         if connection_id in self._by_id:
             self.census.excuse(connection_id)
 
+    def recall(self, connection_ids: Iterable[str]) -> None:
+        """They were told to go, and are to stay after all."""
+        self.census.recall(self._by_id[each] for each in connection_ids if each in self._by_id)
+
     def get(self, connection_id: str) -> Connection | None:
         """The connection of this id, or None."""
         return self._by_id.get(connection_id)
