@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -130,5 +131,8 @@ async def test_guards_of_the_nursery_share_nothing_that_is_open_and_end_each_by_
 
 
 def _pipes_and_sockets(guard: Guard) -> set[str]:
-    targets = (os.readlink(path) for path in Path(f"/proc/{guard.program.pid}/fd").iterdir())
+    targets = []
+    for path in Path(f"/proc/{guard.program.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # such as the connection that asked whether it is ready
+            targets.append(os.readlink(path))
     return {target for target in targets if target.startswith(("pipe:", "socket:"))}
