@@ -83,5 +83,5 @@ async def test_a_guard_that_cannot_start_says_why(tmp_path: Path) -> None:
     taken = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     async with taken:
         port = taken.sockets[0].getsockname()[1]
-        with pytest.raises(GuardError, match=r"ended with exit status 2:\s.*in use"):
+        with pytest.raises(GuardError, match=r"(?s)ended with exit status 2:.*in use"):
             await Guard.start(tmp_path, backend=free_port(), port=port, admin=free_port())
