@@ -95,7 +95,7 @@ async def test_a_new_authority_is_taken_from_its_file(authority: Authority, tmp_
 
 
 async def test_a_migration_trusts_its_target_by_the_targets_own_authority(authority: Authority, tmp_path: Path) -> None:
-    """It does not begin towards one that cannot be verified, pauses when that changes, and goes on when it is mended."""
+    """It begins towards none that cannot be verified, pauses when that changes, and goes on when it is mended."""
     another = Authority(tmp_path, "another")
     trusted = tmp_path / "trusted.pem"
     trusted.write_bytes(another.pem)
