@@ -160,27 +160,42 @@ def test_a_frame_that_comes_in_pieces_is_one() -> None:
 
 
 def test_a_client_that_is_held_back_is_not_read_and_comes_in_batches() -> None:
-    at = bench(messages(100, 3, OnExceed.THROTTLE))
-    at.client.arrive(TEXT * 30)
+    at = bench(messages(10, 3, OnExceed.THROTTLE))
+    at.client.arrive(TEXT * 10)
     assert at.to_backend == TEXT * 3
     assert not at.client.reading
     assert at.owner.throttled == [CloseReason.MESSAGE_RATE]
     at.now += SHORTEST
     at.loop.wake("_wake")
-    assert at.to_backend == TEXT * 6, "the bucket holds no more than its burst"
-    for _ in range(8):
+    assert at.to_backend == TEXT * 4
+    at.now += 60.0
+    at.loop.wake("_wake")
+    assert at.to_backend == TEXT * 7, "the bucket holds no more than its burst"
+    for _ in range(3):
         at.now += SHORTEST
         at.loop.wake("_wake")
-    assert at.to_backend == TEXT * 30
+    assert at.to_backend == TEXT * 10
     assert at.client.reading
     assert at.owner.throttled == [CloseReason.MESSAGE_RATE], "told once"
     assert at.backend.reading
 
 
+@pytest.mark.parametrize("late", [0.0, 0.05])
+def test_a_small_burst_does_not_lower_the_rate(late: float) -> None:
+    """What a client has earned while it was held back is its own, though it comes in batches, and late."""
+    at = bench(messages(1000, 1, OnExceed.THROTTLE))
+    at.client.arrive(TEXT * 5000)
+    assert at.to_backend == TEXT * 150
+    for _ in range(20):
+        at.now += SHORTEST + late
+        at.loop.wake("_wake")
+    assert len(at.to_backend) == pytest.approx(len(TEXT) * (150 + 1000 * 20 * (SHORTEST + late)), abs=len(TEXT))
+
+
 def test_the_wait_is_as_long_as_the_rate_asks_and_not_too_short() -> None:
     for rate, wait in ((1, 1.0), (1000, SHORTEST)):
         at = bench(messages(rate, 1, OnExceed.THROTTLE))
-        at.client.arrive(TEXT * 2)
+        at.client.arrive(TEXT * 151)
         assert at.loop.timers[-1].when == pytest.approx(wait)
 
 
@@ -469,7 +484,7 @@ def test_any_order_of_events(
 
 def test_bytes_that_come_amid_a_call_of_their_own_are_in_order_and_charged_once() -> None:
     """Whoever takes a frame out of the stream gives the half what stood behind it, from within its own call."""
-    at = bench(bandwidth(KIBI, 60, OnExceed.THROTTLE))
+    at = bench(bandwidth(400, 60, OnExceed.THROTTLE))
     half = at.client.half
     assert isinstance(half, LimitedHalf)
     write = at.backend.write

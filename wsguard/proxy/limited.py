@@ -213,6 +213,10 @@ class LimitedHalf(WatchedHalf):
 
 
 def _bucket(part: Messages | Bandwidth | None) -> TokenBucket | None:
+    """Where a client is held back, it takes in what comes in that time; else a small burst would lower the rate."""
     if part is None:
         return None
-    return TokenBucket(part.per_connection.per_second, part.per_connection.at_once)
+    rate, burst = part.per_connection.per_second, float(part.per_connection.at_once)
+    if part.on_exceed is OnExceed.THROTTLE:
+        burst = max(burst, rate * 1.5 * SHORTEST)  # timers are late at times
+    return TokenBucket(rate, burst)
