@@ -199,14 +199,36 @@ def test_the_wait_is_as_long_as_the_rate_asks_and_not_too_short() -> None:
         assert at.loop.timers[-1].when == pytest.approx(wait)
 
 
-def test_bytes_are_held_back_in_the_midst_of_a_frame_and_a_cut_does_not_wait_for_them() -> None:
-    """The rest of the frame is there already: the backend gets it, and its Close behind it."""
+@pytest.mark.parametrize("on_exceed", OnExceed)
+def test_a_cut_amid_a_frame_lets_the_rest_of_it_come_no_faster(on_exceed: OnExceed) -> None:
+    """Whatever it is for: a client may know when it will be cut, and begin with a giant just before."""
+    at = bench(bandwidth(100, 200, on_exceed))
+    frame = wire.frame(wire.BINARY, bytes(300))
+    at.client.arrive(frame[:200])
+    at.splice.cut(CloseReason.LOGGED_OUT)
+    at.client.arrive(frame[200:] + TEXT)
+    assert at.to_backend == frame[:200]
+    assert wire.take_frame(bytearray(at.to_client)).close == (4441, "logged-out")  # type: ignore[union-attr]
+    at.now += 0.5
+    at.loop.wake("_wake")
+    assert at.to_backend == frame[:250]
+    at.now += 1.0
+    at.loop.wake("_wake")
+    assert told(at, frame)[1] == (1001, "logged-out")
+    assert at.client.reading
+
+
+def test_a_cut_of_one_who_is_held_back_waits_no_longer_than_its_bandwidth_asks() -> None:
+    """What was kept goes on: the backend gets the rest of the frame, and its Close behind it."""
     at = bench(bandwidth(KIBI, 200, OnExceed.THROTTLE))
     frame = wire.frame(wire.BINARY, bytes(300))
     at.client.arrive(frame + TEXT)
     assert at.to_backend == frame[:200]
     at.splice.cut(CloseReason.LOGGED_OUT)
     assert at.client.reading
+    for _ in range(2):
+        at.loop.wake("_wake")
+        at.now += SHORTEST
     at.loop.wake("_wake")
     assert told(at, frame)[1] == (1001, "logged-out")
     assert guard_close(at.to_backend, frame + TEXT)
