@@ -165,9 +165,9 @@ async def test_a_drain_begins_waits_and_is_taken_back(operator: Operator) -> Non
 async def test_in_a_terminal_there_is_a_bar(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Terminal, "isatty", lambda self: True)
     operator.rig.connect_leaving(3)
-    status, out, err = await operator("drain", "--window", "500ms", "--wait")
-    assert (status, out) == (0, "draining 3 connections over 500ms\ndrained, 0 connections left\n")
-    assert f"\r\x1b[K[{'.' * 30}] 0 of 3 closed, 0/s, 1s to go" in err
+    status, out, err = await operator("drain", "--window", "2s", "--wait")
+    assert (status, out) == (0, "draining 3 connections over 2s\ndrained, 0 connections left\n")
+    assert f"\r\x1b[K[{'.' * 30}] 0 of 3 closed, 0/s, 2s to go" in err
     assert err.endswith("\r\x1b[K"), "nothing is left of it"
 
 
@@ -243,9 +243,9 @@ async def test_who_waits_for_a_migration_hears_of_its_pauses(
     await eventually(lambda: rig.migrator.is_under_way)
     rig.backends.away["green"] = "green cannot be dialled: refused"
     await eventually(lambda: rig.migrator.status.state.value == "paused")
-    await asyncio.sleep(0.5)  # the command looks four times a second
+    await asyncio.sleep(1.0)  # the command looks four times a second
     del rig.backends.away["green"]
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1.0)
     rig.backends.under_way["default"][1] = 2
     rig.registry.remove("c1")
     status, out, err = await asyncio.wait_for(waiting, 10)

@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.contracts.engines import Engine, Nats, Redis
+from tests.support.certificates import Authority
 from wsguard.events.source import Stream, StreamAway
-
-
-def make_certificate(folder: Path) -> None:
-    """A certificate for 127.0.0.1 that vouches for itself: `cert.pem` and `key.pem`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
 
 
 class LockedRedis(Redis):
@@ -46,7 +17,7 @@ class LockedRedis(Redis):
 
     def command(self) -> list[str]:
         command = [word if word != "--port" else "--tls-port" for word in super().command()]
-        files = {"--tls-cert-file": "cert.pem", "--tls-key-file": "key.pem", "--tls-ca-cert-file": "cert.pem"}
+        files = {"--tls-cert-file": "own.crt", "--tls-key-file": "own.key", "--tls-ca-cert-file": "ca.pem"}
         for option, file in files.items():
             command += [option, str(self.folder / file)]
         return [*command, "--port", "0", "--requirepass", "right"]
@@ -67,8 +38,8 @@ class LockedNats(Nats):
             jetstream {{ store_dir: "{self.folder}/jetstream" }}
             authorization {{ user: default, password: right }}
             tls {{
-              cert_file: "{self.folder}/cert.pem", key_file: "{self.folder}/key.pem"
-              ca_file: "{self.folder}/cert.pem", verify: true
+              cert_file: "{self.folder}/own.crt", key_file: "{self.folder}/own.key"
+              ca_file: "{self.folder}/ca.pem", verify: true
             }}
             """
         )
@@ -97,13 +68,13 @@ def login(engine: Engine) -> dict[str, Any]:
     }
 
 
-CERTIFICATES = {"caFile": "cert.pem", "certFile": "cert.pem", "keyFile": "key.pem"}
+CERTIFICATES = {"caFile": "ca.pem", "certFile": "own.crt", "keyFile": "own.key"}
 
 
 @pytest.fixture(params=[LockedRedis, LockedNats], ids=["redis", "nats"])
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     locked = request.param()
-    make_certificate(locked.folder)
+    Authority(locked.folder).server("127.0.0.1", file="own")
     (locked.folder / "password").write_text("right\n")
     async with locked:
         yield locked

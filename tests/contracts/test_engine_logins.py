@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.contracts.nats_accounts import operator_mode
-from tests.identity.test_jwks import self_signed
+from tests.support.certificates import Authority
 from tests.support.ports import free_port, listening
 from tests.support.programs import Program, need
 from tests.support.waiting import eventually
@@ -97,6 +97,13 @@ async def nats(folder: Path, config: str) -> AsyncIterator[int]:
         assert server.process.returncode is None
 
 
+def certified(folder: Path) -> tuple[str, str, str]:
+    """The files of an authority, of a certificate for both ends, and of its key; none is in the folder of the guard."""
+    (elsewhere := folder / "certificates").mkdir()
+    authority = Authority(elsewhere)
+    return str(authority.file), *authority.server("127.0.0.1")
+
+
 async def test_redis_knows_a_user_with_the_rights_that_the_docs_name(tmp_path: Path) -> None:
     rights = re.search(r"`(~wsguard:events [^`]+)`", OPERATING)
     counting = re.search(r"`(&wsguard:events:counts[^`]+)`", OPERATING)
@@ -117,14 +124,13 @@ async def test_redis_knows_a_user_with_the_rights_that_the_docs_name(tmp_path: P
 
 
 async def test_redis_over_tls_is_trusted_by_the_file_of_its_authority(tmp_path: Path) -> None:
-    _, trusted = self_signed(tmp_path)
-    files = {"cert": str(trusted), "key": str(trusted.with_name("key.pem"))}
-    tls = ["--tls-port", "PORT", "--tls-cert-file", files["cert"], "--tls-key-file", files["key"]]
-    async with redis(*tls, "--tls-ca-cert-file", files["cert"], "--tls-auth-clients", "yes") as port:
+    ca, cert, key = certified(tmp_path)
+    tls = ["--tls-port", "PORT", "--tls-cert-file", cert, "--tls-key-file", key]
+    async with redis(*tls, "--tls-ca-cert-file", ca, "--tls-auth-clients", "yes") as port:
         source = {"type": "RedisStream", "url": f"rediss://127.0.0.1:{port}/0"}
-        own = {"caFile": files["cert"], "certFile": files["cert"], "keyFile": files["key"]}
+        own = {"caFile": ca, "certFile": cert, "keyFile": key}
         await works(stream_of(tmp_path, {**source, "tls": own}))
-        await refused(stream_of(tmp_path, {**source, "tls": {"caFile": files["cert"]}}))
+        await refused(stream_of(tmp_path, {**source, "tls": {"caFile": ca}}))
         assert "CERTIFICATE_VERIFY_FAILED" in await refused(stream_of(tmp_path, source))
 
 
@@ -163,12 +169,11 @@ async def test_nats_knows_a_user_by_the_credentials_that_its_account_signed(tmp_
 
 
 async def test_nats_over_tls_is_trusted_by_the_file_of_its_authority(tmp_path: Path) -> None:
-    _, trusted = self_signed(tmp_path)
-    cert, key = str(trusted), str(trusted.with_name("key.pem"))
-    tls = json.dumps({"cert_file": cert, "key_file": key, "ca_file": cert, "verify": True})
+    ca, cert, key = certified(tmp_path)
+    tls = json.dumps({"cert_file": cert, "key_file": key, "ca_file": ca, "verify": True})
     async with nats(tmp_path, f"tls {tls}") as port:
         source = {"type": "NATSJetStream", "url": f"tls://127.0.0.1:{port}"}
-        await works(stream_of(tmp_path, {**source, "tls": {"caFile": cert, "certFile": cert, "keyFile": key}}))
-        await refused(stream_of(tmp_path, {**source, "tls": {"caFile": cert}}))
+        await works(stream_of(tmp_path, {**source, "tls": {"caFile": ca, "certFile": cert, "keyFile": key}}))
+        await refused(stream_of(tmp_path, {**source, "tls": {"caFile": ca}}))
         await refused(stream_of(tmp_path, source))
         await refused(stream_of(tmp_path, {**source, "url": f"nats://127.0.0.1:{port}"}))

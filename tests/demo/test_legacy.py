@@ -12,6 +12,8 @@ import pytest
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
+from tests.support import wire
+from tests.support.client import connect
 from wsguard.demo.browser import Browser
 from wsguard.demo.legacy import CLOSED_ROOM, ISSUER, TOKEN_COOKIE, Chat
 
@@ -49,6 +51,18 @@ async def test_a_foreign_page_gets_in_and_reads_what_was_said(site: URL, alice: 
 async def test_nobody_gets_in_as_a_guest(site: URL) -> None:
     async with Browser() as nobody:
         assert await (await nobody.open(site, "lobby")).hear("Welcome") == "Welcome, a guest."
+
+
+async def test_one_that_leaves_before_it_is_greeted_is_no_error(site: URL, caplog: pytest.LogCaptureFixture) -> None:
+    """As at the end of an interrupted story."""
+    assert site.port is not None
+    for _ in range(20):
+        async with connect(site.port) as client:
+            await client.send(wire.upgrade("/ws/lobby"))
+            client.reset()
+    async with Browser() as nobody:
+        assert await (await nobody.open(site, "lobby")).hear("Welcome")
+    assert not caplog.records
 
 
 async def test_the_closed_room_answers_with_a_status(site: URL, alice: Browser) -> None:

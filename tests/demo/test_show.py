@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from playwright.async_api import async_playwright
 
+from tests.support.peace import steady
 from tests.support.programs import Program, need
 from wsguard.cli import main
 from wsguard.demo.browser import Loopback
@@ -64,7 +65,7 @@ def test_a_port_that_is_taken_is_named(story: str, place: int, capsys: pytest.Ca
 
 
 async def test_the_pages_show_it_in_a_real_browser(demo: Program) -> None:
-    async with async_playwright() as playwright:
+    async with steady(), async_playwright() as playwright:
         # Not the tests' own browser: this one finds *.localhost by itself, as a reader's does.
         browser = await playwright.chromium.launch(executable_path=need("chromium"), args=["--no-sandbox"])
         context = await browser.new_context()

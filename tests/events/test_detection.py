@@ -29,8 +29,8 @@ OUT = exchange(CLEARED)
 class Guarded(Replica):
     """A replica with a detector, under a policy that watches the cookie `session`."""
 
-    def __init__(self, stream: FakeStream | None = None) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: FakeStream | None = None, patience: float = 0.5) -> None:
+        super().__init__(stream, patience=patience)
         self.policies = PolicySet((LISTED,))
         self.detector = LogoutDetector(
             self.bus, self.registry, self.deny_list, self.clock, self.notebook, lambda: self.policies, self.vouch
@@ -193,13 +193,13 @@ async def test_the_others_are_asked_only_so_often() -> None:
 
 async def test_a_stream_that_is_away_holds_nothing_up_and_is_told_later() -> None:
     stream = FakeStream()
-    guarded = Guarded(stream)
+    guarded = Guarded(stream, patience=60.0)
     mine = guarded.admit("1", A)
     guarded.start()
     await eventually(lambda: guarded.bus.is_ready)
     stream.is_away = True
     await eventually(lambda: not guarded.bus.followers[0].is_up)
-    async with asyncio.timeout(0.2):
+    async with asyncio.timeout(10):
         await guarded.see(OUT)
     assert link_of(mine).reason is CloseReason.LOGGED_OUT
     stream.is_away = False

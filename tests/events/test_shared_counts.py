@@ -95,7 +95,7 @@ def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten times as fast as in earnest."""
     for name in ("BEAT", "INTERVAL"):
         monkeypatch.setattr(shared_counts, name, getattr(shared_counts, name) / 10)
-    monkeypatch.setattr(shared_counts, "PATIENCE", 0.4)
+    monkeypatch.setattr(shared_counts, "PATIENCE", 1.0)
     monkeypatch.setattr(elsewhere, "SILENCE", elsewhere.SILENCE / 10)
 
 
@@ -134,17 +134,20 @@ async def test_a_newcomer_knows_soon(two: tuple[Replica, Replica], air: Air) -> 
     await eventually(lambda: two[1].sees(1))
     late = Replica(air, 3)
     late.counts.start()
-    await eventually(lambda: late.sees(1), 1.0)
+    await eventually(lambda: late.sees(1))
     await late.counts.close()
     assert late.sees(0), "who has left counts for himself"
 
 
-async def test_who_leaves_takes_its_places_with_it(two: tuple[Replica, Replica]) -> None:
+async def test_who_leaves_takes_its_places_with_it(
+    two: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elsewhere, "SILENCE", 60.0)
     first, second = two
     assert first.enter("a")
     await eventually(lambda: second.sees(1))
     await first.counts.close()
-    await eventually(lambda: second.sees(0), elsewhere.SILENCE / 2)
+    await eventually(lambda: second.sees(0), what="that nobody waits for its silence")
 
 
 async def test_an_outage_leaves_each_its_own_count_and_ends(two: tuple[Replica, Replica], air: Air) -> None:

@@ -23,8 +23,8 @@ _JWKS = 'remoteJWKS: {uri: "https://login.example.com/jwks"}'
 
 
 def ending(subject: str, audience: str) -> str:
-    """A token whose connection is cut in six seconds: it has expired, but not by the 30 s that clocks may differ."""
-    return LOGIN.token(subject, aud=audience, lives=-24)
+    """A token whose connection is cut in nine seconds: it has expired, but not by the 30 s that clocks may differ."""
+    return LOGIN.token(subject, aud=audience, lives=-21)
 
 
 class Place(NamedTuple):

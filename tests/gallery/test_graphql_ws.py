@@ -26,7 +26,7 @@ async def app() -> AsyncIterator[tuple[str, Program]]:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def place(app: tuple[str, Program]) -> AsyncIterator[Place]:
-    async with guarded("graphql-ws", app[0], {"timeout: 5s": "timeout: 2s"}) as standing:
+    async with guarded("graphql-ws", app[0]) as standing:
         yield standing
 
 

@@ -60,12 +60,6 @@ def one(manifests: Sequence[Manifest], kind: str, name: str | None = None) -> Ma
     return found
 
 
-def pod(workload: Manifest) -> Manifest:
-    """The spec of a workload's pods."""
-    spec: Manifest = workload["spec"]["template"]["spec"]
-    return spec
-
-
 def guard(spec: Manifest) -> Manifest:
     """The guard's container in a pod, wherever it stands."""
     (found,) = [each for each in [*spec.get("initContainers", ()), *spec["containers"]] if each["name"] == "wsguard"]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.charts import guard, helm, one, pod, template
+from tests.helm.charts import guard, helm, one, template
+from tests.kubernetes.manifests import pod
 from tests.support.programs import ROOT
 from wsguard.cli import _parser, main
 from wsguard.config.files import policy_files

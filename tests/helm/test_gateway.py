@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.charts import GIVEN, HelmError, Manifest, guard, helm, one, pod, template
+from tests.helm.charts import GIVEN, HelmError, Manifest, guard, helm, one, template
+from tests.kubernetes.manifests import pod
 from tests.support.programs import ROOT
 from wsguard import __version__
 from wsguard.cli import _parser

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.charts import GIVEN, VERSIONS, HelmError, Manifest, documents, guard, one, pod, run, template
+from tests.helm.charts import GIVEN, VERSIONS, HelmError, Manifest, documents, guard, one, run, template
 from tests.helm.test_sidecar import manifest
 from tests.helm.test_versions import check
+from tests.kubernetes.manifests import pod
 from tests.support.programs import ROOT, need
 
 GUARD_CONFIG = "apiVersion: wsguard.dev/v1\nkind: GuardConfig\nspec: {backends: [{url: 'http://127.0.0.1:3000'}]}\n"

@@ -15,7 +15,8 @@ import aiohttp
 import pytest
 
 from tests.helm.charts import guard as container_of
-from tests.helm.charts import one, pod, template
+from tests.helm.charts import one, template
+from tests.kubernetes.manifests import pod
 from tests.support.backend import RecordingBackend
 from tests.support.guard import Guard
 from tests.support.programs import Program

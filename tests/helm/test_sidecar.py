@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.charts import GIVEN, HelmError, guard, one, pod, template
+from tests.helm.charts import GIVEN, HelmError, guard, one, template
+from tests.kubernetes.manifests import pod
 from wsguard.cli import _parser, main
 from wsguard.ops.drainer import STRAGGLERS
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import TracebackType
 
 from aiohttp import web
+
+from tests.support.serving import HttpServer
 
 
 @dataclass(frozen=True)
@@ -40,41 +40,20 @@ def reply(document: object = None, status: int = 200, **fields: str) -> Reply:
     return answer
 
 
-class AskedService:
+class AskedService(HttpServer):
     """`reply` deals with every question; `asked` are those that came. While `gate` is shut nobody is answered."""
 
     def __init__(self, answer: Reply, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1), tls)
         self.reply = answer
         self.asked: list[Asked] = []
         self.under_way = 0
         self.most_at_once = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self._tls = tls
-        self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
-        self.port = 0
 
     @property
     def url(self) -> str:
         """Where it is asked."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/ask"
-
-    async def __aenter__(self) -> AskedService:
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls, reuse_address=True)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.gate.set()
-        await self.stop()
-
-    async def stop(self) -> None:
-        """Be gone: whoever connects is refused."""
-        await self._runner.cleanup()
+        return f"{super().url}/ask"
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         fields = tuple((key.decode("latin-1"), value.decode("utf-8")) for key, value in request.raw_headers)

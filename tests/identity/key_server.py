@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import TracebackType
 
 from aiohttp import web
 
+from tests.support.serving import HttpServer
 from wsguard.sessions.clock import Clock
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,43 +40,22 @@ def document(body: bytes, status: int = 200, **fields: str) -> Answer:
     return answer
 
 
-class KeyServer:
+class KeyServer(HttpServer):
     """`answer` deals with every request; `fetches` are the paths that were asked for."""
 
     def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1), tls)
         self.answer = answer
         self.fetches: list[str] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self._tls = tls
-        self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
-        self._port = 0
 
     @property
     def uri(self) -> str:
         """Where its keys are."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}/jwks"
+        return f"{self.url}/jwks"
 
     def publish(self, body: bytes) -> None:
         """Answer with `body` from now on."""
         self.answer = document(body)
-
-    async def __aenter__(self) -> KeyServer:
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.gate.set()
-        await self.stop()
-
-    async def stop(self) -> None:
-        """Be gone: whoever connects is refused."""
-        await self._runner.cleanup()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         self.fetches.append(request.path_qs)

@@ -1,24 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import gzip
-import ipaddress
 import logging
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.identity.conftest import Results
 from tests.identity.key_server import HandClock, KeyServer, document
 from tests.policy.minting import jwks, provider, public_jwk
+from tests.support.certificates import Authority
 from tests.support.waiting import eventually
 from wsguard.identity.jwks import MAX_ADDRESSES, STALE_LIMIT, JwksCache, JwksUnavailable
 from wsguard.policy.keys import MAX_DOCUMENT, KeySet
@@ -347,44 +342,17 @@ async def test_a_provider_with_local_keys_has_nothing_to_fetch(cache: JwksCache)
 # TLS.
 
 
-def self_signed(folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A TLS server's context for 127.0.0.1, and the file of the certificate that vouches for it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .sign(key, hashes.SHA256())
-    )
-    trusted, private = folder / "ca.pem", folder / "key.pem"
-    trusted.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(trusted, private)
-    return context, trusted
-
-
 async def test_a_private_authority_is_trusted_by_its_file_only(
     cache: JwksCache, clock: HandClock, tmp_path: Path
 ) -> None:
-    context, trusted = self_signed(tmp_path)
-    (tmp_path / "other").mkdir()
-    _, stranger = self_signed(tmp_path / "other")
-    async with KeyServer(document(FIRST), context) as server:
-        assert names(await cache.get(corp(server, ca_file=str(trusted)))) == ["ES256-1"]
-        for ca_file, why in ((None, "CERTIFICATE_VERIFY_FAILED"), (str(stranger), "CERTIFICATE_VERIFY_FAILED")):
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    _, key = authority.server("127.0.0.1")
+    async with KeyServer(document(FIRST), authority.serving("127.0.0.1")) as server:
+        assert names(await cache.get(corp(server, ca_file=str(authority.file)))) == ["ES256-1"]
+        for ca_file, why in ((None, "CERTIFICATE_VERIFY_FAILED"), (str(stranger.file), "CERTIFICATE_VERIFY_FAILED")):
             with pytest.raises(JwksUnavailable, match=why):
                 await cache.get(corp(server, ca_file=ca_file))
-        for broken in (tmp_path / "missing.pem", tmp_path / "key.pem"):
+        for broken in (tmp_path / "missing.pem", key):
             with pytest.raises(JwksUnavailable):
                 await cache.get(corp(server, ca_file=str(broken)))
         assert len(server.fetches) == 1

@@ -58,6 +58,7 @@ def notes(*manifests: Manifest) -> str:
     return "\n".join(note.message for note in inject(yaml.safe_dump_all(manifests), "x.yaml").notes)
 
 
-def pod(manifest: Manifest) -> Any:
-    """The pod's spec."""
-    return manifest["spec"]["template"]["spec"]
+def pod(manifest: Manifest) -> Manifest:
+    """The spec of a workload's pods."""
+    spec: Manifest = manifest["spec"]["template"]["spec"]
+    return spec

@@ -39,13 +39,13 @@ class HintedLink(LeavingLink):
 async def test_closes_are_spread_over_the_window(rig: Rig) -> None:
     links = rig.connect_leaving(20)
     began = time.monotonic()
-    rig.drainer.start(0.5)
+    rig.drainer.start(1.5)
     assert rig.drainer.is_draining
     await asyncio.wait_for(rig.drainer.wait(), 10)
     assert {link.reason for link in links} == {CloseReason.DRAINING}
     offsets = sorted((link.cut_at or 0.0) - began for link in links)
-    assert offsets[-1] - offsets[0] > 0.3
-    assert sum(offset < 0.25 for offset in offsets) in range(5, 16)
+    assert offsets[-1] - offsets[0] > 0.9
+    assert sum(offset < 0.75 for offset in offsets) in range(5, 16)
     assert [link.cut_at for link in links] != sorted(link.cut_at or 0.0 for link in links), "in no order of age"
     assert rig.drainer.status.state is DrainState.DRAINED
     assert rig.drainer.is_draining, "a drained guard stays unready"
@@ -243,7 +243,7 @@ async def test_hurrying_knows_no_cap_and_no_grace(rig: Rig) -> None:
     rig.drainer.start(LONG)
     await stays(lambda: rig.drainer.status.state is DrainState.DRAINING, 0.2)
     rig.drainer.hurry()
-    await asyncio.wait_for(rig.drainer.wait(), 2)
+    await asyncio.wait_for(rig.drainer.wait(), 10)
     assert len(late.goodbyes) == 1
 
 
@@ -254,7 +254,7 @@ async def test_hurrying_closes_those_in_their_grace(rig: Rig) -> None:
     rig.drainer.start(0.6)
     await eventually(lambda: all(link.said for link in links))
     rig.drainer.hurry()
-    await asyncio.wait_for(rig.drainer.wait(), 2)
+    await asyncio.wait_for(rig.drainer.wait(), 10)
     assert {len(link.goodbyes) for link in links} == {1}
 
 

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from tests.proxy.first_message import GOOD, OneToken
+from tests.proxy.first_message import spec as first_message_spec
 from tests.proxy.house import House
-from tests.proxy.test_first_message import GOOD, OneToken
-from tests.proxy.test_first_message import spec as first_message_spec
 from tests.proxy.tunnel import GRACE
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend, accept, raw, reply

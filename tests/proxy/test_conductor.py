@@ -141,7 +141,7 @@ async def test_a_silent_backend_is_a_timeout(backend: RecordingBackend) -> None:
     async with House(backend, PolicySpec(rejection=QUICK), guard) as house:
         began = time.monotonic()
         assert await refused(house) == (4504, "backend-timeout")
-        assert 0.3 < time.monotonic() - began < 2.0
+        assert 0.3 < time.monotonic() - began < 5.0
 
 
 async def test_nobody_at_the_backend_is_unreachable() -> None:

@@ -105,7 +105,7 @@ async def test_a_head_that_never_ends_is_ended(backend: RecordingBackend, sent: 
         began = time.monotonic()
         await client.send(sent)
         assert await client.rest() == b""
-        assert 0.4 < time.monotonic() - began < 2.5
+        assert 0.4 < time.monotonic() - began < 5.0
         await eventually(lambda: house.notebook.turned == [(408, CloseReason.HANDSHAKE_TIMEOUT.token)])
 
 
@@ -115,10 +115,10 @@ async def test_dripping_does_not_prolong_a_head(backend: RecordingBackend) -> No
         began = time.monotonic()
         await client.send(wire.upgrade()[:-2])
         with suppress(ConnectionError):
-            while not client.writer.is_closing() and not client.reader.at_eof() and time.monotonic() - began < 5.0:
+            while not client.writer.is_closing() and not client.reader.at_eof() and time.monotonic() - began < 9.0:
                 await client.send(b"X: y\r\n")
                 await asyncio.sleep(0.05)
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 5.0
         await eventually(lambda: house.notebook.turned)
         assert not backend.conversations
 

@@ -7,7 +7,7 @@ import gc
 import json
 import time
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.policy.minting import provider
+from tests.proxy.first_message import ANN, CLAIMS, GOOD, OPEN, OneToken, spec
 from tests.proxy.house import House
 from tests.proxy.tunnel import QUICK
 from tests.support import backend as answers
@@ -22,13 +23,9 @@ from tests.support import wire
 from tests.support.backend import Answer, RecordingBackend
 from tests.support.client import RawClient, connect
 from tests.support.waiting import eventually, stays
-from wsguard.policy.credentials import Credential
 from wsguard.policy.model import (
     Connections,
-    CookieSource,
     Enforcement,
-    ExtractFrom,
-    FirstMessage,
     GuardSpec,
     Jwt,
     Limits,
@@ -41,46 +38,11 @@ from wsguard.policy.model import (
     RejectionMode,
     Renewal,
     Session,
-    WebSocketPolicy,
 )
-from wsguard.policy.tokens import TokenFact, TokenProblem
-from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy import lobby as lobby_module
 from wsguard.proxy.waiting import HELD
-from wsguard.sessions.identity import Identity
 
-GOOD = "good-token"
 FIRST = json.dumps({"type": "hello", "payload": {"token": GOOD}}).encode()
-CLAIMS = {"sub": "ann", "exp": 1e10}
-ANN = Identity("corp", "https://idp.example.test", "ann", "first-message:payload.token", "s1", "j1", 1.0, 1e10, CLAIMS)
-OPEN = OriginSpec(missing=MissingOrigin.ALLOW)
-
-
-def spec(timeout: float = 5.0, max_size: int = 1024, forward: bool = False, **fields: Any) -> PolicySpec:
-    """A policy that takes a token from a cookie, or awaits one."""
-    message = FirstMessage(json_path="payload.token", timeout=timeout, max_size=max_size, forward=forward)
-    extract = ExtractFrom(cookies=(CookieSource(name="session"),), first_message=message)
-    corp = provider("HS256", extract_from=extract, claim_to_headers=({"claim": "sub", "header": "X-User"},))
-    return PolicySpec(**{"jwt": Jwt(providers=(corp,)), "rejection": QUICK, "origin": OPEN, **fields})
-
-
-class OneToken:
-    """Knows one good token; every other is refused. `release` lets a held answer go."""
-
-    def __init__(self) -> None:
-        self.asked: list[Credential] = []
-        self.identity = ANN
-        self.release = asyncio.Event()
-        self.release.set()
-
-    def cached(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> None:
-        return None
-
-    async def gather(self, policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
-        self.asked += credentials
-        await self.release.wait()
-        bad = TokenProblem(CloseReason.CREDENTIAL_INVALID, "no such token")
-        return tuple(TokenFact(each, self.identity if each.token == GOOD else bad) for each in credentials)
 
 
 class Scene:
@@ -307,14 +269,14 @@ async def test_too_late(backend: RecordingBackend) -> None:
             await at.client.send(b"")
         code, reason = await at.client.close_frame()
         assert (code, reason.split()[0]) == (4408, "first-message-timeout")
-        assert 0.3 < time.monotonic() - began < 2.0
+        assert 0.3 < time.monotonic() - began < 5.0
         assert at.decision() == ("refused", "first-message-timeout", 4408)
 
 
 async def test_the_time_for_the_message_is_not_taken_from_what_the_guard_may_need(backend: RecordingBackend) -> None:
-    guard = GuardSpec(listener=Listener(handshake_timeout=0.3))
+    guard = GuardSpec(listener=Listener(handshake_timeout=1.0))
     async with scene(backend, guard=guard) as at:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.2)
         await at.client.send(text())
         await backend.conversation()
     backend.reset()

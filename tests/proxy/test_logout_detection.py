@@ -29,7 +29,7 @@ from wsguard.policy.model import Enforcement, Jwt, MissingOrigin, OriginSpec, Po
 from wsguard.policy.tokens import TokenFact
 from wsguard.protocol.http import RequestHead
 from wsguard.protocol.reasons import CloseReason
-from wsguard.proxy import leaving
+from wsguard.proxy import forward, leaving
 from wsguard.sessions.events import next_second
 from wsguard.sessions.identity import cookie_digest
 from wsguard.sessions.logout import Logout, log_out, log_out_everyone
@@ -260,18 +260,20 @@ class Stuck:
         return self.published
 
 
-async def test_streams_that_do_not_answer_hold_an_answer_up_for_a_moment_only(backend: RecordingBackend) -> None:
+async def test_streams_that_do_not_answer_hold_an_answer_up_for_a_moment_only(
+    backend: RecordingBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with House(backend, SPEC) as house:
         house.env.session_watch = stuck = Stuck()
         began = time.monotonic()
         assert (await ask(house, target="/x?y")).status == 200
-        assert 0.2 < time.monotonic() - began < 1.0
+        assert 0.2 < time.monotonic() - began < 5.0
         (exchange,) = stuck.seen
         assert (exchange.request.target, exchange.status) == ("/x?y", 200)
         stuck.published.set_result(None)
-        began = time.monotonic()
-        await ask(house)
-        assert time.monotonic() - began < 0.2
+        monkeypatch.setattr(forward, "_HELD_UP", 60.0)
+        async with asyncio.timeout(10):
+            await ask(house)
 
 
 async def test_a_client_that_leaves_its_answer_does_not_take_the_logout_back(backend: RecordingBackend) -> None:

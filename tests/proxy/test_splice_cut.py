@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 from tests.proxy.fakes import Bench
-from tests.proxy.tunnel import GRACE, Tunnel, record, stall, text, tunnel
+from tests.proxy.tunnel import AT_MOST, GRACE, Tunnel, record, stall, text, tunnel
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend
@@ -147,7 +147,7 @@ async def test_a_cut_while_the_client_reads_nothing(backend: RecordingBackend) -
         # The backend is read on, so its frame ends and it is told: only the client is stuck.
         assert (await opened.far.frame()).close == AWAY
         assert await record(opened) == ("guard", "session-expired", 4440, "open", "undelivered")
-        assert GRACE <= time.monotonic() - began < GRACE + 1.0
+        assert GRACE <= time.monotonic() - began < AT_MOST
         with pytest.raises(ConnectionResetError):
             await opened.client.rest()
 
@@ -177,7 +177,7 @@ async def test_a_client_that_stalls_far_from_a_boundary_is_gone_after_the_grace(
         held = opened.half("client").transport.get_write_buffer_size()
         await stays(lambda: opened.half("client").transport.get_write_buffer_size() <= held, GRACE / 2)
         assert await record(opened) == ("guard", "session-expired", 4440, "open", "undelivered")
-        assert time.monotonic() - began < GRACE + 1.0
+        assert time.monotonic() - began < AT_MOST
 
 
 async def test_a_backend_that_reads_nothing_does_not_hold_up_the_clients_close(backend: RecordingBackend) -> None:
@@ -194,7 +194,8 @@ async def test_a_backend_that_reads_nothing_does_not_hold_up_the_clients_close(b
         await eventually(lambda: not opened.half("client").transport.is_reading())
         opened.splice.cut(CloseReason.SESSION_EXPIRED)
         assert (await opened.client.frame()).close == EXPIRED
-        await sending
+        with suppress(ConnectionError):  # the rest of the frame may take longer than the grace
+            await sending
         opened.far.writer.transport.abort()
 
 

@@ -194,7 +194,7 @@ async def test_a_client_that_never_reads_is_gone_soon(backend: RecordingBackend,
         await stall(opened, text(b"x" * size), copies=20 if size < 65_536 else 1)
         assert (await opened.far.frame()).close == (1001, "slow-consumer")
         assert await record(opened) == ("guard", "slow-consumer", 1013, "open", "undelivered")
-        assert time.monotonic() - began < 0.3 + GRACE + 2.0
+        assert time.monotonic() - began < 0.3 + GRACE + 8.0
         with pytest.raises(ConnectionResetError):
             await opened.client.rest()
 

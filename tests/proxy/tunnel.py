@@ -19,6 +19,12 @@ from wsguard.sessions.connection import Connection
 
 GRACE = 0.3
 QUICK = Rejection(close_timeout=GRACE)
+AT_MOST = Rejection().close_timeout
+"""Seconds within which it shows that the grace is the policy's: that of a policy which says nothing."""
+
+LASTING = PolicySpec(rejection=Rejection(close_timeout=60.0))
+"""For what must not wait for the grace."""
+
 MAX_BUFFER = 384 * 1024
 """Bytes of user space that one direction may hold back."""
 

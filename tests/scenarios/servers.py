@@ -10,8 +10,19 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from websockets.asyncio.server import ServerConnection, serve
 
-from tests.support.ports import free_port
+from tests.support.guard import JWT, policy
 from tests.support.programs import Program, node
+from tests.support.serving import HttpServer
+
+EVENTS = policy(
+    "match: {paths: [{type: PathPrefix, value: /ticks}]}\n"
+    f"streams: [ServerSentEvents]\nsession: {{clockSkew: 0s}}\n{JWT}".replace(
+        "extractFrom: {cookies: [session]}",
+        "extractFrom: {cookies: [session]}\n    claimToHeaders: [{claim: sub, header: X-User}]",
+    ),
+    "events",
+)
+"""A policy for the ticks of `uvicorn`: they are for who has a token, and told who that is."""
 
 
 @asynccontextmanager
@@ -67,14 +78,8 @@ async def serve_aiohttp(*routes: web.RouteDef) -> AsyncIterator[str]:
     """An aiohttp server in this process."""
     app = web.Application()
     app.add_routes(routes)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await runner.cleanup()
+    async with HttpServer(web.AppRunner(app)) as server:
+        yield server.url
 
 
 @asynccontextmanager

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
+from tests.scenarios.measures import PER_DIRECTION, resident
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend
@@ -16,14 +16,6 @@ from tests.support.guard import Guard
 from tests.support.wire import Head
 
 CLIENTS = 500
-PER_DIRECTION = 384 * 1024
-"""Bytes of user-space buffer that one direction of one connection may take."""
-
-
-def resident(guard: Guard) -> int:
-    """The guard's resident memory in bytes."""
-    pages = Path(f"/proc/{guard.program.pid}/statm").read_text().split()[1]
-    return int(pages) * 4096
 
 
 async def _settled(total: list[int]) -> int:

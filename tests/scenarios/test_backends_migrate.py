@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websockets_connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.scenarios.test_drain_crowd import peak
+from tests.scenarios.measures import peak
 from tests.support.client import fetch
 from tests.support.guard import Guard, policy
 from tests.support.ports import free_port
@@ -201,7 +201,7 @@ async def test_to_green_and_back_without_losing_a_message(size: int, window: int
         assert await counts(guard) == {"blue": 0, "green": size}
         assert (await fetch(guard.port, "/page"))[1] == b"green"
         await blue.start()
-        await guard.ask("POST", "/v1/migrate", {"to": "blue", "window": f"{window}s"})
+        await guard.ask("POST", "/v1/migrate", {"to": "blue", "window": f"{window + 1}s"})
         await eventually(lambda: sum(len(page.closes) for page in pages) >= 1.3 * size, 30, "some are back")
         status, aborted = await guard.ask("DELETE", "/v1/migrate")
         assert (status, aborted["state"]) == (200, "aborted")
@@ -210,7 +210,7 @@ async def test_to_green_and_back_without_losing_a_message(size: int, window: int
         assert halfway["blue"] > 0
         assert halfway["green"] > 0
         assert (await fetch(guard.port, "/page"))[1] == b"green"
-        await guard.ask("POST", "/v1/migrate", {"to": "green", "window": f"{max(1, window // 3)}s"})
+        await guard.ask("POST", "/v1/migrate", {"to": "green", "window": f"{max(3, window // 3)}s"})
         await eventually(lambda: _is(guard, "migrated"), 20, "everyone is at green")
     for page in pages:
         assert page.got == list(range(page.sent)), "none lost, none twice, in order"

@@ -62,7 +62,7 @@ async def test_a_handshake_that_never_ends_is_ended(hurried: Standing, sent: int
     guard, backend = hurried
     async with connect(guard.port) as client:
         await client.send(wire.upgrade()[:sent])
-        await client.rest(deadline=5.0)
+        await client.rest()
         assert b" 101 " not in client.received
     assert not backend.requests
     await _is_well(guard)
@@ -74,7 +74,7 @@ async def test_a_handshake_that_drips_is_ended(hurried: Standing) -> None:
     guard, backend = hurried
     async with connect(guard.port) as client:
         dripping = asyncio.create_task(_drip_for_ever(client.writer))
-        await client.rest(deadline=5.0)
+        await client.rest()
         dripping.cancel()
     assert not backend.requests
     await _is_well(guard)
@@ -165,8 +165,8 @@ async def test_a_refused_client_that_does_not_behave(backend: RecordingBackend, 
             elif how == "reads nothing":
                 await guard.decided(result="refused")
                 await client.send(wire.frame(wire.TEXT, b"talks on"))
-                await eventually(lambda: _lingering(guard), 5.0)
-        await eventually(lambda: _lingering(guard), 5.0)
+                await eventually(lambda: _lingering(guard))
+        await eventually(lambda: _lingering(guard))
     assert not backend.requests
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import datetime
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.asyncio.client import connect as websockets_connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support import backend as answers
 from tests.support.backend import RecordingBackend
+from tests.support.certificates import Authority
 from tests.support.guard import Guard, policy
 from tests.support.ports import free_port, listening
 from tests.support.programs import Program, need
@@ -37,7 +33,7 @@ http {{
   uwsgi_temp_path {folder}; scgi_temp_path {folder};
   server {{
     listen 127.0.0.1:{port} ssl;
-    ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+    ssl_certificate {certificate}; ssl_certificate_key {key};
     location / {{
       proxy_pass http://127.0.0.1:{guard};
       proxy_http_version 1.1;
@@ -53,33 +49,13 @@ http {{
 """
 
 
-def _certify(folder: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-
-
 @asynccontextmanager
-async def nginx(folder: Path, guard: Guard) -> AsyncIterator[int]:
+async def nginx(folder: Path, guard: Guard, authority: Authority) -> AsyncIterator[int]:
     """nginx with TLS in front of `guard`; its port."""
-    _certify(folder)
     port = free_port()
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, guard=guard.port))
+    certificate, key = authority.server(NAME)
+    config = NGINX.format(folder=folder, port=port, guard=guard.port, certificate=certificate, key=key)
+    (folder / "nginx.conf").write_text(config)
     program = Program(need("nginx"), "-e", "stderr", "-p", folder, "-c", folder / "nginx.conf")
     async with program:
         await listening(port)
@@ -96,17 +72,16 @@ async def test_same_host_behind_tls(
     """The page's own origin is the proxy's, https and its port; an http page of the same name is foreign."""
     need("nginx")
     backend.answer = answers.accept(echo=True)
-    tls = ssl.create_default_context()
-    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    authority = Authority(tmp_path)
     async with (
         Guard(backend, {"guard.yaml": CONFIG, "policy.yaml": policy()}) as guard,
-        nginx(tmp_path, guard) as port,
+        nginx(tmp_path, guard, authority) as port,
     ):
         async with websockets_connect(
             f"wss://{NAME}:{port}/ws",
             host="127.0.0.1",
             port=port,
-            ssl=tls,
+            ssl=authority.trusting(),
             server_hostname=NAME,
             origin=origin.format(NAME, port),  # type: ignore[arg-type]
             additional_headers={"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "http"},

@@ -113,7 +113,7 @@ async def _statuses(client: RawClient, expected: int) -> list[int]:
 async def _ends(client: RawClient) -> None:
     """A refused connection is closed, so that what follows is read by nobody."""
     with suppress(ConnectionError):
-        await client.rest(deadline=5.0)
+        await client.rest()
 
 
 async def _barrier(guard: Guard, backend: RecordingBackend) -> None:

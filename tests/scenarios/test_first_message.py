@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.scenarios import servers
-from tests.scenarios.test_introspection import SECRET, running
+from tests.scenarios.provider import SECRET, running
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import connect
@@ -16,9 +16,9 @@ from tests.support.guard import JWT, Guard, policy
 from tests.support.programs import node
 from tests.support.waiting import eventually
 
-FIRST = "{firstMessage: {jsonPath: payload.token, timeout: 2s}}"
+FIRST = "{firstMessage: {jsonPath: payload.token, timeout: 20s}}"
 SPEC = JWT.replace("{cookies: [session]}", FIRST)
-GRAPHQL = SPEC.replace("2s}", "2s, forward: true}") + "limits: {subprotocols: [graphql-transport-ws]}\n"
+GRAPHQL = SPEC.replace("20s}", "20s, forward: true}") + "limits: {subprotocols: [graphql-transport-ws]}\n"
 OPAQUE = f"""
 introspection:
   providers:
@@ -110,8 +110,7 @@ async def test_forward_auth_is_asked_once_the_message_is_good(backend: Recording
 
 async def test_who_is_awaited_is_counted_and_sent_away_by_a_drain(backend: RecordingBackend) -> None:
     """Also by the end of the process, which waits for none of them."""
-    spec = SPEC.replace("2s", "30s")
-    async with Guard(backend, policy(spec)) as guard, connect(guard.port) as silent, connect(guard.port) as gone:
+    async with Guard(backend, policy(SPEC)) as guard, connect(guard.port) as silent, connect(guard.port) as gone:
         for client in (silent, gone):
             await client.open(HELLO)
         assert await guard.metric("wsguard_first_messages_awaited") == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 
 import aiohttp
 import pytest
@@ -37,9 +36,8 @@ async def test_a_fastapi_app_is_served_whole() -> None:
             assert await response.read() == b"d" * 5_000_000
         async with session.get("/events") as response:
             assert response.content_type == "text/event-stream"
-            began = time.monotonic()
             assert await response.content.readuntil(b"\n\n") == b"data: first\n\n"
-            assert time.monotonic() - began < 0.8
+            assert (await session.post("/has-read")).status == 200
             assert await response.content.readuntil(b"\n\n") == b"data: second\n\n"
         async with session.get("/nothing") as response:
             assert response.status == 404

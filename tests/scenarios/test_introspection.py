@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from urllib.parse import quote
 
-import aiohttp
 import pytest
 
+from tests.scenarios.provider import SECRET, Provider, running
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import RawClient, connect
 from tests.support.guard import Guard, policy
-from tests.support.programs import Program, node
+from tests.support.programs import Program
 from tests.support.waiting import eventually
-
-SECRET = "s3cret:&+%"
 
 SPEC = """
 introspection:
@@ -34,31 +30,6 @@ session: {{revalidateEvery: 500ms, revalidateGrace: {grace}, clockSkew: 0s}}
 authorization:
   rules: [{{action: Allow, principal: {{jwt: {{provider: op, scopes: [openid]}}}}}}]
 """
-
-
-class Provider:
-    """oidc-provider, where tokens are minted and revoked without a browser."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    async def mint(self, subject: str) -> str:
-        return await self._get(f"/mint?sub={subject}")
-
-    async def revoke(self, token: str) -> None:
-        await self._get(f"/revoke?token={quote(token)}")
-
-    async def _get(self, path: str) -> str:
-        async with aiohttp.ClientSession() as session, session.get(self.url + path) as answer:
-            assert answer.status == 200, await answer.text()
-            return await answer.text()
-
-
-@asynccontextmanager
-async def running(lifetime: int = 3600) -> AsyncIterator[Provider]:
-    program = node("introspection-server.mjs", secret=SECRET, lifetime=lifetime)
-    async with program:
-        yield Provider((await program.event("listening"))["url"])
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ async def server(dialect: str, folder: Path) -> AsyncIterator[str]:
 @asynccontextmanager
 async def library(dialect: str, folder: Path) -> AsyncIterator[tuple[Guard, Guard, Program]]:
     """The guard that will drain, the one that stays, and the library behind the first."""
-    spec = policy(f"{MISSING}migration: {{hint: {{dialect: {dialect}, grace: 10s}}}}")
+    spec = policy(f"{MISSING}migration: {{hint: {{dialect: {dialect}, grace: 3s}}}}")
     async with server(dialect, folder) as url, Guard(url, spec) as old, Guard(url, spec) as new:
         addresses = {"url": old.ws + PATHS[dialect], "next": new.ws + PATHS[dialect]}
         async with node("migrating-client.mjs", dialect=dialect, **addresses) as client:
@@ -62,7 +62,7 @@ async def library(dialect: str, folder: Path) -> AsyncIterator[tuple[Guard, Guar
 async def test_the_next_connection_is_open_while_the_old_one_works(dialect: str, tmp_path: Path) -> None:
     """And when the old one is closed, the library means to come back by itself, and does."""
     async with library(dialect, tmp_path) as (old, new, client):
-        await old.ask("POST", "/v1/drain", {"window": "3s"})
+        await old.ask("POST", "/v1/drain", {"window": "6s"})
         await client.event("hinted")
         overlap = await client.event("overlap")
         assert overlap["answer"] == ANSWERS[dialect]

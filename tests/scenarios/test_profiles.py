@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -50,10 +51,15 @@ FINAL = {
 }
 
 
-@pytest.mark.parametrize("reason", FINAL)
 @pytest.mark.parametrize("profile", LIBRARIES)
-async def test_a_final_refusal_ends_the_retries(profile: str, reason: str) -> None:
-    """One handshake, and the library gives up by itself."""
+async def test_a_final_refusal_ends_the_retries(profile: str) -> None:
+    """One handshake, and the library gives up by itself: for each reason a guard of its own, all at once."""
+    async with asyncio.TaskGroup() as group:
+        for reason in FINAL:
+            group.create_task(_gives_up(profile, reason))
+
+
+async def _gives_up(profile: str, reason: str) -> None:
     spec = f"rejection: {{profile: {profile}}}\n{FINAL[reason]}"
     async with Guard(NOWHERE, policy(spec)) as guard, client(profile, guard) as library:
         assert (await guard.decided())["reason"] == reason

@@ -15,14 +15,6 @@ from tests.support.programs import node
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-EVENTS = policy(
-    "match: {paths: [{type: PathPrefix, value: /ticks}]}\n"
-    f"streams: [ServerSentEvents]\nsession: {{clockSkew: 0s}}\n{JWT}".replace(
-        "extractFrom: {cookies: [session]}",
-        "extractFrom: {cookies: [session]}\n    claimToHeaders: [{claim: sub, header: X-User}]",
-    ),
-    "events",
-)
 POLLS = policy(
     f"match: {{paths: [{{type: PathPrefix, value: /socket.io}}]}}\nstreams: [WebSocket, LongPolling]\n{JWT}", "polls"
 )
@@ -32,7 +24,7 @@ WHOLE = re.compile(rb"data: hello ann\n\n(id: (\d+)\ndata: tick \2\n\n)*: [a-z-]
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def guard() -> AsyncIterator[Guard]:
-    async with servers.uvicorn() as url, Guard(url, EVENTS) as started:
+    async with servers.uvicorn() as url, Guard(url, servers.EVENTS) as started:
         yield started
 
 
@@ -43,7 +35,7 @@ def ticks(guard: Guard, lives: float = 3600.0) -> aiohttp.ClientSession:
 
 
 async def test_a_stream_ends_when_its_token_does(guard: Guard) -> None:
-    async with ticks(guard, 1.5) as session:
+    async with ticks(guard, 3.0) as session:
         async with session.get("/ticks") as response:
             (listed,) = await guard.connections()
             assert (listed["stream"], listed["subject"], listed["origin"]) == ("ServerSentEvents", "ann", guard.url)

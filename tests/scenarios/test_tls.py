@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from tests.scenarios.measures import resident
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import RecordingBackend
@@ -300,7 +301,7 @@ async def test_stalled_tls_clients_are_cut_and_freed(backend: RecordingBackend, 
         Guard(backend, config(own, "{rejection: {closeTimeout: 500ms}}")) as guard,
         AsyncExitStack() as stack,
     ):
-        empty = _resident(guard)
+        empty = resident(guard)
         for _ in range(CLIENTS):
             client = await stack.enter_async_context(connect(guard.port, tls=trust, receive_buffer=4096))
             await client.send(wire.upgrade(origin="https://localhost"))
@@ -308,10 +309,10 @@ async def test_stalled_tls_clients_are_cut_and_freed(backend: RecordingBackend, 
         while sum(sent) != before:
             before = sum(sent)
             await asyncio.sleep(1.0)
-        full = _resident(guard)
+        full = resident(guard)
         assert full - empty < CLIENTS * PER_CLIENT
         await asyncio.sleep(1.0)
-        assert _resident(guard) - full < 2**20
+        assert resident(guard) - full < 2**20
         for connection in await guard.connections():
             await guard.ask("DELETE", f"/v1/connections/{connection['id']}")
         await guard.log({"event": "connection_closed", "reason": "terminated"}, count=CLIENTS)
@@ -371,10 +372,6 @@ async def test_a_tls_client_that_vanishes(backend: RecordingBackend, authority: 
         assert (await guard.ended())["reason"] == "client-lost"
 
 
-def _resident(guard: Guard) -> int:
-    return int(Path(f"/proc/{guard.program.pid}/statm").read_text().split()[1]) * 4096
-
-
 async def test_limits_on_what_flows_hold_over_tls(backend: RecordingBackend, authority: Authority, own: str) -> None:
     """A client that is held back loses nothing, its own end included; one that never reads is gone soon."""
     messages = "{perConnection: {requests: 400, unit: Second, burst: 10}, onExceed: Throttle}"
@@ -397,4 +394,4 @@ async def test_limits_on_what_flows_hold_over_tls(backend: RecordingBackend, aut
                 await conversation.send(wire.frame(wire.BINARY, b"x" * 65_000, masked=False) * 150)
             line = await guard.ended(reason="slow-consumer")
             assert (line["code"], line["delivery"]) == (1013, "undelivered")
-            assert line["duration"] < 5.0
+            assert line["duration"] < 10.0

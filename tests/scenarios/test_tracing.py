@@ -25,6 +25,7 @@ kind: GuardConfig
 spec:
   tracing: {endpoint: "%s/v1/traces"}
   clientIPDetection: {xForwardedFor: {trustedCIDRs: [%s]}}
+  shutdown: {drainWindow: 0s}
 """
 OPEN = "origin: {missing: Allow}\n"
 

@@ -212,15 +212,22 @@ def switching(head: Head, subprotocol: str | None = None, extensions: str | None
 
 
 def accept(
-    subprotocol: str | None = None, extensions: str | None = None, *, then: bytes = b"", echo: bool = False
+    subprotocol: str | None = None,
+    extensions: str | None = None,
+    *,
+    then: bytes = b"",
+    echo: bool = False,
+    gate: asyncio.Event | None = None,
 ) -> Answer:
-    """Answer with the right 101 and `then` in the same segment; record what follows.
+    """Answer with the right 101 and `then` in the same segment, once `gate` is open; record what follows.
 
     With `echo` data frames come back unmasked, a Ping is answered and a Close ends the connection as RFC
     6455 wants.
     """
 
     async def answer(conversation: Conversation, head: Head) -> None:
+        if gate is not None:
+            await gate.wait()
         await conversation.send(switching(head, subprotocol, extensions) + then)
         if not echo:
             while await conversation.receive():

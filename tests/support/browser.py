@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -94,14 +94,19 @@ async def chromium() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-async def visit(browser: Browser, url: str, cookies: dict[str, str] | None = None) -> Page:
+async def visit(browser: Browser, url: str, cookies: Mapping[str, str] | None = None) -> Page:
     """A page at `url` in a fresh profile that holds `cookies` for that origin, and believes any certificate."""
     context = await browser.new_context(ignore_https_errors=True)
-    for name, value in (cookies or {}).items():
-        await context.add_cookies([{"name": name, "value": value, "url": url, "sameSite": "Strict"}])
     page = await context.new_page()
+    await put_cookies(page, url, cookies or {})
     await page.goto(url)
     return page
+
+
+async def put_cookies(page: Page, url: str, cookies: Mapping[str, str]) -> None:
+    """As the application at `url` does when it logs somebody in, or has refreshed the login."""
+    for name, value in cookies.items():
+        await page.context.add_cookies([{"name": name, "value": value, "url": url, "sameSite": "Strict"}])
 
 
 async def open_socket(page: Page, url: str, protocols: Sequence[str] = ()) -> PageSocket:

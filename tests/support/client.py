@@ -15,6 +15,8 @@ from tests.support.wire import Frame, Head
 DEADLINE = 10.0
 """Seconds that one read may take."""
 
+_TCP_CLOSE = 7  # a state of include/net/tcp_states.h
+
 
 class RawClient:
     """A TCP connection to the guard. Every read has a deadline; what came is kept in `received`."""
@@ -94,6 +96,12 @@ class RawClient:
         raw = self.writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
+
+    @property
+    def is_reset(self) -> bool:
+        """Whether the kernel has had an RST, or all of its end, though nobody has read up to there."""
+        raw = self.writer.get_extra_info("socket")
+        return bool(raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE)
 
     def half_close(self) -> None:
         """Send a FIN and keep reading."""

@@ -16,13 +16,21 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.backend import RecordingBackend
+from tests.support.nursery import Newborn, bear
 from tests.support.ports import free_port
-from tests.support.programs import ROOT, Program
+from tests.support.programs import LONGEST, ROOT, Program
 from tests.support.tokens import Issuer
 from tests.support.waiting import eventually
 
 START = 20.0
 """Seconds within which a guard must be ready, on a machine that does other things as well."""
+
+
+class _Born(Program):
+    """`python -m wsguard …`, out of the nursery."""
+
+    async def _spawn(self) -> Newborn:
+        return await bear(self.command[3:], self._env, self._cwd, LONGEST)
 
 
 class Guard:
@@ -33,6 +41,9 @@ class Guard:
     Without policies the guard's own default is in force. `python` replaces `-m wsguard` where a test
     needs a prepared interpreter.
     """
+
+    is_born = False
+    """Whether guards come out of the nursery, unless an interpreter is prepared: in tests, not in benchmarks."""
 
     def __init__(
         self,
@@ -55,7 +66,8 @@ class Guard:
                 self.write(name, text)
                 arguments = ("--policy", str(self.folder), *arguments)
         url = backend if isinstance(backend, str) else backend.url
-        self.program = Program(
+        kind = _Born if self.is_born and python == ("-m", "wsguard") else Program
+        self.program = kind(
             sys.executable, *python, "run",
             "--backend", url,
             "--listen", f"127.0.0.1:{self.port}",

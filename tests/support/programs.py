@@ -16,12 +16,15 @@ from typing import Any, NoReturn
 
 import pytest
 
+from tests.support.nursery import Newborn
 from tests.support.provision import PATH
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 NPM = ROOT / "tests" / "npm"
 NPM_EXTENDED = ROOT / "tests" / "npm-extended"
+LONGEST = 2**20
+"""Bytes that a line of a program's output may have."""
 
 
 class Program:
@@ -43,11 +46,11 @@ class Program:
         self._env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self._cwd = cwd
         self._fds = fds
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | Newborn | None = None
         self._readers: list[asyncio.Task[None]] = []
 
     @property
-    def process(self) -> asyncio.subprocess.Process:
+    def process(self) -> asyncio.subprocess.Process | Newborn:
         """The running process."""
         assert self._process is not None, "not started"
         return self._process
@@ -59,7 +62,16 @@ class Program:
 
     async def start(self) -> None:
         """Start it."""
-        self._process = await asyncio.create_subprocess_exec(
+        self._process = await self._spawn()
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._readers = [
+            asyncio.create_task(_collect(self._process.stdout, self.lines)),
+            asyncio.create_task(_collect(self._process.stderr, self.errors)),
+        ]
+
+    async def _spawn(self) -> asyncio.subprocess.Process | Newborn:
+        return await asyncio.create_subprocess_exec(
             *self.command,
             env=self._env,
             cwd=self._cwd,
@@ -67,14 +79,8 @@ class Program:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            limit=2**20,
+            limit=LONGEST,
         )
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._readers = [
-            asyncio.create_task(_collect(self._process.stdout, self.lines)),
-            asyncio.create_task(_collect(self._process.stderr, self.errors)),
-        ]
 
     async def line(self, pattern: str, deadline: float = 20.0) -> re.Match[str]:
         """Wait for a line, on stdout or stderr, that holds `pattern`."""

@@ -1,10 +1,13 @@
-"""What every little TCP server of the tests does at its beginning and its end."""
+"""What every little server of the tests does at its beginning and its end."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from types import TracebackType
 from typing import Self
+
+from aiohttp import web
 
 
 class TcpServer:
@@ -43,3 +46,38 @@ class TcpServer:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         for writer in self.writers:
             writer.transport.abort()
+
+
+class HttpServer:
+    """What `runner` runs, on a port of 127.0.0.1 while it is entered; entered again, on the same one.
+
+    Whoever wants to keep its callers waiting awaits `gate`, which is open at first and at the end.
+    """
+
+    def __init__(self, runner: web.BaseRunner, tls: ssl.SSLContext | None = None) -> None:
+        self.port = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._runner, self._tls = runner, tls
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls, reuse_address=True)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.gate.set()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Be gone: whoever connects is refused."""
+        await self._runner.cleanup()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode
 
@@ -9,6 +14,7 @@ from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import connect
+from tests.support.guard import Guard
 from tests.support.relay import FaultyRelay
 from tests.support.waiting import eventually, stays
 
@@ -111,3 +117,22 @@ async def test_relay_resets_both_sides(backend: RecordingBackend) -> None:
         assert await (await backend.conversation()).until_ended() == "rst"
         with pytest.raises(ConnectionResetError):
             await client.rest()
+
+
+async def test_guards_of_the_nursery_share_nothing_that_is_open_and_end_each_by_itself(
+    backend: RecordingBackend,
+) -> None:
+    async with Guard(backend) as one, Guard(backend) as other:
+        assert not _pipes_and_sockets(one) & _pipes_and_sockets(other)
+        one.program.process.send_signal(signal.SIGKILL)
+        assert await one.program.wait() == -signal.SIGKILL
+        assert await other.is_idle()
+        assert await other.terminate() == 0
+
+
+def _pipes_and_sockets(guard: Guard) -> set[str]:
+    targets = []
+    for path in Path(f"/proc/{guard.program.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # such as the connection that asked whether it is ready
+            targets.append(os.readlink(path))
+    return {target for target in targets if target.startswith(("pipe:", "socket:"))}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import defaultdict, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 
@@ -108,17 +109,18 @@ class Chat:
         user = self._user(request) or "a guest"
         room = self._rooms[name]
         socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_str(f"{self._greeting}, {user}.")
-        for line in room.lines:
-            await socket.send_str(line)
-        room.sockets.add(socket)
-        try:
-            async for message in socket:
-                if message.type is WSMsgType.TEXT:
-                    await _say(room, f"{user}: {message.data}")
-        finally:
-            room.sockets.discard(socket)
+        with suppress(ConnectionResetError):  # whoever has left is not greeted
+            await socket.prepare(request)
+            await socket.send_str(f"{self._greeting}, {user}.")
+            for line in room.lines:
+                await socket.send_str(line)
+            room.sockets.add(socket)
+            try:
+                async for message in socket:
+                    if message.type is WSMsgType.TEXT:
+                        await _say(room, f"{user}: {message.data}")
+            finally:
+                room.sockets.discard(socket)
         return socket
 
     async def _close_sockets(self, _app: web.Application) -> None:
@@ -134,7 +136,8 @@ async def _say(room: Room, line: str) -> None:
     room.lines.append(line)
     for socket in tuple(room.sockets):
         if not socket.closed:
-            await socket.send_str(line)
+            with suppress(ConnectionResetError):  # it is leaving, which is no affair of who speaks
+                await socket.send_str(line)
 
 
 def _page(name: str) -> web.Response:

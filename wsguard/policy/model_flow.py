@@ -55,8 +55,7 @@ class SlowConsumer(Model):
     """A client or a backend that does not read what it is sent, so that the guard has to keep it."""
 
     max_pause: PositiveDuration | None = None
-    """How long it may keep the other side waiting before the connection is cut (`slow-consumer`); absent: as long as
-    TCP bears it, five minutes without a byte."""
+    """How long it may keep the other side waiting before it is cut (`slow-consumer`); absent: TCP bears 5 minutes."""
     buffer_limit: PositiveSize | None = None
     """How many bytes may be kept for it for more than a second before the same happens; absent: as many as are kept."""
 

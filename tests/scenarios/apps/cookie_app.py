@@ -6,24 +6,22 @@ guard told it that the caller is.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from types import TracebackType
 
 from aiohttp import WSMsgType, web
+
+from tests.support.serving import HttpServer
 
 LOGIN_PAGE = "<form method=post action=/login><input name=user></form>"
 
 
-class CookieApp:
+class CookieApp(HttpServer):
     """`sessions` holds user names by cookie value; `asked` has the questions to `/me`; `broken`: they get a 500."""
 
     def __init__(self) -> None:
         self.sessions: dict[str, str] = {}
         self.asked: list[dict[str, str]] = []
         self.broken = False
-        self.gate = asyncio.Event()
-        self.gate.set()
         app = web.Application()
         app.add_routes(
             [
@@ -34,25 +32,7 @@ class CookieApp:
                 web.get("/ws", self._ws),
             ]
         )
-        self._runner = web.AppRunner(app, shutdown_timeout=0.2)
-        self.port = 0
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> CookieApp:
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.port = self._runner.addresses[0][1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.gate.set()
-        await self._runner.cleanup()
+        super().__init__(web.AppRunner(app, shutdown_timeout=0.2))
 
     def _user(self, request: web.Request) -> str | None:
         return self.sessions.get(request.cookies.get("sid", ""))

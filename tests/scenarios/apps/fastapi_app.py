@@ -31,16 +31,25 @@ async def echo(socket: WebSocket) -> None:
         return
 
 
+has_read = asyncio.Event()
+
+
 @app.get("/events")
 async def events() -> StreamingResponse:
-    """An event at once, and one more only after a while: a proxy that buffers shows nothing meanwhile."""
+    """An event at once, and one more when its reader has said so: through a proxy that buffers it would never come."""
 
     async def stream() -> AsyncIterator[str]:
         yield "data: first\n\n"
-        await asyncio.sleep(1.0)
+        await has_read.wait()
         yield "data: second\n\n"
 
     return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+@app.post("/has-read")
+async def read() -> None:
+    """The reader of `/events` has the first."""
+    has_read.set()
 
 
 @app.get("/ticks")

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from tests.scenarios.browser.guarded import ANY_NAME, LOGIN, OPEN, PAGE
+from tests.scenarios.browser.guarded import ANY_NAME, LOGIN, OPEN
+from tests.scenarios.browser.stage import PAGE
 from tests.support import backend as answers
 from tests.support.backend import RecordingBackend
 from tests.support.browser import chromium, visit

@@ -13,8 +13,6 @@ from tests.support.guard import JWT, Guard, policy
 from tests.support.waiting import eventually
 from tests.support.wire import Head
 
-HTML = [("Content-Type", "text/html")]
-PAGE = answers.reply(200, b"<!doctype html><title>app</title>", HTML)
 OPEN = policy("match: {paths: [{type: PathPrefix, value: /ws}]}", "open")
 LOGIN = policy(f"match: {{paths: [{{type: PathPrefix, value: /login}}]}}\n{JWT}\nsession: {{clockSkew: 0s}}", "login")
 ANY_NAME = """

@@ -11,7 +11,8 @@ from itertools import pairwise
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.scenarios.browser.guarded import ANY_NAME, HINT, PAGE, Client, logging_in
+from tests.scenarios.browser.guarded import ANY_NAME, HINT, Client, logging_in
+from tests.scenarios.browser.stage import PAGE
 from tests.support import backend as answers
 from tests.support.backend import RecordingBackend
 from tests.support.browser import visit

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.scenarios.browser.guarded import ANY_NAME, HINT, HTML, PAGE, Client, logging_in, text
+from tests.scenarios.browser.guarded import ANY_NAME, HINT, Client, logging_in, text
+from tests.scenarios.browser.stage import HTML, PAGE
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import RecordingBackend
-from tests.support.browser import visit
+from tests.support.browser import put_cookies, visit
 from tests.support.guard import JWT, Guard, policy
 from tests.support.programs import ROOT
 from tests.support.waiting import eventually, stays
@@ -79,7 +80,8 @@ async def test_a_socket_that_was_open_through_an_absence_is_replaced(page: Page,
 
 async def test_the_session_expires_and_the_user_logs_in(browser: Browser, guard: Guard, app: RecordingBackend) -> None:
     app.respond = logging_in(guard, PAGE)
-    page = await visit(browser, f"http://app.test:{guard.port}/", {"session": guard.issuer.token(lives=3)})
+    page = await visit(browser, home := f"http://app.test:{guard.port}/")
+    await put_cookies(page, home, {"session": guard.issuer.token(lives=4)})
     client = await Client.make(page, "/login", logIn="/log-me-in")
     await client.event("open")
     away = await client.event("away")
@@ -91,9 +93,10 @@ async def test_the_session_expires_and_the_user_logs_in(browser: Browser, guard:
 
 
 async def test_it_renews_its_session_in_time(browser: Browser, guard: Guard, app: RecordingBackend) -> None:
-    """A token of four seconds, renewed before each ends: the socket that was opened first lives on."""
-    app.respond = logging_in(guard, PAGE, lives=4)
-    page = await visit(browser, f"http://app.test:{guard.port}/", {"session": guard.issuer.token(sid="s1", lives=4)})
+    """A token of six seconds, renewed before each ends: the socket that was opened first lives on."""
+    app.respond = logging_in(guard, PAGE, lives=6)
+    page = await visit(browser, home := f"http://app.test:{guard.port}/")
+    await put_cookies(page, home, {"session": guard.issuer.token(sid="s1", lives=6)})
     client = await Client.make(page, "/login", refresh="/refresh")
     await client.event("open")
     (connection,) = await guard.connections()
@@ -157,7 +160,7 @@ async def test_a_page_shows_what_it_lives_through(browser: Browser, app: Recordi
     async with Guard(app, {"policy.yaml": policy(f"{JWT}\n{session}"), "guard.yaml": ANY_NAME}) as guard:
         story = answers.reply(200, STORY.read_bytes(), HTML)
         app.respond = logging_in(guard, story, lives=9)  # longer than a connection takes to count as steady
-        page = await visit(browser, f"http://app.test:{guard.port}/", {"session": guard.issuer.token(lives=4)})
+        page = await visit(browser, f"http://app.test:{guard.port}/", {"session": guard.issuer.token(lives=6)})
 
         async def happens(chapter: str, *kinds: str, act: Callable[[], Awaitable[object]] | None = None) -> None:
             await page.evaluate("(text) => window.log('story', text)", chapter)

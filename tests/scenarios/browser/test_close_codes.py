@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
 
+from tests.scenarios.browser.stage import APP, EVIL, SIBLING, Stage, staged
 from tests.support import backend as answers
-from tests.support.backend import RecordingBackend
-from tests.support.browser import chromium, open_socket, visit
-from tests.support.guard import JWT, Guard, policy
+from tests.support.browser import open_socket, put_cookies, visit
+from tests.support.guard import JWT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PAGE = answers.reply(200, b"<!doctype html><title>page</title>", [("Content-Type", "text/html")])
-APP, EVIL, SIBLING = "app.site.test", "evil.test", "evil.site.test"
 SPEC = f"match: {{hostnames: [{APP}]}}\nsession: {{clockSkew: 0s}}\n{JWT}"
-
-
-class Stage(NamedTuple):
-    """The app behind its guard, a server for every other page, and the browser."""
-
-    browser: Browser
-    app: RecordingBackend
-    guard: Guard
-    elsewhere: RecordingBackend
-
-    @property
-    def home(self) -> str:
-        """The app's own page, served through the guard."""
-        return f"http://{APP}:{self.guard.port}/"
-
-    @property
-    def socket(self) -> str:
-        """The app's socket, guarded."""
-        return f"ws://{APP}:{self.guard.port}/ws"
-
-    @property
-    def bare(self) -> str:
-        """The app's socket without the guard."""
-        return f"ws://{APP}:{self.app.port}/ws"
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def stage() -> AsyncIterator[Stage]:
-    """One browser for all; each test has a profile of its own."""
-    async with (
-        chromium() as browser,
-        RecordingBackend(answers.accept(echo=True), PAGE) as app,
-        RecordingBackend(respond=PAGE) as elsewhere,
-        Guard(app, policy(SPEC)) as guard,
-    ):
-        yield Stage(browser, app, guard, elsewhere)
+    async with staged(SPEC, answers.accept(echo=True)) as made:
+        yield made
 
 
 @pytest.mark.parametrize("protocols", [[], ["chat"], ["chat", "bearer.abc"]])
@@ -62,8 +28,7 @@ async def stage() -> AsyncIterator[Stage]:
 async def test_a_foreign_page_reads_4403(stage: Stage, host: str, protocols: list[str]) -> None:
     """Also one of the same site, which gets the cookie sent along, and also where it offers subprotocols."""
     before = len(stage.app.upgrades)
-    page = await visit(stage.browser, stage.home, {"session": stage.guard.issuer.token()})
-    await page.goto(f"http://{host}:{stage.elsewhere.port}/")
+    page = await stage.visitor(host)
     closed = await (await open_socket(page, stage.socket, protocols)).closed()
     assert closed == (4403, "origin-denied", True, True)
     assert len(stage.app.upgrades) == before
@@ -98,7 +63,7 @@ async def test_no_valid_cookie_reads_4401(stage: Stage, cookies: dict[str, str] 
 
 async def test_a_good_page_talks_with_compression(stage: Stage) -> None:
     """What the browser and the backend agree on passes; the backend here declines compression."""
-    page = await visit(stage.browser, stage.home, {"session": stage.guard.issuer.token()})
+    page = await stage.visitor()
     socket = await open_socket(page, stage.socket)
     await socket.send_when_open("hello")
     assert await socket.message() == "hello"
@@ -108,7 +73,8 @@ async def test_a_good_page_talks_with_compression(stage: Stage) -> None:
 
 async def test_expiry_reads_4440(stage: Stage) -> None:
     """In the middle of a conversation."""
-    page = await visit(stage.browser, stage.home, {"session": stage.guard.issuer.token(lives=3)})
+    page = await visit(stage.browser, stage.home)
+    await put_cookies(page, stage.home, {"session": stage.guard.issuer.token(lives=3)})
     socket = await open_socket(page, stage.socket)
     await socket.send_when_open("hello")
     assert await socket.message() == "hello"
@@ -135,7 +101,7 @@ async def test_logout_reads_4441_also_at_the_door(stage: Stage) -> None:
 )
 async def test_a_backends_refusal_is_readable_only_through_the_guard(stage: Stage, status: int, code: int) -> None:
     """To a script every refused handshake is 1006, unless somebody turns it into a Close."""
-    page = await visit(stage.browser, stage.home, {"session": stage.guard.issuer.token()})
+    page = await stage.visitor()
     usual, stage.app.answer = stage.app.answer, answers.reply(status, b"no", [("Location", "/login")])
     try:
         assert await (await open_socket(page, stage.bare)).closed() == (1006, "", False, False)
@@ -148,7 +114,7 @@ async def test_a_backends_refusal_is_readable_only_through_the_guard(stage: Stag
 
 async def test_a_lost_backend_is_readable_only_through_the_guard(stage: Stage) -> None:
     """1006 tells a network failure from nothing; through the guard it has a name."""
-    page = await visit(stage.browser, stage.home, {"session": stage.guard.issuer.token()})
+    page = await stage.visitor()
     for url, expected in ((stage.bare, (1006, "")), (stage.socket, (1014, "backend-lost"))):
         socket = await open_socket(page, url)
         await socket.send_when_open("hello")

@@ -9,7 +9,6 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.scenarios import servers
-from tests.scenarios.test_streams import EVENTS
 from tests.support.browser import visit
 from tests.support.guard import Guard
 
@@ -26,7 +25,7 @@ CONNECTING, CLOSED = 0, 2
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def stage() -> AsyncIterator[tuple[str, Guard]]:
-    async with servers.uvicorn() as url, Guard(url, EVENTS) as guard:
+    async with servers.uvicorn() as url, Guard(url, servers.EVENTS) as guard:
         yield url, guard
 
 

@@ -4,56 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
 
-from tests.scenarios.browser.test_close_codes import PAGE
+from tests.scenarios.browser.stage import APP, Stage, staged
 from tests.support import backend as answers
-from tests.support.backend import RecordingBackend
-from tests.support.browser import PageSocket, chromium, open_socket, visit
-from tests.support.guard import JWT, Guard, policy
+from tests.support.browser import PageSocket, open_socket, visit
+from tests.support.guard import JWT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-HOST = "app.site.test"
-FIRST = "{firstMessage: {jsonPath: token, timeout: 2s}}"
+FIRST = "{firstMessage: {jsonPath: token, timeout: 4s}}"
 SPEC = f"""
-match: {{hostnames: [{HOST}]}}
+match: {{hostnames: [{APP}]}}
 {JWT.replace("{cookies: [session]}", FIRST)}
 limits: {{subprotocols: [chat]}}
 """
 
 
-class Stage(NamedTuple):
-    """The app behind its guard, and the browser."""
-
-    browser: Browser
-    app: RecordingBackend
-    guard: Guard
-
-    async def socket(self, *protocols: str) -> PageSocket:
-        """One that the app's own page has opened."""
-        page = await visit(self.browser, f"http://{HOST}:{self.guard.port}/")
-        return await open_socket(page, f"ws://{HOST}:{self.guard.port}/ws", protocols)
-
-
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def stage() -> AsyncIterator[Stage]:
-    """One browser for all."""
-    async with (
-        chromium() as browser,
-        RecordingBackend(answers.accept("chat", echo=True), PAGE) as app,
-        Guard(app, policy(SPEC)) as guard,
-    ):
-        yield Stage(browser, app, guard)
+    async with staged(SPEC, answers.accept("chat", echo=True)) as made:
+        yield made
+
+
+async def opened(stage: Stage, *protocols: str) -> PageSocket:
+    """A socket that the app's own page has opened, where nobody is logged in."""
+    return await open_socket(await visit(stage.browser, stage.home), stage.socket, protocols)
 
 
 async def test_a_page_that_says_who_it_is(stage: Stage) -> None:
     """The app hears the second message and never sees the token; the compression it offers is not agreed to."""
-    socket = await stage.socket("other", "chat")
+    socket = await opened(stage, "other", "chat")
     assert await socket.opened() == "chat"
     before = len(stage.app.upgrades)
     token = stage.guard.issuer.token()
@@ -78,7 +61,7 @@ async def test_a_page_that_says_who_it_is(stage: Stage) -> None:
 )
 async def test_a_page_reads_why_it_may_not(stage: Stage, said: str | None, expected: tuple[int, str]) -> None:
     before = len(stage.app.upgrades)
-    socket = await stage.socket("chat")
+    socket = await opened(stage, "chat")
     await socket.opened()
     if said is not None:
         await socket.send(said)
@@ -88,7 +71,7 @@ async def test_a_page_reads_why_it_may_not(stage: Stage, said: str | None, expec
 
 
 async def test_a_page_reads_that_its_subprotocol_is_not_spoken_here(stage: Stage) -> None:
-    closed = await (await stage.socket("other")).closed()
+    closed = await (await opened(stage, "other")).closed()
     assert closed == (4406, "subprotocol-denied", True, True)
 
 
@@ -96,7 +79,7 @@ async def test_a_backend_that_breaks_the_promise(stage: Stage) -> None:
     """The page has its subprotocol already: it reads a code."""
     usual, stage.app.answer = stage.app.answer, answers.accept()
     try:
-        socket = await stage.socket("chat")
+        socket = await opened(stage, "chat")
         await socket.send_when_open(json.dumps({"token": stage.guard.issuer.token()}))
         assert await socket.closed() == (4406, "subprotocol-denied", True, True)
     finally:

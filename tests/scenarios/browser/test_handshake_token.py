@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page
 
+from tests.scenarios.browser.stage import APP, EVIL, SIBLING, Stage, staged
 from tests.support import backend as answers
-from tests.support.backend import RecordingBackend
-from tests.support.browser import chromium, open_socket, visit
-from tests.support.guard import JWT, Guard, policy
+from tests.support.browser import open_socket
+from tests.support.guard import JWT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PAGE = answers.reply(200, b"<!doctype html><title>page</title>", [("Content-Type", "text/html")])
-APP, EVIL, SIBLING = "app.site.test", "evil.test", "evil.site.test"
 SPEC = f"""
 match: {{hostnames: [{APP}]}}
 origin: {{allowOrigins: ["*"], handshakeToken: {{required: true, secretFile: '{{folder}}/tokens.key'}}}}
@@ -37,45 +31,10 @@ POLICIES = Path(__file__).parents[3] / "docs/policies.md"
 INVALID = (4403, "handshake-token-invalid", True, True)
 
 
-class Stage(NamedTuple):
-    """The app behind its guard, a server for every other page, and the browser."""
-
-    browser: Browser
-    app: RecordingBackend
-    guard: Guard
-    elsewhere: RecordingBackend
-
-    @property
-    def home(self) -> str:
-        return f"http://{APP}:{self.guard.port}/"
-
-    @property
-    def socket(self) -> str:
-        return f"ws://{APP}:{self.guard.port}/ws"
-
-    @property
-    def tokens(self) -> str:
-        return f"{self.home}.wsguard/handshake-token?path=/ws"
-
-    async def visitor(self, host: str | None = None) -> Page:
-        """A page of `host` (None: the app's own) in the browser of somebody who is logged in."""
-        page = await visit(self.browser, self.home, {"session": self.guard.issuer.token()})
-        if host is not None:
-            await page.goto(f"http://{host}:{self.elsewhere.port}/")
-        return page
-
-
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def stage() -> AsyncIterator[Stage]:
-    async with (
-        chromium() as browser,
-        RecordingBackend(answers.accept(echo=True), PAGE) as app,
-        RecordingBackend(respond=PAGE) as elsewhere,
-    ):
-        guard = Guard(app, policy(SPEC))
-        guard.write("tokens.key", base64.b64encode(os.urandom(32)).decode())
-        async with guard:
-            yield Stage(browser, app, guard, elsewhere)
+    async with staged(SPEC, answers.accept(echo=True)) as made:
+        yield made
 
 
 @pytest.mark.parametrize("way", ["query", "subprotocol", "subprotocol beside another"])

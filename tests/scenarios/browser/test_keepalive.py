@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser
 
+from tests.scenarios.browser.stage import PAGE
 from tests.support import backend as answers
 from tests.support.backend import RecordingBackend
 from tests.support.browser import visit
@@ -15,9 +16,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_chromium_answers(browser: Browser) -> None:
-    page = answers.reply(200, b"<!doctype html><title>page</title>", [("Content-Type", "text/html")])
     spec = policy("match: {hostnames: [app.test]}\nkeepAlive: {clientPingInterval: 300ms, timeout: 2s}")
-    async with RecordingBackend(answers.accept(), page) as app, Guard(app, spec) as guard:
+    async with RecordingBackend(answers.accept(), PAGE) as app, Guard(app, spec) as guard:
         opened = await visit(browser, f"http://app.test:{guard.port}/")
         await opened.evaluate(
             """() => new Promise((open) => {

@@ -6,24 +6,17 @@ import time
 from typing import Any
 
 import pytest
-from playwright.async_api import Page
 
+from tests.scenarios.browser.stage import APP, PAGE, SIBLING
 from tests.support import backend as answers
 from tests.support.backend import RecordingBackend
-from tests.support.browser import chromium, open_socket, visit
+from tests.support.browser import chromium, open_socket, put_cookies, visit
 from tests.support.guard import JWT, Guard, policy
 
-PAGE = answers.reply(200, b"<!doctype html><title>page</title>", [("Content-Type", "text/html")])
-APP, EVIL = "app.site.test", "evil.site.test"
 RENEW = """async (url) => {
   const answer = await fetch(url, { method: "POST", credentials: "include" });
   return [answer.status, await answer.json()];
 }"""
-
-
-async def put_cookie(page: Page, url: str, token: str) -> None:
-    """As the application does when it has refreshed the login."""
-    await page.context.add_cookies([{"name": "session", "value": token, "url": url, "sameSite": "Strict"}])
 
 
 @pytest.mark.parametrize("mode", ["Explicit", "Passive"])
@@ -35,13 +28,14 @@ async def test_a_socket_lives_on(mode: str) -> None:
         RecordingBackend(answers.accept(echo=True), PAGE) as app,
         Guard(app, policy(spec)) as guard,
     ):
-        home, now = f"http://{APP}:{guard.port}/", int(time.time())
-        page = await visit(browser, home, {"session": guard.issuer.token(sid="s-1", iat=now - 60, lives=6)})
+        page = await visit(browser, home := f"http://{APP}:{guard.port}/")
+        evil = await page.context.new_page()
+        await evil.goto(f"http://{SIBLING}:{app.port}/")
+        now = int(time.time())
+        await put_cookies(page, home, {"session": guard.issuer.token(sid="s-1", iat=now - 60, lives=6)})
         socket = await open_socket(page, f"ws://{APP}:{guard.port}/ws")
         await socket.opened()
-        evil = await page.context.new_page()
-        await evil.goto(f"http://{EVIL}:{app.port}/")
-        await put_cookie(page, home, guard.issuer.token(sid="s-1", iat=now, exp=now + 9))
+        await put_cookies(page, home, {"session": guard.issuer.token(sid="s-1", iat=now, exp=now + 9)})
         with pytest.raises(Exception, match="Failed to fetch"):
             await evil.evaluate(RENEW, f"{home}.wsguard/renew?path=/ws")
         assert not [line for line in guard.logs if line["event"] == "session_renewed"]

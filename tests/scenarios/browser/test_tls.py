@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.scenarios.browser.stage import APP, PAGE
 from tests.support import backend as answers
 from tests.support.backend import RecordingBackend
 from tests.support.browser import chromium, open_socket, visit
 from tests.support.certificates import Authority
 from tests.support.guard import Guard, policy
-
-PAGE = answers.reply(200, b"<!doctype html><title>page</title>", [("Content-Type", "text/html")])
-APP = "app.site.test"
 
 
 async def test_a_page_and_its_socket(backend: RecordingBackend, tmp_path: Path) -> None:
