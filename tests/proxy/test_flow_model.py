@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import accumulate
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.proxy.fakes import Bench, FakeTransport
 from tests.proxy.test_limited import bandwidth, messages
 from tests.support import wire
-from wsguard.policy.model import Limits, MessageType, OnExceed, PolicySpec, SlowConsumer
+from wsguard.policy.model import Bandwidth, Limits, MessageType, OnExceed, PolicySpec, SlowConsumer
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.half import Half
 from wsguard.proxy.keepalive import ping
+from wsguard.proxy.limited import SHORTEST
 
 HINT = message_frame("a hint of the guard's")
 OWN = b"own pong"
@@ -176,6 +177,13 @@ def check(bench: Bench, peers: tuple[Peer, Peer]) -> None:
 
 @settings(max_examples=200)
 @given(LIMITS, SENT, SENT, ACTS, st.booleans())
+@example(
+    bandwidth(KIBI, 300, OnExceed.THROTTLE),
+    [([0x82], 2000)],
+    [],
+    [(0, "bytes", 10**6), (0, "cut", 1), (0, "time", 1)],
+    False,
+)
 def test_any_order_of_events(
     limits: Limits,
     from_client: list[tuple[list[int], int]],
@@ -192,12 +200,21 @@ def test_any_order_of_events(
         Peer(bench.client, client, frames(from_client, True), True),
         Peer(bench.backend, backend, frames(from_backend, False), False),
     )
+    began = bench.now
     for side, act, size in acts:
         happen(bench, peers, side, act, size)
         check(bench, peers)
+        if limits.bandwidth is not None and not audits:
+            assert len(from_peer(bench.to_backend, masked=True)[0]) <= allowed(limits.bandwidth, bench.now - began)
     if bench.splice.state == "open":
         settle(bench, peers)
     finish(bench)
+
+
+def allowed(limit: Bandwidth, seconds: float) -> float:
+    """Bytes that a client may have sent on by then, also where it is cut."""
+    rate = limit.per_connection
+    return max(rate.at_once, rate.per_second * SHORTEST * 1.5) + rate.per_second * seconds + 1
 
 
 def settle(bench: Bench, peers: tuple[Peer, Peer]) -> None:

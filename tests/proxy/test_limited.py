@@ -160,38 +160,75 @@ def test_a_frame_that_comes_in_pieces_is_one() -> None:
 
 
 def test_a_client_that_is_held_back_is_not_read_and_comes_in_batches() -> None:
-    at = bench(messages(100, 3, OnExceed.THROTTLE))
-    at.client.arrive(TEXT * 30)
+    at = bench(messages(10, 3, OnExceed.THROTTLE))
+    at.client.arrive(TEXT * 10)
     assert at.to_backend == TEXT * 3
     assert not at.client.reading
     assert at.owner.throttled == [CloseReason.MESSAGE_RATE]
     at.now += SHORTEST
     at.loop.wake("_wake")
-    assert at.to_backend == TEXT * 6, "the bucket holds no more than its burst"
-    for _ in range(8):
+    assert at.to_backend == TEXT * 4
+    at.now += 60.0
+    at.loop.wake("_wake")
+    assert at.to_backend == TEXT * 7, "the bucket holds no more than its burst"
+    for _ in range(3):
         at.now += SHORTEST
         at.loop.wake("_wake")
-    assert at.to_backend == TEXT * 30
+    assert at.to_backend == TEXT * 10
     assert at.client.reading
     assert at.owner.throttled == [CloseReason.MESSAGE_RATE], "told once"
     assert at.backend.reading
 
 
+@pytest.mark.parametrize("late", [0.0, 0.05])
+def test_a_small_burst_does_not_lower_the_rate(late: float) -> None:
+    """What a client has earned while it was held back is its own, though it comes in batches, and late."""
+    at = bench(messages(1000, 1, OnExceed.THROTTLE))
+    at.client.arrive(TEXT * 5000)
+    assert at.to_backend == TEXT * 150
+    for _ in range(20):
+        at.now += SHORTEST + late
+        at.loop.wake("_wake")
+    assert len(at.to_backend) == pytest.approx(len(TEXT) * (150 + 1000 * 20 * (SHORTEST + late)), abs=len(TEXT))
+
+
 def test_the_wait_is_as_long_as_the_rate_asks_and_not_too_short() -> None:
     for rate, wait in ((1, 1.0), (1000, SHORTEST)):
         at = bench(messages(rate, 1, OnExceed.THROTTLE))
-        at.client.arrive(TEXT * 2)
+        at.client.arrive(TEXT * 151)
         assert at.loop.timers[-1].when == pytest.approx(wait)
 
 
-def test_bytes_are_held_back_in_the_midst_of_a_frame_and_a_cut_does_not_wait_for_them() -> None:
-    """The rest of the frame is there already: the backend gets it, and its Close behind it."""
+@pytest.mark.parametrize("on_exceed", OnExceed)
+def test_a_cut_amid_a_frame_lets_the_rest_of_it_come_no_faster(on_exceed: OnExceed) -> None:
+    """Whatever it is for: a client may know when it will be cut, and begin with a giant just before."""
+    at = bench(bandwidth(100, 200, on_exceed))
+    frame = wire.frame(wire.BINARY, bytes(300))
+    at.client.arrive(frame[:200])
+    at.splice.cut(CloseReason.LOGGED_OUT)
+    at.client.arrive(frame[200:] + TEXT)
+    assert at.to_backend == frame[:200]
+    assert wire.take_frame(bytearray(at.to_client)).close == (4441, "logged-out")  # type: ignore[union-attr]
+    at.now += 0.5
+    at.loop.wake("_wake")
+    assert at.to_backend == frame[:250]
+    at.now += 1.0
+    at.loop.wake("_wake")
+    assert told(at, frame)[1] == (1001, "logged-out")
+    assert at.client.reading
+
+
+def test_a_cut_of_one_who_is_held_back_waits_no_longer_than_its_bandwidth_asks() -> None:
+    """What was kept goes on: the backend gets the rest of the frame, and its Close behind it."""
     at = bench(bandwidth(KIBI, 200, OnExceed.THROTTLE))
     frame = wire.frame(wire.BINARY, bytes(300))
     at.client.arrive(frame + TEXT)
     assert at.to_backend == frame[:200]
     at.splice.cut(CloseReason.LOGGED_OUT)
     assert at.client.reading
+    for _ in range(2):
+        at.loop.wake("_wake")
+        at.now += SHORTEST
     at.loop.wake("_wake")
     assert told(at, frame)[1] == (1001, "logged-out")
     assert guard_close(at.to_backend, frame + TEXT)
@@ -469,7 +506,7 @@ def test_any_order_of_events(
 
 def test_bytes_that_come_amid_a_call_of_their_own_are_in_order_and_charged_once() -> None:
     """Whoever takes a frame out of the stream gives the half what stood behind it, from within its own call."""
-    at = bench(bandwidth(KIBI, 60, OnExceed.THROTTLE))
+    at = bench(bandwidth(400, 60, OnExceed.THROTTLE))
     half = at.client.half
     assert isinstance(half, LimitedHalf)
     write = at.backend.write

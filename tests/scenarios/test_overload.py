@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from tests.support.client import RawClient, connect
 from tests.support.guard import Guard, policy
 from tests.support.waiting import eventually
 from tests.support.wire import Head
+from wsguard.proxy.entrance import TLS_SHUTDOWN
 
 
 def limited(spec: str) -> dict[str, str]:
@@ -90,6 +93,42 @@ async def test_the_stalled_make_room_for_the_honest(backend: RecordingBackend, t
             await talks(client)
         with suppress(ConnectionError):
             assert await stalled[0].rest() == b""
+
+
+async def test_who_makes_room_behind_a_tls_handshake_is_gone_at_once(backend: RecordingBackend, tmp_path: Path) -> None:
+    """None of them answers a close_notify: those made to leave would be two seconds' worth beyond the limit."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.server("localhost")
+    tls = f"listener: {{tls: {{certFile: {certificate}, keyFile: {key}}}}}, "
+    async with Guard(backend, limited(tls + "overload: {maxConnections: 20}")) as guard:
+        before = open_sockets(guard.program.pid)
+        with ExitStack() as stack:
+            for _ in range(80):
+                stalled = stack.enter_context(socket.create_connection(("127.0.0.1", guard.port), 5.0))
+                await asyncio.to_thread(shake_hands, stalled, authority.trusting())
+            at_once = TLS_SHUTDOWN / 4
+            await eventually(lambda: open_sockets(guard.program.pid) - before <= 20, at_once, "no more than may be")
+
+
+def shake_hands(raw: socket.socket, trust: ssl.SSLContext) -> None:
+    """Finish a TLS handshake; nobody reads what comes behind it."""
+    came, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+    peer, is_done = trust.wrap_bio(came, to_send, server_hostname="localhost"), False
+    while not is_done:
+        with suppress(ssl.SSLWantReadError):
+            peer.do_handshake()
+            is_done = True
+        raw.sendall(to_send.read())
+        if not is_done:
+            came.write(raw.recv(65_536))
+
+
+def open_sockets(pid: int) -> int:
+    found = 0
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            found += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
+    return found
 
 
 async def test_too_much_memory(backend: RecordingBackend) -> None:

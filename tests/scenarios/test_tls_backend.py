@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests.support import backend as answers
 from tests.support import wire
-from tests.support.backend import RecordingBackend
+from tests.support.backend import Conversation, RecordingBackend
 from tests.support.certificates import Authority
 from tests.support.client import connect, fetch
 from tests.support.guard import Guard
+from tests.support.wire import Head
 
 
-def _config(url: str, tls: str = "{}") -> str:
+def _config(url: str, tls: str = "{}", spec: str = "{}") -> str:
     return f"""
         apiVersion: wsguard.dev/v1
         kind: GuardConfig
@@ -24,7 +26,7 @@ def _config(url: str, tls: str = "{}") -> str:
         apiVersion: wsguard.dev/v1
         kind: WebSocketPolicy
         metadata: {{name: all}}
-        spec: {{}}
+        spec: {spec}
     """
 
 
@@ -121,6 +123,30 @@ async def test_a_migration_trusts_its_target_by_the_targets_own_authority(author
                 await moved.open(wire.upgrade())
                 await moved.send(wire.frame(wire.TEXT, b"to green"))
                 assert (await moved.frame()).payload == b"to green"
+
+
+async def test_a_slow_client_reads_to_the_end_what_a_tls_backend_said(authority: Authority) -> None:
+    """TLS has no half-close: a backend that closes behind its Close is lost, and its client has time all the same."""
+    count = 40
+
+    async def say_and_leave(conversation: Conversation, head: Head) -> None:
+        said = wire.frame(wire.BINARY, bytes(20_000), masked=False) * count + wire.close_frame(1000, masked=False)
+        await conversation.send(answers.switching(head) + said)
+        conversation.close()
+
+    async with RecordingBackend(say_and_leave, tls=authority.serving("127.0.0.1")) as backend:
+        config = _config(backend.url, f"{{caFile: {authority.file}}}", "{rejection: {closeTimeout: 200ms}}")
+        async with Guard("", config) as guard, connect(guard.port, receive_buffer=4096) as client:
+            await client.open(wire.upgrade())
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await asyncio.sleep(1.0)
+            client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            for _ in range(count):
+                assert len((await client.frame()).payload) == 20_000
+            assert await client.close_frame() == (1000, "")
+            await client.close()
+            line = await guard.ended()
+            assert (line["reason"], line["code"]) == ("backend-closed", 1000)
 
 
 async def test_a_client_that_ends_its_half_ends_a_tls_backend(authority: Authority) -> None:

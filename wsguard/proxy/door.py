@@ -74,10 +74,13 @@ class _Connection(web.RequestHandler):
         return self.door.broken(request, status, exc)
 
     def make_room(self) -> None:
-        """Leave, while there is nothing under way; who has not read its last answer has no time left for it."""
+        """Leave, while there is nothing under way; who has not read its last answer has no time left for it.
+
+        Nor has a peer of TLS for a goodbye: it could take `TLS_SHUTDOWN` to answer one.
+        """
         transport = self.transport
-        if transport is not None and transport.get_write_buffer_size():
-            reset(transport)  # closed, it would stay until it has read, and count for nobody
+        if transport is not None and (transport.get_write_buffer_size() or not transport.can_write_eof()):
+            reset(transport)  # closed, it would stay until it has read and answered, and count for nobody
         self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:

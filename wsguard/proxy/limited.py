@@ -36,7 +36,6 @@ class LimitedHalf(WatchedHalf):
         "_granted_frames",
         "_granted_octets",
         "_has_ended",
-        "_holding",
         "_kept",
         "_leaves_at",
         "_limits",
@@ -54,7 +53,6 @@ class LimitedHalf(WatchedHalf):
         self._octets = _bucket(limits.bandwidth)
         self._granted_frames = self._granted_octets = 0  # by which the scanner began
         self._kept = b""  # came too fast, and has not been looked at
-        self._holding: TokenBucket | None = None  # what a frame that was cut amid has to keep to
         self._has_ended = False  # behind what is kept comes a FIN
         self._leaves_at: float | None = None  # when it will be taken for gone
         self._throttled: set[CloseReason] = set()
@@ -86,8 +84,8 @@ class LimitedHalf(WatchedHalf):
                 self._keep(data, exceeded, now)
                 return
             scanner.spare(exceeded)  # the connection is cut, or its policy only audits
-            if exceeded is CloseReason.BANDWIDTH and self.closing is not None:
-                self._holding = self._octets
+            if exceeded is CloseReason.BANDWIDTH and self.closing is None:
+                self._octets = None  # it is kept to no more
         scanner.lift()  # at most the rest of a frame is passed on; it is only looked at for the client's Close
         self._finish(data)
 
@@ -110,9 +108,9 @@ class LimitedHalf(WatchedHalf):
             self._wake_in(0.0)
 
     def _finish(self, data: bytes) -> None:
-        """A cut for `bandwidth` may wait for the end of a long frame: it comes as fast as the policy allows, and the
-        grace may be over first."""
-        bucket, now = self._holding, self._clockwork.now()
+        """A cut, for whatever reason, may wait for the end of a long frame: it comes as fast as `bandwidth` allows, and
+        the grace may be over first."""
+        bucket, now = self._octets, self._clockwork.now()
         if bucket is None or self.closing is None:
             super().data_received(data)
             return
@@ -213,6 +211,10 @@ class LimitedHalf(WatchedHalf):
 
 
 def _bucket(part: Messages | Bandwidth | None) -> TokenBucket | None:
+    """Where a client is held back, it takes in what comes in that time; else a small burst would lower the rate."""
     if part is None:
         return None
-    return TokenBucket(part.per_connection.per_second, part.per_connection.at_once)
+    rate, burst = part.per_connection.per_second, float(part.per_connection.at_once)
+    if part.on_exceed is OnExceed.THROTTLE:
+        burst = max(burst, rate * 1.5 * SHORTEST)  # timers are late at times
+    return TokenBucket(rate, burst)

@@ -102,11 +102,12 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (P.CLIENT_CLOSING, E.CLIENT_LOST): (P.BACKEND_LEFT, (C.HANG_UP_BACKEND, C.ARM_GRACE)),
     (P.CLIENT_CLOSING, E.CUT): (P.CLOSING, (C.CLOSE_CLIENT, C.ARM_GRACE)),
     (P.CLIENT_CLOSING, E.TIMER): (P.ENDED, (C.RECORD, C.ABORT_CLIENT, C.ABORT_BACKEND)),
-    # The backend said Close; many servers close TCP at once behind it, and the client's reply finds nobody.
+    # The backend said Close; many servers close TCP at once behind it, and the client's reply finds nobody. Over TLS
+    # they are lost with that, and the client has all the time to read that it had.
     (P.BACKEND_CLOSING, E.CLIENT_CLOSE): (P.CLOSING, (C.HANG_UP_CLIENT, C.ARM_GRACE)),
     (P.BACKEND_CLOSING, E.CLIENT_EOF): (P.CLOSING, (C.HANG_UP_CLIENT, C.HANG_UP_BACKEND, C.ARM_GRACE)),
     (P.BACKEND_CLOSING, E.CLIENT_LOST): (P.BACKEND_LEFT, (C.HANG_UP_BACKEND, C.ARM_GRACE)),
-    (P.BACKEND_CLOSING, E.BACKEND_LOST): (P.CLIENT_LEFT, (C.ARM_GRACE,)),
+    (P.BACKEND_CLOSING, E.BACKEND_LOST): (P.CLIENT_LEFT, ()),
     (P.BACKEND_CLOSING, E.CUT): (P.CLOSING, (C.CLOSE_BACKEND, C.ARM_GRACE)),
     (P.BACKEND_CLOSING, E.TIMER): (P.ENDED, (C.RECORD, C.ABORT_CLIENT, C.ABORT_BACKEND)),
     # The client sent FIN without a Close: it may still read, so the backend may finish what it says.
