@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -308,3 +310,13 @@ def test_no_handshake_compares_policies_by_value(monkeypatch: pytest.MonkeyPatch
     assert [[each.token for each in each_found] for each_found in found if isinstance(each_found, tuple)] == [
         ["a"], ["b"], ["c"],
     ]  # fmt: skip
+
+
+def test_a_policy_that_was_replaced_is_not_kept() -> None:
+    """A guard is reloaded for as long as it lives."""
+    replaced = policy({"cookies": [{"name": "session"}]})
+    assert read_credentials(shake(("Cookie", "session=a")), replaced) != ()
+    is_gone = weakref.ref(replaced)
+    del replaced
+    gc.collect()
+    assert is_gone() is None

@@ -9,10 +9,10 @@ that only one of them understands. Nothing here asks whether a credential is any
 from __future__ import annotations
 
 import string
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from wsguard.policy.model_extraction import Encoding
@@ -76,6 +76,9 @@ class _Place:
     name: str
     prefix: str = ""
     base64url: bool = False
+
+
+_Places = tuple[tuple[_Place, tuple[str, ...], bool], ...]
 
 
 class _Conflict(Exception):
@@ -169,33 +172,20 @@ def _without_offers(headers: Headers, offered: set[bytes]) -> Iterator[tuple[byt
             yield key, rest
 
 
-class _One:
-    """A policy as a key that equals only itself.
-
-    Every version of a policy has the hash of its name, and to compare two by value takes longer than to read a request:
-    after some reloads a cache by value would cost each handshake milliseconds.
-    """
-
-    __slots__ = ("policy",)
-
-    def __init__(self, policy: WebSocketPolicy) -> None:
-        self.policy = policy
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _One) and self.policy is other.policy
-
-    def __hash__(self) -> int:
-        return id(self.policy)
+_KNOWN: dict[int, _Places] = {}
+"""By the policy's identity: versions of a policy share their hash, and comparing two takes longer than a request."""
 
 
-def _places(policy: WebSocketPolicy) -> tuple[tuple[_Place, tuple[str, ...], bool], ...]:
+def _places(policy: WebSocketPolicy) -> _Places:
     """Each place once, with the providers that read it, and whether all of them let the backend see it."""
-    return _places_of(_One(policy))
+    found = _KNOWN.get(id(policy))
+    if found is None:
+        found = _KNOWN[id(policy)] = _read_places(policy)
+        weakref.finalize(policy, _KNOWN.pop, id(policy)).atexit = False  # a policy that was replaced is kept by nobody
+    return found
 
 
-@lru_cache(maxsize=256)
-def _places_of(one: _One) -> tuple[tuple[_Place, tuple[str, ...], bool], ...]:
-    policy = one.policy
+def _read_places(policy: WebSocketPolicy) -> _Places:
     names: dict[_Place, list[str]] = {}
     hidden: set[_Place] = set()
     for provider in policy.spec.providers:
