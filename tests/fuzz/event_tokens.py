@@ -49,6 +49,7 @@ SEEDS = [
     b"\x00" + forge(_LOGOUT, {"alg": "none"}).encode(),
     b"\x00a.b.c",
     b"\x01" + b"[" * 400,
+    b'\x01{"iss": "https://idp.example.test", "aud": "' + b"\x7f" * 100 + b'"}',
     b'\x01{"iss": "https://idp.example.test", "iat": 1e400, "jti": {}, "events": []}',
 ]
 

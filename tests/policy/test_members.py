@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from wsguard.policy.members import MAX_TEXT, MAX_TIME, BadMember, audiences, text, time
+from wsguard.policy.members import MAX_TEXT, MAX_TIME, BadMember, audiences, quoted, text, time
 
 
 def test_what_is_missing_is_none() -> None:
@@ -42,3 +44,17 @@ def test_an_audience_is_one_or_several() -> None:
     for value in wrong:
         with pytest.raises(BadMember):
             audiences({"aud": value})
+
+
+@pytest.mark.parametrize("value", ["", "alice", "it's", "a \"b\" 'c'", "x" * 100])
+def test_what_is_short_is_quoted_whole(value: str) -> None:
+    assert quoted(value) == repr(value)
+
+
+@given(st.text(max_size=3000), st.integers(4, 120))
+def test_a_quotation_is_bounded_and_printable(value: str, most: int) -> None:
+    """Also of characters that are ten when they are escaped."""
+    told = quoted(value, most)
+    assert len(told) <= most + 3
+    assert told.isprintable()
+    assert told == repr(value) or told[-2] == "…"

@@ -16,6 +16,7 @@ from typing import Protocol
 from cachetools import TLRUCache
 
 from wsguard.identity.jwks import JwksUnavailable
+from wsguard.policy import members
 from wsguard.policy.credentials import Credential, Kind
 from wsguard.policy.keys import KeySet, key_file
 from wsguard.policy.model import JwtProvider, WebSocketPolicy
@@ -216,7 +217,7 @@ def _issuers(policy: WebSocketPolicy, credential: Credential, token: UnverifiedT
 
 
 def _nobody(token: UnverifiedToken) -> TokenProblem:
-    found = "no iss" if token.issuer is None else f"iss {token.issuer[:100]!r}"
+    found = "no iss" if token.issuer is None else f"iss {members.quoted(token.issuer)}"
     return TokenProblem(CloseReason.CREDENTIAL_INVALID, f"{found} is of no provider that reads this place")
 
 

@@ -65,7 +65,8 @@ def _identity(
 def _named(answer: Mapping[str, Any], provider: IntrospectionProvider, source: str) -> Identity | TokenProblem:
     issuer, subject = members.text(answer, "iss"), members.text(answer, "sub")
     if provider.issuer is not None and issuer not in (None, provider.issuer):
-        return _bad(f"iss is {_shown(issuer or '')}, provider {provider.name} expects {_shown(provider.issuer)}")
+        found, wanted = members.quoted(issuer or ""), members.quoted(provider.issuer)
+        return _bad(f"iss is {found}, provider {provider.name} expects {wanted}")
     if provider.audiences and not set(provider.audiences).intersection(members.audiences(answer)):
         return _bad(f"aud names none of provider {provider.name}'s audiences")
     if subject is None:
@@ -85,7 +86,3 @@ def _named(answer: Mapping[str, Any], provider: IntrospectionProvider, source: s
 
 def _bad(detail: str) -> TokenProblem:
     return TokenProblem(CloseReason.CREDENTIAL_INVALID, detail)
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 100 else text[:100] + "…")

@@ -52,3 +52,9 @@ def audiences(members: Mapping[str, Any]) -> list[str]:
     if not isinstance(named, list) or not all(isinstance(item, str) for item in named):
         raise BadMember("aud is neither a string nor a list of strings")
     return named
+
+
+def quoted(value: str, most: int = 100) -> str:
+    """`value` as a detail quotes it, escaped, and cut where a stranger chose its length: about `most` characters."""
+    escaped = repr(value[: most + 1])
+    return escaped if len(escaped) <= most + 2 else f"{escaped[: most + 1]}…{escaped[-1]}"

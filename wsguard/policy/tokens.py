@@ -190,14 +190,14 @@ def _check_header(header: Mapping[str, Any]) -> tuple[str, str | None, str | Non
 
 def _check_signature(token: UnverifiedToken, provider: JwtProvider, keys: KeySet) -> None:
     if token.algorithm not in [algorithm.value for algorithm in provider.algorithms]:
-        raise _Refused(f"alg {_shown(token.algorithm)} is not one of provider {provider.name}'s algorithms")
+        raise _Refused(f"alg {members.quoted(token.algorithm)} is not one of provider {provider.name}'s algorithms")
     candidates = keys.candidates(token.key_id, token.algorithm)
     if any(key.verifies(token.algorithm, token.signed, token.signature) for key in candidates):
         return
     unknown = token.key_id is None or not keys.knows(token.key_id)
     if candidates:
         raise _Refused(f"the signature is by no key of provider {provider.name}", unknown_key=unknown)
-    named = "" if token.key_id is None else f" and kid {_shown(token.key_id)}"
+    named = "" if token.key_id is None else f" and kid {members.quoted(token.key_id)}"
     raise _Refused(f"provider {provider.name} has no key for {token.algorithm}{named}", unknown_key=unknown)
 
 
@@ -224,8 +224,8 @@ def _identity(claims: Mapping[str, Any], provider: JwtProvider, source: str) -> 
 def _check_issuer(claims: Mapping[str, Any], provider: JwtProvider) -> None:
     issuer = _text(claims, "iss")
     if provider.issuer is not None and issuer != provider.issuer:
-        found = "missing" if issuer is None else _shown(issuer)
-        raise _Refused(f"iss is {found}, provider {provider.name} expects {_shown(provider.issuer)}")
+        found = "missing" if issuer is None else members.quoted(issuer)
+        raise _Refused(f"iss is {found}, provider {provider.name} expects {members.quoted(provider.issuer)}")
 
 
 def _check_audience(claims: Mapping[str, Any], provider: JwtProvider) -> None:
@@ -234,8 +234,8 @@ def _check_audience(claims: Mapping[str, Any], provider: JwtProvider) -> None:
     except members.BadMember as bad:
         raise _Refused(str(bad)) from None
     if provider.audiences and not set(provider.audiences).intersection(audiences):
-        found = ", ".join(map(_shown, audiences[:3])) or "missing"
-        wanted = " or ".join(map(_shown, provider.audiences))
+        found = ", ".join(members.quoted(each, 60) for each in audiences[:3]) or "missing"
+        wanted = " or ".join(map(members.quoted, provider.audiences))
         raise _Refused(f"aud is {found}, provider {provider.name} expects {wanted}")
 
 
@@ -263,8 +263,3 @@ def _text(claims: Mapping[str, Any], name: str) -> str | None:
         return members.text(claims, name)
     except members.BadMember as bad:
         raise _Refused(str(bad)) from None
-
-
-def _shown(text: str) -> str:
-    """`text` as a detail quotes it: cut short where a stranger chose its length."""
-    return repr(text if len(text) <= 100 else text[:100] + "…")
