@@ -211,16 +211,24 @@ async def test_a_drain_that_is_taken_back_spares_the_hinted(rig: Rig) -> None:
     await stays(lambda: link.reason is None, 0.8)
 
 
-async def test_who_was_hinted_in_a_drain_that_is_taken_back_counts_again(rig: Rig) -> None:
-    """Else it could stay for a day beside its successor, and count nowhere."""
-    key = ("chat", "total", "")
+TOTAL = ("chat", "total", "")
+
+
+async def hinted_and_counted(rig: Rig) -> HintedLink:
+    """A connection that counts against a cap, in a drain that has hinted it."""
     link = hinted(rig, "c1", 0.4)
     (connection,) = rig.registry
-    rig.registry.census.open(connection, [key])
+    rig.registry.census.open(connection, [TOTAL])
     rig.drainer.start(1.0)
     await eventually(lambda: link.said, what="the hint")
+    return link
+
+
+async def test_who_was_hinted_in_a_drain_that_is_taken_back_counts_again(rig: Rig) -> None:
+    """Else it could stay for a day beside its successor, and count nowhere."""
+    await hinted_and_counted(rig)
     rig.drainer.cancel()
-    assert rig.registry.census.count(key) == 1
+    assert rig.registry.census.count(TOTAL) == 1
     rig.drainer.start(0.0)
     await asyncio.wait_for(rig.drainer.wait(), 5)
     assert rig.drainer.status.progress.closed == 1, "and it is found by the next"
@@ -326,11 +334,6 @@ async def test_thousands_are_cut_at_once_without_stopping_the_loop(rig: Rig) -> 
 
 async def test_who_was_hinted_leaves_room_for_its_successor(rig: Rig) -> None:
     """From the hint on, while it is open for its grace."""
-    key = ("chat", "total", "")
-    link = hinted(rig, "c1", 0.4)
-    (connection,) = rig.registry
-    rig.registry.census.open(connection, [key])
-    rig.drainer.start(1.0)
-    await eventually(lambda: link.said, what="the hint")
+    link = await hinted_and_counted(rig)
     assert link.reason is None
-    assert rig.registry.census.count(key) == 0
+    assert rig.registry.census.count(TOTAL) == 0
