@@ -21,11 +21,12 @@ from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.crowd import Crowd, TurnedAway
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
+from wsguard.proxy.frames import forget_frames
 from wsguard.proxy.half import reset
 from wsguard.proxy.pace import deliver
 from wsguard.proxy.refusal import plain
 from wsguard.proxy.router import OWN, Route, Router
-from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body
+from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body, forget_unreadable
 from wsguard.sessions.identity import ClientCertificate
 
 _COME_BACK = (1.0, 10.0)  # seconds after which whoever was turned away may ask again, spread
@@ -88,6 +89,7 @@ class _Connection(web.RequestHandler):
         if not self.spoke:
             self.door.silent(self)
         super().connection_lost(exc)
+        forget_unreadable(self)
 
 
 class Door(web.Server):
@@ -168,6 +170,7 @@ class Door(web.Server):
             return response
         finally:
             self.crowd.idle(connection)
+            forget_frames(request.content.exception())
 
     def _shed(self) -> web.Response:
         """Turn a request away unread. Not one that tells of a log-out: the session would live on."""
@@ -180,7 +183,7 @@ class Door(web.Server):
         if not isinstance(error, HttpProcessingError):
             self._env.observer.fault("handling a request", error or RuntimeError("no handler answered"))
             return self._router.turn_away(request, HttpRefusal(500, "a fault of the guard"))
-        error.__traceback__ = None  # of the frame that holds it: together they would wait for the collector
+        forget_frames(error)
         return self._router.turn_away(request, HttpRefusal(status, "an unreadable request"))
 
     def silent(self, connection: _Connection) -> None:

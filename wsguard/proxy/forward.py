@@ -27,6 +27,7 @@ from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.half import reset
+from wsguard.proxy.frames import forget_frames
 from wsguard.proxy.http_parts import AsSent, new_session
 from wsguard.proxy.leaving import SeeingOut
 from wsguard.proxy.pace import Pace, flushed
@@ -136,6 +137,7 @@ class Forwarder:
             _tell(escort, CloseReason.BACKEND_TIMEOUT)
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
+            forget_frames(error)
             if pace.is_client_slow:
                 return self._failed(request, HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly")
             if isinstance(request.content.exception(), HttpProcessingError):
