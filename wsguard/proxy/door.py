@@ -55,6 +55,13 @@ class _Connection(web.RequestHandler):
             self.source = str(peer[0]) if isinstance(peer, tuple) else None
         self.certificate = self.door.certificate_of(transport, self.source)
 
+    async def start(self) -> None:
+        try:
+            await super().start()
+        except asyncio.CancelledError as error:  # what it is raised through holds the task that it ends
+            forget_frames(error)
+            raise
+
     @property
     def peername(self) -> tuple[str] | None:  # type: ignore[override]  # aiohttp's own asks the transport
         """What `request.remote` is made of."""

@@ -188,6 +188,7 @@ class Forwarder:
             await response.write_eof()
             await flushed(transport)
         except (ClientError, OSError) as error:
+            forget_frames(error)
             if transport.is_closing():
                 _tell(escort, CloseReason.CLIENT_LOST)
                 return response  # it was the client who left, and nobody was turned away
