@@ -7,6 +7,10 @@ seldom (`process.calm_the_collector`).
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
+from typing import Any
+
 
 def forget_frames(error: BaseException | None) -> None:
     """Make `error`, and whatever it came of, hold no frame. What they say stays."""
@@ -15,3 +19,10 @@ def forget_frames(error: BaseException | None) -> None:
         known.add(id(error))
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
+
+
+def forget_cancellation(task: asyncio.Task[Any]) -> None:
+    """Call it back with a task that nobody waits for: what cancelled it is kept until somebody asks."""
+    if task.cancelled():
+        with suppress(asyncio.CancelledError):
+            task.exception()
