@@ -1,15 +1,10 @@
-"""What is left of clients, requests and backends that have come and gone: nothing that has to wait for the collector.
-
-It is called seldom (`calm_the_collector`): what stays in a cycle is memory that whoever fails often holds.
-"""
+"""What is left of clients, requests and backends that have come and gone: nothing that waits for the collector."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -18,9 +13,12 @@ from tests.proxy.house import House
 from tests.support import wire
 from tests.support.backend import Answer, Conversation, accept, raw, reply, silence
 from tests.support.client import RawClient, connect
+from tests.support.garbage import nothing_is_left
 from tests.support.waiting import eventually
 from tests.support.wire import Head
 from wsguard.policy.model import GuardSpec, Listener, PolicySpec, Rejection
+from wsguard.policy.model_hold import BackendLoss, Hold, Replay
+from wsguard.protocol.bearing import HeldProtocol
 from wsguard.sessions.connection import Stream
 
 LOOPS = ["uvloop"]
@@ -39,9 +37,16 @@ HANDSHAKE = wire.upgrade()
 
 GUARD = GuardSpec(listener=Listener(body_timeout=0.4, handshake_timeout=0.4))
 ALL = (Stream.WEB_SOCKET, Stream.SERVER_SENT_EVENTS, Stream.LONG_POLLING)
+HOLD = Hold(
+    protocol=HeldProtocol.CUSTOM,
+    hint="back",
+    give_up_after=0.4,
+    replay=Replay(messages=1, json_path="type", values=("subscribe",)),
+)
 POLICIES = {
     "sockets": PolicySpec(rejection=Rejection(close_timeout=0.2)),
     "streams": PolicySpec(rejection=Rejection(close_timeout=0.2), streams=ALL),
+    "a hold": PolicySpec(rejection=Rejection(close_timeout=0.2), backend_loss=BackendLoss.HOLD, hold=HOLD),
 }
 
 Act = Callable[[RawClient], Awaitable[None]]
@@ -148,23 +153,18 @@ WAYS = {
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("which", WAYS)
 async def test_nothing_waits_for_the_collector(which: str, policy: str) -> None:
-    way, before = WAYS[which], asyncio.all_tasks()
-    with _collector() as garbage:
-        async with _backend(way.answer) as (url, reached):
-            house = House(url, POLICIES[policy], GUARD)
-            async with house:
-                for _ in range(TIMES):
-                    await _visit(way, house.port, reached)
-                await eventually(lambda: not len(house.door.crowd), what="the door knows that they have left")
-        await eventually(lambda: asyncio.all_tasks() == before, what="the end of what they began")
-        found = garbage()
-    assert not found
-    assert house  # was in use until now, or it would be garbage itself
+    way = WAYS[which]
+    async with _backend(way.answer) as (url, reached), nothing_is_left():
+        house = House(url, POLICIES[policy], GUARD)
+        async with house:
+            for _ in range(TIMES):
+                await _visit(way, house, reached)
+            await eventually(lambda: not len(house.door.crowd), what="the door knows that they have left")
 
 
-async def _visit(way: Way, port: int, reached: asyncio.Event) -> None:
+async def _visit(way: Way, house: House, reached: asyncio.Event) -> None:
     reached.clear()
-    async with connect(port) as client:
+    async with connect(house.port) as client:
         await client.send(way.asked)
         if way.reaches:
             await asyncio.wait_for(reached.wait(), 5.0)
@@ -188,23 +188,3 @@ async def _backend(answer: Answer) -> AsyncIterator[tuple[str, asyncio.Event]]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", reached
-
-
-@contextmanager
-def _collector() -> Iterator[Callable[[], Counter[str]]]:
-    """Calls it no more; what is yielded does, and says what of ours, and of aiohttp's, was waiting."""
-
-    def garbage() -> Counter[str]:
-        gc.collect()
-        kinds = (type(each) for each in gc.garbage)
-        return Counter(kind.__qualname__ for kind in kinds if kind.__module__.startswith(("wsguard", "aiohttp")))
-
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        yield garbage
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()

@@ -26,8 +26,8 @@ from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import Headers, RequestHead
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.environment import Environment
-from wsguard.proxy.half import reset
 from wsguard.proxy.frames import forget_frames
+from wsguard.proxy.half import reset
 from wsguard.proxy.http_parts import AsSent, new_session
 from wsguard.proxy.leaving import SeeingOut
 from wsguard.proxy.pace import Pace, flushed
