@@ -21,12 +21,12 @@ from wsguard.proxy.conductor import Conductor
 from wsguard.proxy.crowd import Crowd, TurnedAway
 from wsguard.proxy.environment import Environment
 from wsguard.proxy.forward import Forwarder
-from wsguard.proxy.frames import forget_frames
 from wsguard.proxy.half import reset
 from wsguard.proxy.pace import deliver
 from wsguard.proxy.refusal import plain
 from wsguard.proxy.router import OWN, Route, Router
 from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body, forget_unreadable
+from wsguard.proxy.tracebacks import forget_traceback
 from wsguard.sessions.identity import ClientCertificate
 
 _COME_BACK = (1.0, 10.0)  # seconds after which whoever was turned away may ask again, spread
@@ -59,7 +59,7 @@ class _Connection(web.RequestHandler):
         try:
             await super().start()
         except asyncio.CancelledError as error:  # what it is raised through holds the task that it ends
-            forget_frames(error)
+            forget_traceback(error)
             raise
 
     @property
@@ -177,7 +177,7 @@ class Door(web.Server):
             return response
         finally:
             self.crowd.idle(connection)
-            forget_frames(request.content.exception())
+            forget_traceback(request.content.exception())
 
     def _shed(self) -> web.Response:
         """Turn a request away unread. Not one that tells of a log-out: the session would live on."""
@@ -190,7 +190,7 @@ class Door(web.Server):
         if not isinstance(error, HttpProcessingError):
             self._env.observer.fault("handling a request", error or RuntimeError("no handler answered"))
             return self._router.turn_away(request, HttpRefusal(500, "a fault of the guard"))
-        forget_frames(error)
+        forget_traceback(error)
         return self._router.turn_away(request, HttpRefusal(status, "an unreadable request"))
 
     def silent(self, connection: _Connection) -> None:

@@ -17,7 +17,7 @@ from wsguard.policy.logout_detection import Exchange
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import SAFE_METHODS, Headers, RequestHead
 from wsguard.proxy.environment import Environment
-from wsguard.proxy.frames import forget_cancellation, forget_frames
+from wsguard.proxy.tracebacks import forget_cancellation, forget_traceback
 
 PATIENCE = 10.0
 """Seconds that a backend has for an answer that nobody else waits for."""
@@ -68,7 +68,7 @@ class SeeingOut:
             async with asyncio.timeout(PATIENCE):
                 answer = await asking
         except (TimeoutError, ClientError, OSError) as error:
-            forget_frames(error)
+            forget_traceback(error)
             return  # nothing was said; of a body that never came whole, for one
         answer.close()  # its body is nobody's
         if self._env.session_watch is not None:

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 
 from wsguard.protocol.first_message import Failure
 from wsguard.protocol.reasons import CloseReason
-from wsguard.proxy.frames import forget_cancellation
+from wsguard.proxy.tracebacks import forget_cancellation
 from wsguard.proxy.waiting import Waiting
 
 MOST = 5_000

@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_websocket import WebSocketReader
 from aiohttp.web_protocol import _ErrInfo
 
-from wsguard.proxy.frames import forget_frames
+from wsguard.proxy.tracebacks import forget_traceback
 
 WRITE_HIGH_WATER = 65_536
 """Bytes waiting towards a peer above which the other side's reading is paused. uvloop's own low-water mark is 16."""
@@ -82,4 +82,4 @@ def forget_unreadable(protocol: web.RequestHandler) -> None:
     """Let nothing of a connection that is over be held by what could not be read on it."""
     for message, _ in protocol._messages:
         if isinstance(message, _ErrInfo):
-            forget_frames(message.exc)
+            forget_traceback(message.exc)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 
-def forget_frames(error: BaseException | None) -> None:
+def forget_traceback(error: BaseException | None) -> None:
     """Make `error`, and whatever it came of, hold no frame. What they say stays."""
     known = set()
     while error is not None and id(error) not in known:  # a chain may end in a ring
