@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -14,7 +13,6 @@ from aiohttp import web
 
 from tests.proxy.house import House
 from tests.proxy.tunnel import QUICK
-from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import connect
@@ -23,7 +21,6 @@ from tests.support.waiting import eventually
 from wsguard.policy.model import GuardSpec, Listener, PolicySpec
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.client_script import PATH, ClientScript
-from wsguard.proxy.door import _Connection
 
 LOOPS = ["uvloop"]
 
@@ -190,38 +187,3 @@ async def test_who_makes_room_is_gone_whatever_it_has_yet_to_read(backend: Recor
         await eventually(lambda: not house.door.connections, what="its end")
         assert transport is not None
         assert transport.is_closing()
-
-
-LEAVE = {
-    "a broken head": (b"GET / HTTP/1.1\r\nHost\r\n\r\n", answers.accept()),
-    "a request": (wire.request("GET", "/page", [HOST]), answers.reply(200, b"hello")),
-    "a refusal": (wire.upgrade(origin="https://evil.example"), answers.accept()),
-    "an answer that is none": (wire.upgrade(), answers.raw(b"nonsense")),
-    "no answer": (wire.upgrade(), answers.raw(b"")),
-    "no": (wire.upgrade(), answers.reply(503, b"busy")),
-    "a conversation": (wire.upgrade(), answers.accept(then=wire.close_frame(1000))),
-}
-
-
-@pytest.mark.parametrize("which", LEAVE)
-async def test_a_client_that_has_left_does_not_wait_for_the_collector(which: str, backend: RecordingBackend) -> None:
-    """It is called seldom (`calm_the_collector`): what stays in a cycle is memory that whoever fails often holds."""
-    asked, backend.answer = LEAVE[which]
-    async with House(backend) as house:
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(3):
-                async with connect(house.port) as client:
-                    await client.send(asked)
-                    await client.head()
-                    await client.send(wire.close_frame(1000))
-                    await client.rest(2.0)
-            await eventually(lambda: not len(house.door.crowd))
-            await eventually(lambda: not _in_memory(_Connection), what="nothing is left of them")
-        finally:
-            gc.enable()
-
-
-def _in_memory(kind: type) -> int:
-    return sum(type(each) is kind for each in gc.get_objects())

@@ -22,6 +22,7 @@ from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Answer, RecordingBackend
 from tests.support.client import RawClient, connect
+from tests.support.garbage import nothing_is_left
 from tests.support.waiting import eventually, stays
 from wsguard.policy.model import (
     Connections,
@@ -82,7 +83,7 @@ async def scene(
     tokens = OneToken()
     house = House(backend, policy or spec(), guard)
     house.facts = tokens  # type: ignore[assignment]
-    async with house:
+    async with nothing_is_left(), house:
         async with connect(house.port, receive_buffer=receive_buffer) as client:
             await client.open(handshake or wire.upgrade())
             yield Scene(house, client, tokens, backend)

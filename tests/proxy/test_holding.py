@@ -13,6 +13,7 @@ from tests.proxy.house import House
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend, accept, raw, reply
 from tests.support.client import RawClient, connect
+from tests.support.garbage import nothing_is_left
 from tests.support.waiting import eventually, stays
 from wsguard.policy.model import (
     Action,
@@ -93,7 +94,7 @@ class Stay:
 async def stay(
     backend: RecordingBackend, spec: PolicySpec | None = None, handshake: bytes = b""
 ) -> AsyncIterator[Stay]:
-    async with House(backend, spec or holding()) as house, connect(house.port) as client:
+    async with nothing_is_left(), House(backend, spec or holding()) as house, connect(house.port) as client:
         await client.open(handshake or wire.upgrade(extensions="permessage-deflate"))
         await backend.conversation()
         await eventually(lambda: len(house.registry) == 1)

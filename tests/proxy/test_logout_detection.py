@@ -18,6 +18,7 @@ from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Answer, Conversation, RecordingBackend
 from tests.support.client import RawClient, connect, fetch
+from tests.support.garbage import nothing_is_left
 from tests.support.waiting import eventually, stays
 from tests.support.wire import Head
 from wsguard.events.bus import Bus
@@ -50,7 +51,7 @@ def nobody(policy: WebSocketPolicy, credential: Credential) -> None:
 @asynccontextmanager
 async def watched(backend: RecordingBackend, spec: PolicySpec = SPEC) -> AsyncIterator[House]:
     """A house with a detector that has no replicas."""
-    async with House(backend, spec) as house:
+    async with nothing_is_left(), House(backend, spec) as house:
         bus = Bus(house.registry, house.deny_list, house.clock, Notebook(), list)
         house.env.session_watch = LogoutDetector(
             bus, house.registry, house.deny_list, house.clock, Notebook(), lambda: house.policies, nobody

@@ -11,6 +11,7 @@ from tests.proxy.house import House
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend
 from tests.support.client import RawClient, connect
+from tests.support.garbage import nothing_is_left
 from tests.support.waiting import eventually, stays
 from wsguard.policy.model import PolicySpec, Rejection
 from wsguard.proxy.half import Half
@@ -76,7 +77,7 @@ async def tunnel(
 ) -> AsyncIterator[Tunnel]:
     """Open a connection; at the end both peers leave, and it must have ended once."""
     spec = spec or PolicySpec(rejection=QUICK)
-    async with House(backend, spec) as house:
+    async with nothing_is_left(), House(backend, spec) as house:
         async with connect(house.port, receive_buffer=receive_buffer) as client:
             await client.open(handshake or wire.upgrade())
             opened = Tunnel(house, client, await backend.conversation())

@@ -149,9 +149,9 @@ class RecordingBackend:
 
     async def __aenter__(self) -> RecordingBackend:
         if self._path is not None:
-            self._server = await asyncio.start_unix_server(self._serve, self._path)
+            self._server = await asyncio.start_unix_server(self.serve, self._path)
             return self
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024, ssl=self._tls)
+        self._server = await asyncio.start_server(self.serve, "127.0.0.1", 0, backlog=1024, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -167,7 +167,8 @@ class RecordingBackend:
             with suppress(AttributeError):  # asyncio's, of a transport that emptied its buffer after close()
                 conversation.writer.transport.abort()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, to its end or that of the backend."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

@@ -96,6 +96,7 @@ async def dial(
             dialer.answer.exception()  # looked at, so that asyncio does not complain of it
         if dialer.transport is not None:
             dialer.transport.abort()
+            dialer.transport = None
         del dialer  # it has the exception, whose traceback has this frame: together they would wait for the collector
 
 

@@ -25,7 +25,8 @@ from wsguard.proxy.half import reset
 from wsguard.proxy.pace import deliver
 from wsguard.proxy.refusal import plain
 from wsguard.proxy.router import OWN, Route, Router
-from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body
+from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body, forget_unreadable
+from wsguard.proxy.tracebacks import forget_traceback
 from wsguard.sessions.identity import ClientCertificate
 
 _COME_BACK = (1.0, 10.0)  # seconds after which whoever was turned away may ask again, spread
@@ -53,6 +54,13 @@ class _Connection(web.RequestHandler):
             peer = transport.get_extra_info("peername")
             self.source = str(peer[0]) if isinstance(peer, tuple) else None
         self.certificate = self.door.certificate_of(transport, self.source)
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        except asyncio.CancelledError as error:  # what it is raised through holds the task that it ends
+            forget_traceback(error)
+            raise
 
     @property
     def peername(self) -> tuple[str] | None:  # type: ignore[override]  # aiohttp's own asks the transport
@@ -88,6 +96,7 @@ class _Connection(web.RequestHandler):
         if not self.spoke:
             self.door.silent(self)
         super().connection_lost(exc)
+        forget_unreadable(self)
 
 
 class Door(web.Server):
@@ -168,6 +177,7 @@ class Door(web.Server):
             return response
         finally:
             self.crowd.idle(connection)
+            forget_traceback(request.content.exception())
 
     def _shed(self) -> web.Response:
         """Turn a request away unread. Not one that tells of a log-out: the session would live on."""
@@ -180,7 +190,7 @@ class Door(web.Server):
         if not isinstance(error, HttpProcessingError):
             self._env.observer.fault("handling a request", error or RuntimeError("no handler answered"))
             return self._router.turn_away(request, HttpRefusal(500, "a fault of the guard"))
-        error.__traceback__ = None  # of the frame that holds it: together they would wait for the collector
+        forget_traceback(error)
         return self._router.turn_away(request, HttpRefusal(status, "an unreadable request"))
 
     def silent(self, connection: _Connection) -> None:

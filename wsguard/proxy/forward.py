@@ -31,6 +31,7 @@ from wsguard.proxy.http_parts import AsSent, new_session
 from wsguard.proxy.leaving import SeeingOut
 from wsguard.proxy.pace import Pace, flushed
 from wsguard.proxy.refusal import plain
+from wsguard.proxy.tracebacks import forget_traceback
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Of a request: its answer has begun, and `100 Continue` would stand in the middle of it.
@@ -136,6 +137,7 @@ class Forwarder:
             _tell(escort, CloseReason.BACKEND_TIMEOUT)
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
+            forget_traceback(error)
             if pace.is_client_slow:
                 return self._failed(request, HTTPStatus.REQUEST_TIMEOUT, "the body came too slowly")
             if isinstance(request.content.exception(), HttpProcessingError):
@@ -186,6 +188,7 @@ class Forwarder:
             await response.write_eof()
             await flushed(transport)
         except (ClientError, OSError) as error:
+            forget_traceback(error)
             if transport.is_closing():
                 _tell(escort, CloseReason.CLIENT_LOST)
                 return response  # it was the client who left, and nobody was turned away

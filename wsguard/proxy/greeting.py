@@ -81,3 +81,5 @@ async def greet(
     except BaseException:
         transport.abort()
         raise
+    finally:
+        del greeter  # it has the exception, whose traceback has this frame: together they would wait for the collector

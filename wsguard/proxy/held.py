@@ -26,8 +26,12 @@ class Overheard:
         """To the recorder, and on its way."""
         self._recorder.feed(data)
         if self._recorder.is_done:
-            self._half.transport = self._transport
+            self.leave()
         self._transport.write(data)
+
+    def leave(self) -> None:
+        """Hear no more of it: the half has its transport back."""
+        self._half.transport = self._transport
 
     def __getattr__(self, name: str) -> Any:
         """All else is the transport's own."""
@@ -54,6 +58,7 @@ class Held:
         """`is_whole` is called once a message that was under way at the backend's loss has ended."""
         self._client = client
         self._vacant = vacant
+        self._transport = vacant.transport
         self._bound = bound
         self._store = store
         self._is_whole = is_whole
@@ -86,6 +91,7 @@ class Held:
             self._vacant.resume_writing()
 
     def leave(self) -> bytes:
-        """It is over; returns what was kept, from the beginning of a message on."""
+        """It is over; returns what was kept, from the beginning of a message on. Nobody has this for a transport."""
+        self._vacant.transport = self._transport
         self._store.keep(-len(self.mailbox))
         return self.mailbox.take()

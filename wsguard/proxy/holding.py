@@ -138,8 +138,8 @@ class ClientKeeper:
         """The backend's half is nobody's from here on; what the client says is kept."""
         env, client = self._env, self._pair.client
         assert client is not None  # else the splice has not been open
-        vacant = part(self._pair, env.loop, self._admission.policy.spec.rejection.close_timeout)
         self._replayer.begin_anew()
+        vacant = part(self._pair, env.loop, self._admission.policy.spec.rejection.close_timeout)
         now = env.clock.monotonic()
         self._hold = self._admission.policy.spec.hold or self._hold
         self._endurance.lost(now, self._hold.give_up_after)
@@ -154,7 +154,8 @@ class ClientKeeper:
             self._ask()
 
     def release(self) -> None:
-        """The connection ends: what was kept goes nowhere."""
+        """The connection ends: what was kept goes nowhere, and nobody listens any more."""
+        self._replayer.stop()
         absence = self._end_absence()
         if absence is not None and self._pair.client is not None:
             self._pair.client.take_back(absence.held.mailbox.messages, len(absence.held.leave()))

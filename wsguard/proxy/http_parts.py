@@ -20,6 +20,7 @@ from aiohttp.connector import Connection
 from wsguard.kept import OverTcp, OverUnix
 from wsguard.policy.model import Backend
 from wsguard.policy.socket_path import SocketPath
+from wsguard.proxy.tracebacks import forget_traceback
 
 _PATIENCE = 1.0  # seconds that a backend has to say so; one that does not know of it never will (RFC 9110 §10.1.1)
 _ADDED_BY_AIOHTTP = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.SERVER)
@@ -44,8 +45,12 @@ class _Request(ClientRequest):
     async def write_bytes(
         self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
     ) -> None:
+        protocol = conn.protocol
         writer.send_headers()  # the backend may answer, or refuse, before the first byte of the body has come
-        await super().write_bytes(writer, conn, content_length)
+        try:
+            await super().write_bytes(writer, conn, content_length)
+        finally:
+            forget_traceback(None if protocol is None else protocol.exception())
 
     def update_expect_continue(self, expect: bool = False) -> None:
         super().update_expect_continue(expect)

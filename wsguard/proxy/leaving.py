@@ -17,6 +17,7 @@ from wsguard.policy.logout_detection import Exchange
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import SAFE_METHODS, Headers, RequestHead
 from wsguard.proxy.environment import Environment
+from wsguard.proxy.tracebacks import forget_cancellation, forget_traceback
 
 PATIENCE = 10.0
 """Seconds that a backend has for an answer that nobody else waits for."""
@@ -49,7 +50,7 @@ class SeeingOut:
         watch = self._env.session_watch
         if watch is None or not _may_log_out(head) or not watch.concerns(head, effective):
             return await asking
-        task = asyncio.ensure_future(asking)
+        task = asyncio.create_task(_run(asking))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -58,6 +59,7 @@ class SeeingOut:
                 self._tasks.add(seeing_out)
                 seeing_out.add_done_callback(self._tasks.discard)
             else:
+                task.add_done_callback(forget_cancellation)
                 task.cancel()
             raise
 
@@ -65,12 +67,17 @@ class SeeingOut:
         try:
             async with asyncio.timeout(PATIENCE):
                 answer = await asking
-        except (TimeoutError, ClientError, OSError):
+        except (TimeoutError, ClientError, OSError) as error:
+            forget_traceback(error)
             return  # nothing was said; of a body that never came whole, for one
         answer.close()  # its body is nobody's
         if self._env.session_watch is not None:
             headers = end_to_end(Headers(answer.raw_headers))
             self._env.session_watch.notice(Exchange(head, effective, answer.status, headers))
+
+
+async def _run(asking: Coroutine[Any, Any, ClientResponse]) -> ClientResponse:
+    return await asking  # what aiohttp wraps it in keeps, as a task of its own, what it is cancelled with
 
 
 def _may_log_out(head: RequestHead) -> bool:

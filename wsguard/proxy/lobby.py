@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 
 from wsguard.protocol.first_message import Failure
 from wsguard.protocol.reasons import CloseReason
+from wsguard.proxy.tracebacks import forget_cancellation
 from wsguard.proxy.waiting import Waiting
 
 MOST = 5_000
@@ -33,6 +34,7 @@ class Lobby:
         self._waiting.add(waiting)
         waiting.task = task = asyncio.create_task(judging)
         task.add_done_callback(lambda _task: self._leave(waiting))
+        task.add_done_callback(forget_cancellation)
         return task
 
     def _leave(self, waiting: Waiting) -> None:

@@ -14,6 +14,8 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
+from wsguard.proxy.tracebacks import forget_cancellation
+
 MOST_DIALS = 16
 """Redials under way at once."""
 
@@ -134,6 +136,7 @@ class Redialer:
             if held in self._held:
                 task = self._dialling[held] = self._loop.create_task(self._redial(held))
                 task.add_done_callback(partial(self._done, held))
+                task.add_done_callback(forget_cancellation)
 
     def _done(self, held: Holding, _: asyncio.Task[None]) -> None:
         del self._dialling[held]

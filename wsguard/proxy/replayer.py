@@ -18,10 +18,11 @@ from wsguard.proxy.held import Overheard
 class Replayer:
     """Of one client. `recorder` keeps what is to be said again; None: nothing is."""
 
-    __slots__ = ("_recorder",)
+    __slots__ = ("_ear", "_recorder")
 
     def __init__(self, recorder: Recorder | None) -> None:
         self._recorder = recorder
+        self._ear: Overheard | None = None
 
     @property
     def problem(self) -> str | None:
@@ -41,10 +42,18 @@ class Replayer:
     def listen(self, backend: Half) -> None:
         """Hear what goes to `backend` from now on, as long as that can matter."""
         if self._recorder is not None and not self._recorder.is_done:
-            backend.transport = cast("asyncio.Transport", Overheard(backend, self._recorder))
+            self._ear = Overheard(backend, self._recorder)
+            backend.transport = cast("asyncio.Transport", self._ear)
+
+    def stop(self) -> None:
+        """Hear no more."""
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.leave()
 
     def begin_anew(self) -> None:
         """The backend is lost: the message under way to it has not reached anybody."""
+        self.stop()
         if self._recorder is not None:
             self._recorder.begin_anew()
 

@@ -27,7 +27,8 @@ class Rest:
     def release(self) -> None:
         """Let both halves go on as they would have."""
         self._timer.cancel()
-        for stop in self._stops:
+        stops, self._stops = self._stops, ()  # each holds this one
+        for stop in stops:
             stop.release()
 
     def _look(self) -> None:

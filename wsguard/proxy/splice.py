@@ -215,6 +215,7 @@ class Splice:
         if self._phase is not Phase.OPEN:
             self._end_rest()
         if self._phase is Phase.ENDED:
+            self._release()
             self._pair.let_go()
             self._keeper = None
 

@@ -16,6 +16,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_websocket import WebSocketReader
 from aiohttp.web_protocol import _ErrInfo
 
+from wsguard.proxy.tracebacks import forget_traceback
+
 WRITE_HIGH_WATER = 65_536
 """Bytes waiting towards a peer above which the other side's reading is paused. uvloop's own low-water mark is 16."""
 
@@ -74,3 +76,10 @@ def end_unreadable_body(protocol: web.RequestHandler) -> None:
         return
     if not request.content.is_eof() and request.content.exception() is None:
         request.content.set_exception(fault.exc)
+
+
+def forget_unreadable(protocol: web.RequestHandler) -> None:
+    """Let nothing of a connection that is over be held by what could not be read on it."""
+    for message, _ in protocol._messages:
+        if isinstance(message, _ErrInfo):
+            forget_traceback(message.exc)
