@@ -8,7 +8,7 @@ import os
 import resource
 import time
 
-_RESERVED = 100  # descriptors
+_RESERVED = 100  # descriptors, half of them for the admin port (`ops.serving.MOST`)
 
 
 class SystemClock:

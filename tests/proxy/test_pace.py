@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import Any, cast
 
 import pytest
 from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 
-from wsguard.proxy.pace import ENOUGH, Pace, SlowClient
+from tests.support.waiting import eventually
+from wsguard.proxy.pace import AWAY, ENOUGH, Pace, SlowClient
 
 
 def body() -> StreamReader:
@@ -78,3 +81,52 @@ async def test_without_bounds() -> None:
     pace, stream = Pace(asyncio.get_running_loop(), 0, 0), body()
     asyncio.get_running_loop().call_later(0.1, stream.feed_eof)
     assert await pace.answer(pace.read(stream)) == b""
+
+
+def freeze() -> None:
+    """The guard is away: stopped, or starved."""
+    time.sleep(AWAY + 0.2)
+
+
+async def test_nobody_is_slow_while_the_guard_is_away() -> None:
+    """Its timers come first when it is back, whatever has come meanwhile."""
+    loop = asyncio.get_running_loop()
+    pace, stream = Pace(loop, 0.1, 0), body()
+    loop.call_later(0.02, freeze)
+    loop.call_later(0.02 + AWAY + 0.25, stream.feed_data, b"x")
+    assert await pace.read(stream) == b"x"
+    assert not pace.is_client_slow
+    with pytest.raises(SlowClient):
+        await pace.read(stream)
+
+
+class Reader:
+    """A client that takes nothing of its answer, and the guard's end of its connection."""
+
+    output_size = 100_000
+
+    def __init__(self) -> None:
+        self.waiting, self.is_gone = 100_000, False
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return self.is_gone
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def abort(self) -> None:
+        self.is_gone = True
+
+
+async def test_nor_is_who_reads_again_when_the_guard_is_back() -> None:
+    loop, client = asyncio.get_running_loop(), Reader()
+    watch = Pace(loop, 0.2, 0).watch(cast("asyncio.Transport", client), cast("Any", client))
+    loop.call_later(0.02, freeze)
+    loop.call_later(0.02 + AWAY + 0.25, setattr, client, "waiting", 50_000)
+    await asyncio.sleep(0.02 + AWAY + 0.3)
+    assert not client.is_gone
+    await eventually(lambda: client.is_gone, what="the end of who reads nothing any more")
+    watch.end()

@@ -187,16 +187,38 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+FEW = (
+    "-c",
+    "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (140, 140)); "
+    "runpy.run_module('wsguard', run_name='__main__', alter_sys=True)",
+)
+"""A guard with 140 descriptors: room for twenty connections."""
+
+
 async def test_descriptors_bound_the_crowd(backend: RecordingBackend) -> None:
     """What the system grants is divided before it is used up: probes and logs find theirs in any crowd."""
-    few = "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (140, 140)); "
-    python = ("-c", few + "runpy.run_module('wsguard', run_name='__main__', alter_sys=True)")
-    async with Guard(backend, limited(""), python=python) as guard, opened(guard, 20) as clients:
+    async with Guard(backend, limited(""), python=FEW) as guard, opened(guard, 20) as clients:
         assert await is_turned_away(guard)
         await guard.log({"event": "overloaded", "cause": "connections"})
         assert await guard.metric("wsguard_overloaded", cause="descriptors") == 0
         for client in clients:
             await talks(client)
+
+
+async def test_a_crowd_on_the_admin_port(backend: RecordingBackend) -> None:
+    """It has descriptors of its own, and no more: the public port is full, and nobody there feels it."""
+    async with (
+        Guard(backend, limited(""), python=FEW) as guard,
+        opened(guard, 19) as clients,
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(300):
+            silent = await stack.enter_async_context(connect(guard.admin_port))
+            await silent.send(b"GET /livez HT")
+        async with opened(guard, 1) as more:
+            for client in (*clients, *more):
+                await talks(client)
+            assert await guard.metric("wsguard_overloaded", cause="descriptors") == 0
 
 
 # Slow parties to a forwarded request.

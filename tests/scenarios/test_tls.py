@@ -395,3 +395,23 @@ async def test_limits_on_what_flows_hold_over_tls(backend: RecordingBackend, aut
             line = await guard.ended(reason="slow-consumer")
             assert (line["code"], line["delivery"]) == (1013, "undelivered")
             assert line["duration"] < 10.0
+
+
+async def test_a_slow_backend_reads_to_the_end_what_a_tls_client_said(
+    backend: RecordingBackend, authority: Authority, own: str
+) -> None:
+    """TLS has no half-close: a client that closes behind its Close is lost, and its backend has time all the same."""
+    backend.answer = answers.accept()
+    said = wire.frame(wire.BINARY, bytes(20_000)) * 60 + wire.close_frame(1000)
+    async with Guard(backend, config(own, "{rejection: {closeTimeout: 200ms}}")) as guard:
+        async with connect(guard.port, tls=authority.trusting()) as client:
+            await client.open(wire.upgrade())
+            far = await backend.conversation()
+            far.stop_reading()
+            await client.send(said)
+        await asyncio.sleep(1.0)
+        far.resume_reading()
+        await eventually(lambda: len(far.tail) == len(said), what="all that the client said")
+        far.close()
+        line = await guard.ended()
+        assert (line["reason"], line["code"]) == ("client-closed", 1000)

@@ -19,6 +19,9 @@ from wsguard.proxy.half import reset
 ENOUGH = 8192
 """Bytes that a client has to send or take in each `listener.bodyTimeout`."""
 
+AWAY = 0.25
+"""Seconds: where a timer is later than that it was the guard that was away, and nobody is judged for it."""
+
 _LOOKS = 4  # at a client that does not take its answer, in each such time
 _SHORTEST, _LONGEST = 0.001, 0.25  # seconds between two looks at what is left of an answer
 
@@ -53,13 +56,18 @@ class Pace:
     async def read(self, body: StreamReader) -> bytes:
         """The next bytes of the request's body; none at its end. Raises SlowClient."""
         self._wait_for_backend(None)
-        began = self._loop.time()
-        try:
-            async with asyncio.timeout(self._left):
-                data = await body.readany()
-        except TimeoutError:
-            self.is_client_slow = True
-            raise SlowClient from None
+        while True:
+            began = self._loop.time()
+            try:
+                async with asyncio.timeout(self._left):
+                    data = await body.readany()
+                    break
+            except TimeoutError:
+                late = self._loop.time() - began - (self._left or 0.0)
+                if late < AWAY:
+                    self.is_client_slow = True
+                    raise SlowClient from None
+                self._counted, self._left = 0, self._body_timeout
         self._count(len(data), self._loop.time() - began)
         self._wait_for_backend(self._response_timeout)
         return data
@@ -118,7 +126,8 @@ class Watch:
         self._transport = transport
         self._writer = writer
         self._patience = patience
-        self._since, self._taken = loop.time(), 0
+        self._since = self._due = loop.time()
+        self._taken = 0
         self._timer: asyncio.TimerHandle | None = None
         self._look_later()
 
@@ -129,13 +138,16 @@ class Watch:
 
     def _look_later(self) -> None:
         if self._patience is not None:
-            self._timer = self._loop.call_later(self._patience / _LOOKS, self._look)
+            self._due = self._loop.time() + self._patience / _LOOKS
+            self._timer = self._loop.call_at(self._due, self._look)
 
     def _look(self) -> None:
         if self._transport.is_closing():
             return
         waiting, now = self._transport.get_write_buffer_size(), self._loop.time()
         taken = self._writer.output_size - waiting
+        if now - self._due >= AWAY:
+            self._since += now - self._due
         if not waiting or taken >= self._taken + ENOUGH:
             self._since, self._taken = now, taken
         elif self._patience is not None and now - self._since >= self._patience:

@@ -95,11 +95,12 @@ TABLE: dict[tuple[Phase, Event], Step] = {
     (P.HELD, E.CLIENT_CLOSE): (P.CLIENT_LEFT, (C.RELEASE, C.CLOSE_CLIENT, C.HANG_UP_CLIENT, C.ARM_GRACE)),
     (P.HELD, E.CLIENT_EOF): (P.CLIENT_LEFT, (C.RELEASE, C.HANG_UP_CLIENT, C.ARM_GRACE)),
     (P.HELD, E.CLIENT_LOST): (P.ENDED, (C.RELEASE, C.RECORD)),
-    # The client said Close. RFC 6455 §7.1.1: the server, here the guard, closes TCP first.
+    # The client said Close. RFC 6455 §7.1.1: the server, here the guard, closes TCP first. A client that leaves behind
+    # its Close is lost, over TLS at once, and the backend has all the time to read that it had.
     (P.CLIENT_CLOSING, E.BACKEND_CLOSE): (P.CLOSING, (C.HANG_UP_CLIENT, C.ARM_GRACE)),
     (P.CLIENT_CLOSING, E.BACKEND_EOF): (P.CLOSING, (C.HANG_UP_CLIENT, C.HANG_UP_BACKEND, C.ARM_GRACE)),
     (P.CLIENT_CLOSING, E.BACKEND_LOST): (P.CLIENT_LEFT, (C.HANG_UP_CLIENT, C.ARM_GRACE)),
-    (P.CLIENT_CLOSING, E.CLIENT_LOST): (P.BACKEND_LEFT, (C.HANG_UP_BACKEND, C.ARM_GRACE)),
+    (P.CLIENT_CLOSING, E.CLIENT_LOST): (P.BACKEND_LEFT, (C.HANG_UP_BACKEND,)),
     (P.CLIENT_CLOSING, E.CUT): (P.CLOSING, (C.CLOSE_CLIENT, C.ARM_GRACE)),
     (P.CLIENT_CLOSING, E.TIMER): (P.ENDED, (C.RECORD, C.ABORT_CLIENT, C.ABORT_BACKEND)),
     # The backend said Close; many servers close TCP at once behind it, and the client's reply finds nobody. Over TLS
