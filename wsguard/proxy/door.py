@@ -26,8 +26,8 @@ from wsguard.proxy.pace import deliver
 from wsguard.proxy.refusal import plain
 from wsguard.proxy.router import OWN, Route, Router
 from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body, let_go
-from wsguard.proxy.tracebacks import forget_traceback
 from wsguard.sessions.identity import ClientCertificate
+from wsguard.tracebacks import forget_traceback
 
 _COME_BACK = (1.0, 10.0)  # seconds after which whoever was turned away may ask again, spread
 

@@ -31,7 +31,7 @@ from wsguard.proxy.http_parts import AsSent, new_session
 from wsguard.proxy.leaving import SeeingOut
 from wsguard.proxy.pace import Pace, flushed
 from wsguard.proxy.refusal import plain
-from wsguard.proxy.tracebacks import forget_traceback
+from wsguard.tracebacks import forget_traceback
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Of a request: its answer has begun, and `100 Continue` would stand in the middle of it.

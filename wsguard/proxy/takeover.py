@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_websocket import WebSocketReader
 from aiohttp.web_protocol import _ErrInfo
 
-from wsguard.proxy.tracebacks import forget_traceback
+from wsguard.tracebacks import forget_traceback
 
 WRITE_HIGH_WATER = 65_536
 """Bytes waiting towards a peer above which the other side's reading is paused. uvloop's own low-water mark is 16."""

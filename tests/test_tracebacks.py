@@ -6,9 +6,7 @@ import asyncio
 import gc
 import weakref
 
-from wsguard.proxy.tracebacks import forget_cancellation, forget_traceback
-
-LOOPS = ["uvloop"]
+from wsguard.tracebacks import forget_cancellation, forget_traceback
 
 
 class Thing:
