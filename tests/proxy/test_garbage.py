@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.support.client import RawClient, connect
 from tests.support.garbage import nothing_is_left
 from tests.support.waiting import eventually
 from tests.support.wire import Head
-from wsguard.policy.model import GuardSpec, Listener, PolicySpec, Rejection
+from wsguard.policy.model import Backend, GuardSpec, Listener, PolicySpec, Rejection
 from wsguard.policy.model_hold import BackendLoss, Hold, Replay
 from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.bearing import HeldProtocol
@@ -166,6 +167,43 @@ async def test_nothing_waits_for_the_collector(which: str, policy: str) -> None:
         async with house:
             for _ in range(TIMES):
                 await _visit(way, house, reached)
+            await eventually(lambda: not len(house.door.crowd), what="the door knows that they have left")
+
+
+@asynccontextmanager
+async def _takes_nobody() -> AsyncIterator[str]:
+    """A backend whose backlog is full: whoever would connect has no answer at all."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as clients:
+        address = server.getsockname()
+        for _ in range(2):
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(address)
+        yield f"http://127.0.0.1:{address[1]}"
+
+
+@asynccontextmanager
+async def _answers_nobody() -> AsyncIterator[str]:
+    async with _backend(silence()) as (url, _):
+        yield url
+
+
+@pytest.mark.parametrize("backend", [_takes_nobody, _answers_nobody])
+@pytest.mark.parametrize("asked", [PAGE, UPLOAD, HANDSHAKE, EVENTS], ids=["page", "upload", "handshake", "events"])
+@pytest.mark.parametrize("act", [read, leave, crash])
+async def test_nor_does_who_asks_a_backend_that_is_too_slow(
+    backend: Callable[[], AbstractAsyncContextManager[str]], asked: bytes, act: Act
+) -> None:
+    """Whether the client waits until that is clear, or leaves."""
+    async with backend() as url, nothing_is_left():
+        slow = Backend(url=url, connect_timeout=0.1, response_timeout=0.3)
+        house = House(slow, POLICIES["streams"], GUARD)
+        async with house:
+            for _ in range(TIMES):
+                async with connect(house.port) as client:
+                    await client.send(asked)
+                    await eventually(lambda: house.door.connections, what="it has come")
+                    await act(client)
             await eventually(lambda: not len(house.door.crowd), what="the door knows that they have left")
 
 

@@ -133,7 +133,8 @@ class Forwarder:
             async with await pace.answer(self._seeing_out.answer(asking, head, effective)) as answer:
                 exchange = Exchange(head, effective, answer.status, _kept(answer))
                 return await self._relay(request, answer, exchange, pace, escort)
-        except TimeoutError:
+        except TimeoutError as error:
+            forget_traceback(error)
             _tell(escort, CloseReason.BACKEND_TIMEOUT)
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:
