@@ -6,6 +6,7 @@ import asyncio
 
 from tests.support import backend as answers
 from tests.support.backend import Conversation, RecordingBackend
+from tests.support.garbage import nothing_is_left
 from tests.support.waiting import eventually
 from tests.support.wire import Head
 from wsguard.identity.exchange import new_session
@@ -44,3 +45,21 @@ async def test_a_crowd_leaves_few_behind() -> None:
         everyone.set()
         assert set(await asyncio.gather(*asking)) == {b"ok"}
         await eventually(lambda: sum(each.ended is not None for each in service.conversations) == 8, what="the rest")
+
+
+async def test_what_nobody_asked_for_does_not_wait_for_the_collector() -> None:
+    """As servers say 408 to who asks for nothing any more."""
+    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nlate"
+
+    async def answer(conversation: Conversation, head: Head) -> None:
+        await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        if head.target == "/first":
+            await asyncio.sleep(0.02)  # so that it is kept by then
+            await conversation.send(late)
+            conversation.close()
+
+    async with RecordingBackend(respond=answer) as service, new_session() as session, nothing_is_left():
+        for target in ("/first", "/second"):
+            async with session.get(service.url + target) as response:
+                assert response.status == 200
+            await asyncio.sleep(0.05)

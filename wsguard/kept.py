@@ -6,6 +6,9 @@ likely one made for another client, and each later request would get the answer 
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from aiohttp import BaseConnector, TCPConnector, UnixConnector
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
@@ -18,8 +21,24 @@ one descriptor: a crowd of plain requests must not leave as many behind as there
 """
 
 
+class _Protocol(ResponseHandler):
+    """aiohttp's protocol for one connection. An answer that nobody has read holds it: none is left where it ends."""
+
+    def close(self) -> None:
+        super().close()
+        self._buffer.clear()
+
+    def abort(self) -> None:
+        super().abort()
+        self._buffer.clear()
+
+
 class _Kept(BaseConnector):
     """Gives out only those on which nothing waits to be read."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._factory = partial(_Protocol, loop=self._loop)  # type: ignore[assignment]  # it makes what is one
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
         while (connection := await super()._get(key, traces)) is not None:

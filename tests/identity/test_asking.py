@@ -1,10 +1,13 @@
-"""What is remembered of answers has a bound, in bytes."""
+"""What is remembered of answers has a bound, in bytes; and of what nobody asks for any more nothing is left."""
 
 from __future__ import annotations
+
+import asyncio
 
 import pytest
 
 from tests.identity.key_server import HandClock
+from tests.support.garbage import nothing_is_left
 from wsguard.identity.asking import MAX_REMEMBERED, Asker, Known
 
 
@@ -19,3 +22,21 @@ async def test_as_many_answers_are_remembered_as_fit(size: int, most: int) -> No
         assert await asker.ask(b"%d" % number, lambda number=number: answer(number)) == number  # type: ignore[misc]
     kept = [number for number in range(most + 10) if asker.recall(b"%d" % number) == number]
     assert kept == list(range(10, most + 10)), "the latest"
+
+
+async def test_a_question_that_is_given_up_does_not_wait_for_the_collector() -> None:
+    """Whoever leaves in a handshake gives one up."""
+    asker: Asker[int] = Asker(HandClock(), lambda: 0, 8)
+    put = asyncio.Event()
+
+    async def hang() -> Known[int]:
+        put.set()
+        await asyncio.sleep(60.0)
+        raise AssertionError
+
+    async with nothing_is_left():
+        asking = asyncio.create_task(asker.ask(b"", hang))
+        await put.wait()
+        asking.cancel()
+        await asyncio.wait((asking,))
+        del asking

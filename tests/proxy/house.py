@@ -154,14 +154,15 @@ class House:
 
     def __init__(
         self,
-        backend: RecordingBackend | str,
+        backend: RecordingBackend | Backend | str,
         spec: PolicySpec | None = None,
         guard: GuardSpec | None = None,
         routes: Mapping[str, Route] | None = None,
     ) -> None:
         self.routes = routes
         self.spec, self.guard = spec or PolicySpec(), guard or GuardSpec()
-        self.backend_url = backend if isinstance(backend, str) else backend.url
+        url = backend if isinstance(backend, str) else backend.url
+        self.backend = backend if isinstance(backend, Backend) else Backend(url=url)
         self.notebook, self.facts = Notebook(), Facts()
         self.draining = False
 
@@ -193,7 +194,7 @@ class House:
             observer=self.notebook,
             policies=lambda: self.policies,
             is_draining=lambda: self.draining,
-            backends=Backends((Backend(url=self.backend_url),), self.clock),
+            backends=Backends((self.backend,), self.clock),
         )
         self.forwarder = Forwarder(env)
         routes: dict[str, Route] = {renewal_endpoint.PATH: RenewalEndpoint(env), **(self.routes or {})}

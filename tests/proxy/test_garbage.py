@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.proxy.house import House
 from tests.support import wire
-from tests.support.backend import Answer, Conversation, accept, raw, reply, silence
+from tests.support.backend import Answer, Conversation, RecordingBackend, accept, raw, reply, silence
+from tests.support.certificates import Authority
 from tests.support.client import RawClient, connect
 from tests.support.garbage import nothing_is_left
 from tests.support.waiting import eventually
 from tests.support.wire import Head
-from wsguard.policy.model import GuardSpec, Listener, PolicySpec, Rejection
+from wsguard.policy.model import Backend, GuardSpec, Listener, PolicySpec, Rejection
 from wsguard.policy.model_hold import BackendLoss, Hold, Replay
+from wsguard.policy.socket_path import SocketPath
 from wsguard.protocol.bearing import HeldProtocol
+from wsguard.proxy.entrance import listen
 from wsguard.sessions.connection import Stream
 
 LOOPS = ["uvloop"]
@@ -32,6 +38,7 @@ PAGE = wire.request("GET", "/page", [("Host", "localhost")])
 UPLOAD = wire.request("POST", "/up", LONG) + PART
 CHUNKS = wire.request("POST", "/up", CHUNKED) + b"c350\r\n" + PART + b"\r\n"
 EVENTS = wire.request("GET", "/events", [("Host", "localhost"), ("Accept", "text/event-stream")])
+BEHIND = PAGE + UPLOAD
 FOREIGN = wire.request("POST", "/up", [("Host", "localhost"), ("Origin", "https://evil.example"), LONG[-1]]) + PART
 HANDSHAKE = wire.upgrade()
 
@@ -126,6 +133,7 @@ WAYS = {
     "a request cut": Way(PAGE, silence(), leave),
     "a request cut in its answer": Way(PAGE, begun(HALF), crash),
     "an upload cut": Way(UPLOAD, silence(), leave),
+    "an upload cut before its turn": Way(BEHIND, silence(), leave),
     "an upload that crashes": Way(UPLOAD, silence(), crash),
     "an upload that is too slow": Way(UPLOAD, silence(), read),
     "an upload cut in its answer": Way(UPLOAD, begun(HALF), leave),
@@ -160,6 +168,76 @@ async def test_nothing_waits_for_the_collector(which: str, policy: str) -> None:
             for _ in range(TIMES):
                 await _visit(way, house, reached)
             await eventually(lambda: not len(house.door.crowd), what="the door knows that they have left")
+
+
+@asynccontextmanager
+async def _takes_nobody() -> AsyncIterator[str]:
+    """A backend whose backlog is full: whoever would connect has no answer at all."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as clients:
+        address = server.getsockname()
+        for _ in range(2):
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(address)
+        yield f"http://127.0.0.1:{address[1]}"
+
+
+@asynccontextmanager
+async def _answers_nobody() -> AsyncIterator[str]:
+    async with _backend(silence()) as (url, _):
+        yield url
+
+
+@pytest.mark.parametrize("backend", [_takes_nobody, _answers_nobody])
+@pytest.mark.parametrize("asked", [PAGE, UPLOAD, HANDSHAKE, EVENTS], ids=["page", "upload", "handshake", "events"])
+@pytest.mark.parametrize("act", [read, leave, crash])
+async def test_nor_does_who_asks_a_backend_that_is_too_slow(
+    backend: Callable[[], AbstractAsyncContextManager[str]], asked: bytes, act: Act
+) -> None:
+    """Whether the client waits until that is clear, or leaves."""
+    async with backend() as url, nothing_is_left():
+        slow = Backend(url=url, connect_timeout=0.1, response_timeout=0.3)
+        house = House(slow, POLICIES["streams"], GUARD)
+        async with house:
+            for _ in range(TIMES):
+                async with connect(house.port) as client:
+                    await client.send(asked)
+                    await eventually(lambda: house.door.connections, what="it has come")
+                    await act(client)
+            await eventually(lambda: not len(house.door.crowd), what="the door knows that they have left")
+
+
+NO_TLS = {
+    "another protocol": b"GET / HTTP/1.1\r\n\r\n",
+    "half a ClientHello": b"\x16\x03\x01\x02\x00\x01",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("which", NO_TLS)
+async def test_nor_does_who_does_not_get_through_tls(which: str, backend: RecordingBackend, tmp_path: Path) -> None:
+    """Whether it leaves, or is made to; before the door has seen anything of it."""
+    address, context = SocketPath(str(tmp_path / "door.sock")), Authority(tmp_path).serving("localhost")
+    has_come = asyncio.Event()
+
+    def tls() -> ssl.SSLContext:
+        has_come.set()
+        return context
+
+    async with nothing_is_left():
+        house = House(backend)
+        async with house:
+            listener = Listener(address=address, handshake_timeout=0.2)
+            entrance = await listen(asyncio.get_running_loop(), house.door, listener, tls)
+            for act in (leave, crash, hang_on):
+                has_come.clear()
+                async with connect(address.path) as client:
+                    await client.send(NO_TLS[which])
+                    await asyncio.wait_for(has_come.wait(), 5.0)
+                    with suppress(OSError):
+                        await act(client)
+            await eventually(lambda: not len(house.door.crowd), what="the door knows that they have left")
+            entrance.close()
 
 
 async def _visit(way: Way, house: House, reached: asyncio.Event) -> None:

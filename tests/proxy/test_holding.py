@@ -31,6 +31,7 @@ from wsguard.policy.model_hold import BackendLoss, Hold, Replay
 from wsguard.protocol.bearing import HeldProtocol
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy import redialer
+from wsguard.proxy.splice import Splice
 
 HINT = b'{"type":"replaced"}'
 REPLAY = Replay(messages=3, json_path="type", values=("subscribe",))
@@ -509,6 +510,21 @@ async def test_an_expiry_hint_reaches_who_is_held(backend: RecordingBackend) -> 
         (connection,) = held.house.registry
         connection.link.interject(lambda: down(b"renew"))
         assert (await held.client.frame()).payload == b"renew"
+        await held.finds_another()
+        assert (await held.client.frame()).payload == HINT
+
+
+async def test_an_expiry_hint_for_who_is_held_and_does_not_read_is_dropped(backend: RecordingBackend) -> None:
+    """There is no backend behind whose message it could wait for its place."""
+    async with stay(backend) as held:
+        await held.loses_its_backend(LOSSES["1012"])
+        (connection,) = held.house.registry
+        assert isinstance(connection.link, Splice)
+        client = connection.link._pair.client
+        assert client is not None
+        client.pause_writing()
+        connection.link.interject(lambda: down(b"renew"))
+        client.resume_writing()
         await held.finds_another()
         assert (await held.client.frame()).payload == HINT
 

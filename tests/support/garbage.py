@@ -37,7 +37,8 @@ async def nothing_is_left() -> AsyncIterator[None]:
         gc.garbage.clear()
         gc.enable()
         gc.unfreeze()
-    assert not {kind.__qualname__: count for kind, count in kinds.items() if kind.__module__.startswith(OURS)}
+    left = {kind.__qualname__: count for kind, count in kinds.items() if kind.__module__.startswith(OURS)}
+    assert not left, left
 
 
 def _tasks() -> set[asyncio.Task[object]]:

@@ -101,6 +101,7 @@ class Asker(Generic[A]):
             return known.answer
         finally:
             self._land(key, flight)
+            del flight  # it has this task, which keeps what cancels it, and that has this frame: a cycle
 
     def _land(self, key: tuple[bytes, int], flight: _Flight[A]) -> None:
         if self._flights.get(key) is flight:

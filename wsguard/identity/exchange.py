@@ -14,6 +14,7 @@ from yarl import URL
 from wsguard.kept import OverTcp
 from wsguard.policy.forward_auth import Answer
 from wsguard.protocol.http import Headers
+from wsguard.tracebacks import forget_traceback
 
 TIMEOUT = 5.0
 """Seconds for a whole request."""
@@ -72,12 +73,9 @@ class Line:
                 except (aiohttp.ServerDisconnectedError, ConnectionResetError):
                     # A kept connection that ended as it was used again; asking twice changes nothing there.
                     return await self._send(method, fields, most, form)
-        except TimeoutError:
-            raise Unanswered(f"no complete answer within {TIMEOUT} s") from None
-        except aiohttp.ClientConnectorError as error:
-            raise Unanswered(str(error)) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # its text may quote what was answered
-            raise Unanswered(f"no answer: {type(error).__name__}") from None
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            forget_traceback(error)
+            raise Unanswered(_why(error)) from None
 
     async def _send(
         self, method: str, fields: Sequence[tuple[str, str]], most: int, form: Mapping[str, str] | None
@@ -114,6 +112,14 @@ def new_session() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,  # a small answer must not become a large one here
     )
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no complete answer within {TIMEOUT} s"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return str(error)
+    return f"no answer: {type(error).__name__}"  # its text may quote what was answered
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | None:

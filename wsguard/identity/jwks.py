@@ -21,6 +21,7 @@ from cachetools import LRUCache
 from wsguard.policy.keys import MAX_DOCUMENT, BadKeys, KeySet
 from wsguard.policy.model import JwtProvider, RemoteJwks
 from wsguard.sessions.clock import Clock
+from wsguard.tracebacks import forget_traceback
 
 FETCH_TIMEOUT = 5.0
 """Seconds for a whole fetch."""
@@ -156,15 +157,19 @@ class JwksCache:
     async def _download(self, remote: RemoteJwks) -> bytes:
         try:
             return await self._read(remote)
-        except TimeoutError:
-            raise _FetchFailed(f"no complete answer within {self._timeout.total} s") from None
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            forget_traceback(error)
+            raise _FetchFailed(self._why(error)) from None
+
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError):
+            return f"no complete answer within {self._timeout.total} s"
         # The messages of these two quote header lines of the answer: they are for nobody's log.
-        except aiohttp.ServerDisconnectedError:
-            raise _FetchFailed("the server disconnected before its answer was whole") from None
-        except aiohttp.ClientResponseError:
-            raise _FetchFailed("the answer is no HTTP that can be read") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise _FetchFailed(str(error) or type(error).__name__) from None
+        if isinstance(error, aiohttp.ServerDisconnectedError):
+            return "the server disconnected before its answer was whole"
+        if isinstance(error, aiohttp.ClientResponseError):
+            return "the answer is no HTTP that can be read"
+        return str(error) or type(error).__name__
 
     async def _read(self, remote: RemoteJwks) -> bytes:
         # The CA file is read each time: a rotated one counts at the next fetch.

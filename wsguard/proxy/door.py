@@ -25,9 +25,9 @@ from wsguard.proxy.half import reset
 from wsguard.proxy.pace import deliver
 from wsguard.proxy.refusal import plain
 from wsguard.proxy.router import OWN, Route, Router
-from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body, forget_unreadable
-from wsguard.proxy.tracebacks import forget_traceback
+from wsguard.proxy.takeover import HANDED_OVER, end_unreadable_body, let_go
 from wsguard.sessions.identity import ClientCertificate
+from wsguard.tracebacks import forget_traceback
 
 _COME_BACK = (1.0, 10.0)  # seconds after which whoever was turned away may ask again, spread
 
@@ -96,7 +96,7 @@ class _Connection(web.RequestHandler):
         if not self.spoke:
             self.door.silent(self)
         super().connection_lost(exc)
-        forget_unreadable(self)
+        let_go(self)
 
 
 class Door(web.Server):

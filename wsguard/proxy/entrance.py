@@ -22,6 +22,7 @@ from wsguard.protocol.proxy_header import BadProxyHeader, read, wanted
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.door import Door
 from wsguard.proxy.half import LINGER_0
+from wsguard.proxy.takeover import let_go
 from wsguard.proxy.tcp import keep
 
 _BACKLOG = 1024
@@ -152,17 +153,7 @@ class Entrance:
                 async with asyncio.timeout_at(end):
                     peer = await self._source(connection, peer)
             taken, context = True, self._tls()
-            limits = (
-                {}
-                if context is None
-                else {
-                    "ssl_handshake_timeout": max(end - self._loop.time(), 0.01),
-                    "ssl_shutdown_timeout": TLS_SHUTDOWN,
-                }
-            )
-            await self._loop.connect_accepted_socket(
-                lambda: self._door.introduce(peer), connection, ssl=context, **limits
-            )
+            await self._introduce(connection, peer, context, end)
         except BadProxyHeader as error:
             self._door.turned_away(peer, HTTPStatus.BAD_REQUEST, str(error))
         except ssl.SSLError as error:
@@ -173,6 +164,25 @@ class Entrance:
         finally:
             if not taken:
                 connection.close()
+
+    async def _introduce(
+        self, connection: socket.socket, peer: str | None, context: ssl.SSLContext | None, end: float
+    ) -> None:
+        """Lead one connection to the door, through TLS where there is a `context`. Raises OSError."""
+        guest = self._door.introduce(peer)
+        limits = (
+            {}
+            if context is None
+            else {
+                "ssl_handshake_timeout": max(end - self._loop.time(), 0.01),
+                "ssl_shutdown_timeout": TLS_SHUTDOWN,
+            }
+        )
+        try:
+            await self._loop.connect_accepted_socket(lambda: guest, connection, ssl=context, **limits)
+        finally:
+            if guest.transport is None:  # it did not get through TLS, and nobody else will tell it so
+                let_go(guest)
 
     async def _source(self, connection: socket.socket, peer: str | None) -> str | None:
         """Who the PROXY header says is there. Raises BadProxyHeader, TimeoutError and OSError."""

@@ -31,7 +31,7 @@ from wsguard.proxy.http_parts import AsSent, new_session
 from wsguard.proxy.leaving import SeeingOut
 from wsguard.proxy.pace import Pace, flushed
 from wsguard.proxy.refusal import plain
-from wsguard.proxy.tracebacks import forget_traceback
+from wsguard.tracebacks import forget_traceback
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Of a request: its answer has begun, and `100 Continue` would stand in the middle of it.
@@ -133,7 +133,8 @@ class Forwarder:
             async with await pace.answer(self._seeing_out.answer(asking, head, effective)) as answer:
                 exchange = Exchange(head, effective, answer.status, _kept(answer))
                 return await self._relay(request, answer, exchange, pace, escort)
-        except TimeoutError:
+        except TimeoutError as error:
+            forget_traceback(error)
             _tell(escort, CloseReason.BACKEND_TIMEOUT)
             return self._failed(request, HTTPStatus.GATEWAY_TIMEOUT, "the backend did not answer in time")
         except (ClientError, OSError) as error:

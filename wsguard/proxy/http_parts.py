@@ -20,7 +20,7 @@ from aiohttp.connector import Connection
 from wsguard.kept import OverTcp, OverUnix
 from wsguard.policy.model import Backend
 from wsguard.policy.socket_path import SocketPath
-from wsguard.proxy.tracebacks import forget_traceback
+from wsguard.tracebacks import forget_traceback
 
 _PATIENCE = 1.0  # seconds that a backend has to say so; one that does not know of it never will (RFC 9110 §10.1.1)
 _ADDED_BY_AIOHTTP = (hdrs.CONTENT_TYPE, hdrs.DATE, hdrs.SERVER)

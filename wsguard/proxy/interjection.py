@@ -26,9 +26,11 @@ def interject(backend: Half, speak: Speak) -> None:
         return
     if _is_between_messages(backend):
         _say(backend, speak)
+    elif transport.is_closing():  # or there is none, where the client is held: no message will come that could end
+        return
     elif isinstance(waiting := transport.get_protocol(), Interjector):
         waiting.speaks.append(speak)
-    elif not transport.is_closing() and waiting is backend:
+    elif waiting is backend:
         transport.set_protocol(Interjector(backend, speak))
 
 

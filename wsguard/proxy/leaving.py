@@ -17,7 +17,7 @@ from wsguard.policy.logout_detection import Exchange
 from wsguard.protocol.hop_by_hop import end_to_end
 from wsguard.protocol.http import SAFE_METHODS, Headers, RequestHead
 from wsguard.proxy.environment import Environment
-from wsguard.proxy.tracebacks import forget_cancellation, forget_traceback
+from wsguard.tracebacks import forget_cancellation, forget_traceback
 
 PATIENCE = 10.0
 """Seconds that a backend has for an answer that nobody else waits for."""

@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 
 from wsguard.protocol.first_message import Failure
 from wsguard.protocol.reasons import CloseReason
-from wsguard.proxy.tracebacks import forget_cancellation
 from wsguard.proxy.waiting import Waiting
+from wsguard.tracebacks import forget_cancellation
 
 MOST = 5_000
 """Clients that wait at once. Each holds a socket and some memory, and has proved nothing but an allowed Origin."""

@@ -14,7 +14,7 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from wsguard.proxy.tracebacks import forget_cancellation
+from wsguard.tracebacks import forget_cancellation
 
 MOST_DIALS = 16
 """Redials under way at once."""

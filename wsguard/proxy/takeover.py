@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_websocket import WebSocketReader
 from aiohttp.web_protocol import _ErrInfo
 
-from wsguard.proxy.tracebacks import forget_traceback
+from wsguard.tracebacks import forget_traceback
 
 WRITE_HIGH_WATER = 65_536
 """Bytes waiting towards a peer above which the other side's reading is paused. uvloop's own low-water mark is 16."""
@@ -78,8 +78,14 @@ def end_unreadable_body(protocol: web.RequestHandler) -> None:
         request.content.set_exception(fault.exc)
 
 
-def forget_unreadable(protocol: web.RequestHandler) -> None:
-    """Let nothing of a connection that is over be held by what could not be read on it."""
+def let_go(protocol: web.RequestHandler) -> None:
+    """Of a connection that is over, or has come to nothing: what holds it and is held by it.
+
+    That is its parser, where there never was a transport to lose, and each request that nobody has looked at yet: its
+    body holds the connection, and so do the frames in which it could not be read.
+    """
+    protocol._parser = None
     for message, _ in protocol._messages:
         if isinstance(message, _ErrInfo):
             forget_traceback(message.exc)
+    protocol._messages.clear()

@@ -6,9 +6,7 @@ import asyncio
 import gc
 import weakref
 
-from wsguard.proxy.tracebacks import forget_cancellation, forget_traceback
-
-LOOPS = ["uvloop"]
+from wsguard.tracebacks import forget_cancellation, forget_traceback
 
 
 class Thing:
@@ -41,6 +39,27 @@ def test_nor_does_what_it_came_of() -> None:
     forget_traceback(error)
     assert thing() is None
     assert (str(error), str(error.__context__)) == ("then", "'first'")
+
+
+def _fails_amid(thing: Thing) -> None:
+    try:
+        _fails(thing)
+    except KeyError:
+        raise ValueError("then") from TypeError("said to be why")
+
+
+def test_nor_does_what_it_struck_amid() -> None:
+    """As well as what is said to be its cause."""
+    thing = Thing()
+    known = weakref.ref(thing)
+    try:
+        _fails_amid(thing)
+    except ValueError as error:
+        kept = error
+    del thing
+    assert known() is not None
+    forget_traceback(kept)
+    assert known() is None
 
 
 def test_a_ring_has_an_end() -> None:

@@ -14,11 +14,13 @@ from typing import Any
 
 def forget_traceback(error: BaseException | None) -> None:
     """Make `error`, and whatever it came of, hold no frame. What they say stays."""
-    known = set()
-    while error is not None and id(error) not in known:  # a chain may end in a ring
-        known.add(id(error))
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
+    known, left = set(), [error]
+    while left:
+        each = left.pop()
+        if each is not None and id(each) not in known:  # a chain may end in a ring
+            known.add(id(each))
+            each.__traceback__ = None
+            left += (each.__cause__, each.__context__)  # which may be two
 
 
 def forget_cancellation(task: asyncio.Task[Any]) -> None:
