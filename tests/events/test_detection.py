@@ -8,8 +8,8 @@ import json
 import pytest
 
 from tests.events.fakes import FakeStream, Replica
+from tests.policy.exchanges import CLEARED, LISTED, exchange, policy
 from tests.policy.minting import provider
-from tests.policy.test_logout_detection import CLEARED, LISTED, exchange, policy
 from tests.sessions.fakes import FakeLink, identity, link_of
 from tests.support.waiting import eventually
 from wsguard.events.detection import LogoutDetector

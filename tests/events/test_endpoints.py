@@ -13,8 +13,8 @@ import pytest
 from yarl import URL
 
 from tests.events.fakes import NOW, FakeStream, Replica
+from tests.policy.event_tokens import LOGOUT, REVOKED
 from tests.policy.minting import ISSUER, jwks, mint, public_jwk
-from tests.policy.test_event_tokens import LOGOUT, REVOKED
 from tests.proxy.house import House, policy_set
 from tests.sessions.fakes import identity, link_of
 from tests.support import wire

@@ -20,6 +20,26 @@ VERSIONS = [f"1.{minor}" for minor in range(29, 38)]
 GIVEN = {"image": {"repository": "registry.example.com/wsguard"}, "backend": "http://app.default.svc:3000"}
 """What has no default."""
 
+ALL_OF_IT = {
+    "wsguard": {
+        **GIVEN,
+        "policies": {"chat": "apiVersion: wsguard.dev/v1\n"},
+        "secrets": ["login"],
+        "onPolicyChange": "Rollout",
+        "networkPolicy": {"metricsFrom": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]},
+        "monitoring": {
+            "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "alerts": {"enabled": True, "labels": {"release": "prometheus"}},
+            "dashboard": {"enabled": True},
+        },
+    },
+    "serviceMonitor": {"enabled": True},
+    "backendNetworkPolicy": {"podSelector": {"app": "my-app"}},
+    "podAnnotations": {"team": "chat"},
+    "pod": {"nodeSelector": {"disk": "fast"}, "imagePullSecrets": [{"name": "registry"}]},
+}
+"""Everything that the gateway's chart can make."""
+
 
 class HelmError(Exception):
     """What helm printed when it refused."""
@@ -65,3 +85,12 @@ def guard(spec: Manifest) -> Manifest:
     (found,) = [each for each in [*spec.get("initContainers", ()), *spec["containers"]] if each["name"] == "wsguard"]
     container: Manifest = found
     return container
+
+
+def notes(gateway: Path, values: dict[str, Any]) -> str:
+    """What helm says after an installation of the gateway with these values."""
+    given = gateway.parent / "notes.json"
+    whole = {**values, "wsguard": {**GIVEN, **values.get("wsguard", {})}}
+    given.write_text(json.dumps(whole))
+    text = helm("install", "chat", gateway, "--dry-run=client", "--namespace", "live", "--values", given)
+    return text.partition("NOTES:")[2]

@@ -10,32 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.charts import GIVEN, HelmError, Manifest, guard, helm, one, template
+from tests.helm.charts import ALL_OF_IT, GIVEN, HelmError, Manifest, guard, helm, notes, one, template
 from tests.kubernetes.manifests import pod
 from tests.support.programs import ROOT
 from wsguard import __version__
 from wsguard.cli import _parser
 from wsguard.ops.drainer import STRAGGLERS
-
-ALL_OF_IT = {
-    "wsguard": {
-        **GIVEN,
-        "policies": {"chat": "apiVersion: wsguard.dev/v1\n"},
-        "secrets": ["login"],
-        "onPolicyChange": "Rollout",
-        "networkPolicy": {"metricsFrom": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]},
-        "monitoring": {
-            "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-            "alerts": {"enabled": True, "labels": {"release": "prometheus"}},
-            "dashboard": {"enabled": True},
-        },
-    },
-    "serviceMonitor": {"enabled": True},
-    "backendNetworkPolicy": {"podSelector": {"app": "my-app"}},
-    "podAnnotations": {"team": "chat"},
-    "pod": {"nodeSelector": {"disk": "fast"}, "imagePullSecrets": [{"name": "registry"}]},
-}
-"""Everything that the chart can make."""
 
 MONITORED = {"monitoring": {"podMonitor": {"enabled": True}}}
 
@@ -208,12 +188,3 @@ def test_notes_are_content_where_nothing_is(gateway: Path) -> None:
     assert "2 guards stand before http://app.default.svc:3000, at http://chat-wsguard.live.svc:80" in text
     assert "wsguard.dev/guard=chat" in text
     assert not re.search("^[A-Z]{2}", text, re.MULTILINE), "nothing is missing"
-
-
-def notes(gateway: Path, values: dict[str, Any]) -> str:
-    """What helm says after an installation."""
-    given = gateway.parent / "notes.json"
-    whole = {**values, "wsguard": {**GIVEN, **values.get("wsguard", {})}}
-    given.write_text(json.dumps(whole))
-    text = helm("install", "chat", gateway, "--dry-run=client", "--namespace", "live", "--values", given)
-    return text.partition("NOTES:")[2]

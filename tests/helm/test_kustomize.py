@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.helm.charts import GIVEN, VERSIONS, HelmError, Manifest, documents, guard, one, run, template
-from tests.helm.test_sidecar import manifest
-from tests.helm.test_versions import check
+from tests.helm.schemas import check
+from tests.helm.workloads import manifest
 from tests.kubernetes.manifests import pod
 from tests.support.programs import ROOT, need
 

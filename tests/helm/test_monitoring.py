@@ -12,8 +12,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from tests.helm.charts import Manifest, one, run, template
-from tests.helm.test_gateway import ALL_OF_IT
+from tests.helm.charts import ALL_OF_IT, Manifest, one, run, template
 from tests.ops.rig import Rig
 from tests.support.programs import ROOT, need
 from wsguard.protocol.reasons import CloseReason

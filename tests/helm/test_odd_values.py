@@ -10,8 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.helm.charts import GIVEN, HelmError, Manifest, guard, one, template
-from tests.helm.test_gateway import ALL_OF_IT, notes
+from tests.helm.charts import ALL_OF_IT, GIVEN, HelmError, Manifest, guard, notes, one, template
 from tests.kubernetes.manifests import pod
 
 LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035, which names of Services follow

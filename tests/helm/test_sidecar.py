@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.helm.charts import GIVEN, HelmError, guard, one, template
+from tests.helm.workloads import manifest
 from tests.kubernetes.manifests import pod
 from wsguard.cli import _parser, main
 from wsguard.ops.drainer import STRAGGLERS
@@ -25,14 +25,6 @@ def workload(app: Path, tmp_path: Path, text: str, **values: Any) -> dict[str, A
     (chart / "templates/app.yaml").write_text(body)
     (rendered,) = template(chart, {"wsguard": {**GIVEN, "secrets": [], **values}})
     return rendered
-
-
-def manifest(kind: str = "Deployment", **pod_spec: Any) -> str:
-    """A workload as somebody else wrote it."""
-    spec = {"containers": [{"name": "app", "image": "app:1"}], **pod_spec}
-    labels = {"app": "x"}
-    body = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec}}
-    return yaml.safe_dump({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "x"}, "spec": body})
 
 
 @pytest.fixture(scope="module")

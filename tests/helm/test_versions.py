@@ -11,11 +11,9 @@ import kubernetes_validate
 import kubernetes_validate.utils
 import pytest
 
-from tests.helm.charts import VERSIONS, Manifest, run, template
-from tests.helm.test_gateway import ALL_OF_IT
+from tests.helm.charts import ALL_OF_IT, VERSIONS, run, template
+from tests.helm.schemas import OF_THE_OPERATOR, check
 from tests.support.programs import NPM, need
-
-OF_THE_OPERATOR = "monitoring.coreos.com/v1"
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +25,6 @@ def schemas_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @lru_cache(maxsize=64)
 def _schema(filename: str, version: str, read: Any = kubernetes_validate.utils.schema_contents) -> Any:
     return read(filename, version)
-
-
-def check(manifests: list[Manifest], version: str) -> None:
-    """Raises ValidationError where one does not fit, unknown fields included."""
-    assert manifests
-    for manifest in manifests:
-        if manifest["apiVersion"] != OF_THE_OPERATOR:
-            assert kubernetes_validate.validate(manifest, version, strict=True) == version
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.sessions.fakes import FakeLink, connection
 from wsguard.ops.control import Control
 from wsguard.ops.drainer import Drainer
@@ -61,6 +63,20 @@ class LogFile:
     def events(self) -> list[dict[str, Any]]:
         """Close the log; every line, read as JSON."""
         return [json.loads(line) for line in self.end().splitlines()]
+
+
+class Scraped:
+    """A scrape, read as Prometheus reads it."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        families = text_string_to_metric_families(metrics.text()[0].decode())
+        self.samples = [sample for family in families for sample in family.samples]
+
+    def __call__(self, name: str, **labels: str) -> float | None:
+        for sample in self.samples:
+            if sample.name == f"wsguard_{name}" and sample.labels == labels:
+                return sample.value
+        return None
 
 
 @dataclass

@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.ops.records import decided
 from tests.ops.rig import Rig
-from tests.ops.test_metrics import decided
 from tests.sessions.fakes import identity
 from tests.support.waiting import eventually, stays
 from wsguard.ops.admin import MAX_WAITERS, AdminPort

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from tests.ops.api import Api
 from tests.ops.rig import Rig
 from tests.sessions.fakes import FakeLink, identity, link_of
 from wsguard.ops.control import control_app
@@ -18,31 +17,6 @@ from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
 from wsguard.sessions.denylist import DenyList
 from wsguard.sessions.identity import cookie_digest
-
-
-class Api:
-    """Asks, and checks that every error is a problem."""
-
-    def __init__(self, client: TestClient[Any, Any]) -> None:
-        self._client = client
-
-    async def ask(self, method: str, path: str, body: object = None, status: int = 200) -> Any:
-        data = body if isinstance(body, (str, bytes)) or body is None else json.dumps(body)
-        async with self._client.request(method, path, data=data) as response:
-            assert response.status == status, await response.text()
-            if status < 400:
-                return await response.json()
-            assert response.content_type == "application/problem+json"
-            problem = json.loads(await response.text())
-            assert problem["status"] == status
-            assert problem["title"]
-            return problem["detail"]
-
-
-@pytest.fixture
-async def api(rig: Rig) -> AsyncIterator[Api]:
-    async with TestClient(TestServer(control_app(rig.control))) as client:
-        yield Api(client)
 
 
 async def test_a_connection_is_shown_as_the_contract_names_it(rig: Rig, api: Api) -> None:

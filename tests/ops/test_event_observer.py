@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from tests.ops.rig import Rig
-from tests.ops.test_metrics import Scraped
+from tests.ops.rig import Rig, Scraped
 from wsguard.ops.event_observer import EventObserver
 from wsguard.ops.redact import digest
 from wsguard.sessions.events import SessionEnd

@@ -1,70 +1,11 @@
 from __future__ import annotations
 
-from prometheus_client.parser import text_string_to_metric_families
-
-from tests.ops.rig import Rig
+from tests.ops.records import decided, ended
+from tests.ops.rig import Rig, Scraped
 from tests.sessions.fakes import FakeLink, connection, identity
 from wsguard import __version__
-from wsguard.ops.metrics import Metrics
 from wsguard.protocol.reasons import CloseReason
 from wsguard.sessions.connection import Traffic
-from wsguard.sessions.records import Decided, Ended, Initiator, Result
-
-
-def decided(result: Result = "admitted", reason: CloseReason | None = None, policy: str | None = "chat") -> Decided:
-    return Decided(
-        connection_id="c1",
-        policy=policy,
-        result=result,
-        reason=reason,
-        code=reason.code if reason else 0,
-        detail="",
-        origin="https://app.test",
-        client_ip="192.0.2.7",
-        scheme="https",
-        host="app.test",
-        path="/ws",
-        identity=identity(sid="s1"),
-        duration=0.003,
-    )
-
-
-def ended(
-    reason: CloseReason = CloseReason.CLIENT_CLOSED,
-    initiator: Initiator = "client",
-    code: int = 1000,
-    traffic: Traffic = Traffic(1, 10, 2, 200),  # noqa: B008 - a value
-) -> Ended:
-    return Ended(
-        backend="default",
-        connection_id="c1",
-        policy="chat",
-        initiator=initiator,
-        reason=reason,
-        code=code,
-        phase="open",
-        delivery="acknowledged",
-        detail="",
-        identity=identity(sid="s1", jti="j1"),
-        client_ip="192.0.2.7",
-        path="/ws",
-        duration=12.5,
-        traffic=traffic,
-    )
-
-
-class Scraped:
-    """A scrape, read as Prometheus reads it."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        families = text_string_to_metric_families(metrics.text()[0].decode())
-        self.samples = [sample for family in families for sample in family.samples]
-
-    def __call__(self, name: str, **labels: str) -> float | None:
-        for sample in self.samples:
-            if sample.name == f"wsguard_{name}" and sample.labels == labels:
-                return sample.value
-        return None
 
 
 async def test_handshakes_by_policy_result_and_reason(rig: Rig) -> None:

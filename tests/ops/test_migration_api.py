@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.ops.rig import Rig
-from tests.ops.test_control import Api, api
-from tests.ops.test_metrics import Scraped
+from tests.ops.api import Api
+from tests.ops.rig import Rig, Scraped
 from tests.support.waiting import eventually
-
-__all__ = ["api"]
 
 
 async def test_a_migration_is_begun_watched_and_aborted(rig: Rig, api: Api) -> None:

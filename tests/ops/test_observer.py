@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from tests.ops.rig import Rig
-from tests.ops.test_metrics import Scraped, decided, ended
+from tests.ops.records import decided, ended
+from tests.ops.rig import Rig, Scraped
 from tests.sessions.fakes import identity
 from wsguard.ops.observer import Observer
 from wsguard.ops.redact import digest

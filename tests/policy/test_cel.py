@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.policy.test_load import errors, loaded, policy
+from tests.policy.texts import errors, loaded, policy
 from wsguard.policy import cel
 from wsguard.policy.cel import MAX_LENGTH, Activation, CelExpression, Unclear
 

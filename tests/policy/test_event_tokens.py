@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.policy.event_tokens import LOGOUT, REVOKED
 from tests.policy.minting import ISSUER, NOW, jwks, mint, public_jwk
 from wsguard.policy.event_tokens import (
     BACKCHANNEL_LOGOUT,
@@ -29,24 +30,6 @@ BCL = BackChannelLogout(
 SSF = SharedSignals(
     type="SharedSignals", issuer=ISSUER, audiences=("guard",), algorithms=("ES256",), local_jwks=FILE
 ).provider
-
-LOGOUT = {
-    "iss": ISSUER,
-    "aud": "web",
-    "iat": NOW - 1,
-    "exp": NOW + 120,
-    "jti": "t1",
-    "events": {BACKCHANNEL_LOGOUT: {}},
-    "sid": "s1",
-}
-REVOKED = {
-    "iss": ISSUER,
-    "aud": "guard",
-    "iat": NOW - 1,
-    "jti": "e1",
-    "sub_id": {"format": "iss_sub", "iss": ISSUER, "sub": "ann"},
-    "events": {SESSION_REVOKED: {"event_timestamp": NOW - 10}},
-}
 
 
 def token(claims: dict[str, Any], typ: str | None, changes: dict[str, Any], alg: str = "ES256") -> UnverifiedToken:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.policy.test_lint import provider, warnings
-from tests.policy.test_load import errors, loaded, policy
+from tests.policy.texts import errors, loaded, policy, provider, warnings
 from wsguard.policy.model import Limits, MessageType, OnExceed, Rate, Unit
 
 WHOLE = """

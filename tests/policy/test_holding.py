@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.policy.test_lint import warnings
-from tests.policy.test_load import errors, loaded, policy
+from tests.policy.texts import errors, loaded, policy, warnings
 from wsguard.policy.holding import hint, recorder, terms, why_not
 from wsguard.policy.model import WebSocketPolicy
 from wsguard.policy.model_hold import BackendLoss

@@ -2,28 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.policy.test_load import PROVIDER, guard, loaded, policy
+from tests.policy.texts import PROVIDER, guard, loaded, policy, provider, warnings
 from wsguard.policy.problems import Severity
-
-
-def warnings(*texts: str) -> list[str]:
-    result = loaded(*texts)
-    assert result.errors == (), [str(each) for each in result.errors]
-    return [str(problem) for problem in result.problems]
-
-
-def provider(**parts: str) -> str:
-    """A policy with one sound provider, of which `parts` are replaced (an empty text: left out)."""
-    fields = {
-        "name": "p",
-        "issuer": "i",
-        "audiences": "[a]",
-        "algorithms": "[RS256]",
-        "localJWKS": "{file: k}",
-        **parts,
-    }
-    return f"jwt: {{providers: [{{{', '.join(f'{name}: {text}' for name, text in fields.items() if text)}}}]}}"
-
 
 OPAQUE = "name: o, endpoint: 'https://idp/i', clientID: guard, clientSecretFile: s"
 ASKED = "forwardAuth: {url: 'http://127.0.0.1:3000/me', headersToExtAuth: [cookie]}"

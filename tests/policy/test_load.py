@@ -1,35 +1,13 @@
 from __future__ import annotations
 
-from textwrap import indent
-
 import pytest
 
-from wsguard.policy.load import LoadResult, load
+from tests.policy.texts import PROVIDER, errors, guard, loaded, policy
+from wsguard.policy.load import load
 from wsguard.policy.model import DEFAULT_POLICY
 from wsguard.policy.overrides import Overrides
 from wsguard.policy.problems import Severity
 from wsguard.policy.yaml_source import SourceText
-
-PROVIDER = "{name: p, issuer: i, audiences: [a], algorithms: [RS256], localJWKS: {file: k}"
-
-
-def policy(spec: str, name: str = "p") -> str:
-    """A policy of which `spec` begins on line 5, in column 3."""
-    head = f"apiVersion: wsguard.dev/v1\nkind: WebSocketPolicy\nmetadata: {{name: {name}}}\nspec:\n"
-    return head + indent(spec or "{}", "  ") + "\n"
-
-
-def guard(spec: str) -> str:
-    """A GuardConfig of which `spec` begins on line 4, in column 3."""
-    return f"apiVersion: wsguard.dev/v1\nkind: GuardConfig\nspec:\n{indent(spec or '{}', '  ')}\n"
-
-
-def loaded(*texts: str) -> LoadResult:
-    return load(SourceText(f"{'abcdef'[i]}.yaml", text) for i, text in enumerate(texts))
-
-
-def errors(*texts: str) -> list[str]:
-    return [str(problem) for problem in loaded(*texts).errors]
 
 
 def test_reads_a_whole_policy() -> None:

@@ -2,59 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocol.test_set_cookie import CLEARING, KEEPING, NOW
+from tests.policy.exchanges import CLEARED, LISTED, LOGOUT, exchange, headers, policy
+from tests.protocol.set_cookies import CLEARING, KEEPING, NOW
 from wsguard.policy.credentials import CredentialConflict, read_credentials
-from wsguard.policy.effective import Effective
 from wsguard.policy.logout_detection import Exchange, LoggedOut, Replaced, Sign, session_cookies, signs
-from wsguard.policy.model import Metadata, PolicySpec, WebSocketPolicy
-from wsguard.protocol.authority import parse_authority
+from wsguard.policy.model import WebSocketPolicy
 from wsguard.protocol.handshake import Handshake
-from wsguard.protocol.http import Headers, RequestHead
+from wsguard.protocol.http import RequestHead
 from wsguard.sessions.identity import cookie_digest
 
-CLEARED = "session=; Max-Age=0; Path=/"
-LOGOUT = {"method": "POST", "path": "/logout"}
 A, B = cookie_digest("a"), cookie_digest("b")
-
-
-def policy(name: str = "chat", hosts: Sequence[str] = (), origin: Any = None, **detection: Any) -> WebSocketPolicy:
-    said: dict[str, Any] = {"session": {"logoutDetection": {"cookies": ["session"], **detection}}}
-    if hosts:
-        said["match"] = {"hostnames": list(hosts)}
-    if origin is not None:
-        said["origin"] = {"allowOrigins": origin}
-    return WebSocketPolicy(metadata=Metadata(name=name), spec=PolicySpec.model_validate(said))
-
-
-def exchange(
-    *set_cookies: str,
-    method: str = "POST",
-    target: str = "/logout",
-    cookie: str | None = "session=a",
-    status: int = 302,
-    host: str = "app.example.com",
-    scheme: str | None = "https",
-    **fields: str,
-) -> Exchange:
-    sent = [("Host", host)] if cookie is None else [("Host", host), ("Cookie", cookie)]
-    sent += [(name.replace("_", "-"), value) for name, value in fields.items()]
-    return Exchange(
-        RequestHead(method, target, (1, 1), headers(*sent)),
-        Effective(None, scheme, parse_authority(host), False),
-        status,
-        headers(*(("Set-Cookie", text) for text in set_cookies)),
-    )
-
-
-def headers(*fields: tuple[str, str]) -> Headers:
-    return Headers(tuple((name.encode(), value.encode("latin-1")) for name, value in fields))
 
 
 def read(one: Exchange, *policies: WebSocketPolicy) -> list[Sign]:
@@ -160,9 +121,6 @@ def test_a_handshake_with_two_values_is_refused() -> None:
     head = RequestHead("GET", "/ws", (1, 1), headers(("Cookie", "session=a; session=b")))
     found = read_credentials(Handshake(head, "/ws", b"", None, (), None), policy())
     assert found == CredentialConflict("cookie:session occurs 2 times with different values")
-
-
-LISTED = policy(requests=[LOGOUT, {"method": "DELETE", "path": "/a b/session"}])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.protocol.streams import cut
 from tests.support import wire
 from wsguard.protocol.client_frames import Frames, Piece, payload
 
@@ -16,14 +17,6 @@ FRAMES = st.lists(
     ),
     max_size=5,
 )
-
-
-def cut(data: bytes, sizes: list[int]) -> list[bytes]:
-    chunks, at = [], 0
-    for size in [*sizes, len(data)]:
-        chunks.append(data[at : at + size])
-        at += size
-    return chunks
 
 
 @given(FRAMES, st.lists(st.sampled_from([1, 2, 3, 7, 130, 5_000]), max_size=60))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocol.test_scanner import SENDERS, chunks, frames
+from tests.protocol.streams import SENDERS, chunks, frames
 from tests.support import wire
 from wsguard.protocol.frame_rules import RSV
 from wsguard.protocol.frames import Opcode

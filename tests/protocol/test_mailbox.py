@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocol.test_client_frames import cut
+from tests.protocol.streams import cut
 from tests.support import wire
 from wsguard.protocol.mailbox import Mailbox
 from wsguard.protocol.scanner import FrameScanner, Sender

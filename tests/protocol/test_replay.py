@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.protocol.test_client_frames import cut
+from tests.protocol.streams import cut
 from tests.support import wire
 from wsguard.protocol.replay import MOST_BYTES, FirstMessages, Recorder, Subscriptions, is_welcome
 

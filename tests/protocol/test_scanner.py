@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.protocol.streams import SENDERS, chunks, frames
 from tests.support import wire
 from wsguard.protocol.frame_rules import RSV, RSV1, reserved_bits
 from wsguard.protocol.scanner import NO_STATUS, FrameScanner, Sender
 
-SENDERS = {Sender.CLIENT: True, Sender.BACKEND: False}
 MAX_HEAD = 10  # bytes of a header that is held back: it goes on once its length is known
 MAX_CLOSE = 2 + 4 + 125
-
-
-def frames(masked: bool) -> st.SearchStrategy[list[bytes]]:
-    """Legal streams: messages in any number of fragments, with control frames between them, no Close."""
-    payload = st.binary(max_size=40) | st.sampled_from([bytes(n) for n in (0, 125, 126, 65535, 65536)])
-    control = st.builds(lambda op, p: wire.frame(op, p[:125], masked=masked), st.sampled_from((9, 10)), payload)
-    message = st.tuples(st.sampled_from((wire.TEXT, wire.BINARY)), st.lists(payload, min_size=1, max_size=3))
-
-    def fragments(item: tuple[int, list[bytes]]) -> list[bytes]:
-        opcode, parts = item
-        last = len(parts) - 1
-        return [
-            wire.frame(wire.CONTINUATION if at else opcode, part, fin=at == last, masked=masked)
-            for at, part in enumerate(parts)
-        ]
-
-    return st.lists(control.map(lambda frame: [frame]) | message.map(fragments), max_size=6).map(
-        lambda groups: [frame for group in groups for frame in group]
-    )
-
-
-def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
-    """`data` cut at the given places."""
-    places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[a:b] for a, b in itertools.pairwise(places)]
 
 
 @pytest.mark.parametrize(("sender", "masked"), SENDERS.items())
@@ -207,7 +181,7 @@ def test_a_whole_message_that_leniency_lets_into_a_fragmented_one_ends_it(strict
     """However short it is, and however it is cut: found by the fuzzer, beside a reader frame by frame."""
     start = wire.frame(wire.TEXT, b"a", fin=False)
     odd = bytes((first, *wire.frame(wire.TEXT, bytes(size))[1:]))
-    for chunks in ([start + odd], [start, odd], [bytes((byte,)) for byte in start + odd]):
+    for pieces in ([start + odd], [start, odd], [bytes((byte,)) for byte in start + odd]):
         scanner = FrameScanner(Sender.CLIENT, strict=strict, reserved=RSV if strict else 0)
-        assert b"".join(scanner.feed(chunk) for chunk in chunks) == start + odd
+        assert b"".join(scanner.feed(piece) for piece in pieces) == start + odd
         assert (scanner.in_message, scanner.messages, scanner.is_at_rest) == (False, 1, True)

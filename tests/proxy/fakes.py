@@ -1,4 +1,4 @@
-"""A splice without a socket: transports and a loop that the test drives by hand."""
+"""A splice without a socket: transports, a loop and clocks that the test drives by hand."""
 
 from __future__ import annotations
 
@@ -161,6 +161,19 @@ class FakeLoop:
         if timer is not None and timer.call is not None:
             call, timer.call = timer.call, None
             call()
+
+
+class FakeClock:
+    """Two clocks that the test turns."""
+
+    def __init__(self) -> None:
+        self.walls, self.monotonics = 1_000_000.0, 0.0
+
+    def wall(self) -> float:
+        return self.walls
+
+    def monotonic(self) -> float:
+        return self.monotonics
 
 
 class FakeOwner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.proxy.house import House
-from tests.proxy.test_conductor import ANN, AUDIT, BEARER, ann, spec
+from tests.proxy.login import ANN, BEARER, ann, with_login
 from tests.proxy.tunnel import QUICK, tunnel
 from tests.support import wire
 from tests.support.backend import RecordingBackend
@@ -33,7 +33,7 @@ async def test_it_is_registered_from_its_opening_to_its_end(backend: RecordingBa
 
 async def test_the_record_of_an_end(backend: RecordingBackend) -> None:
     up, down = wire.frame(wire.TEXT, b"one"), wire.frame(wire.TEXT, b"two", masked=False)
-    async with House(backend, spec()) as house, connect(house.port) as client:
+    async with House(backend, with_login()) as house, connect(house.port) as client:
         house.facts.identity = ANN
         await client.open(BEARER)
         conversation = await backend.conversation()
@@ -62,7 +62,7 @@ async def test_a_connection_without_a_credential_does_not_expire(backend: Record
 
 
 async def test_under_audit_the_policys_own_cuts_are_only_recorded(backend: RecordingBackend) -> None:
-    audit = spec(session=Session(max_connection_duration=100.0, idle_timeout=50.0), **AUDIT)
+    audit = with_login(session=Session(max_connection_duration=100.0, idle_timeout=50.0), enforcement=Enforcement.AUDIT)
     async with House(backend, audit) as house, connect(house.port) as client:
         house.facts.identity = ann(house.clock.wall() + 10.0)
         await client.open(BEARER)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.policy.minting import provider
+from tests.proxy.closes import INVALID, refused
 from tests.proxy.house import House
+from tests.proxy.login import ANN, BEARER, ann, with_login
 from tests.proxy.tunnel import QUICK, tunnel
 from tests.support import backend as answers
 from tests.support import wire
@@ -23,26 +24,17 @@ from tests.support.wire import Head
 from wsguard.policy.credentials import Credential
 from wsguard.policy.model import (
     ClientIPDetection,
-    CookieSource,
     Enforcement,
-    ExtractFrom,
     Framing,
     GuardSpec,
-    HeaderSource,
-    Jwt,
     Listener,
-    MissingOrigin,
-    OriginSpec,
-    ParamSource,
     PolicySpec,
     Session,
-    SubprotocolSource,
     TrustedProxies,
     WebSocketPolicy,
 )
 from wsguard.policy.tokens import TokenFact, TokenProblem
 from wsguard.protocol.reasons import CloseReason
-from wsguard.sessions.identity import Identity
 
 LOOPS = ["uvloop"]
 
@@ -53,39 +45,6 @@ UP, CON, ACCEPT = (
     "Connection: Upgrade\r\n",
     f"Sec-WebSocket-Accept: {wire.accept(wire.KEY)}\r\n",
 )
-EVERYWHERE = ExtractFrom(
-    cookies=(CookieSource(name="session", forward=False),),
-    headers=(HeaderSource(name="Authorization", value_prefix="Bearer ", forward=False),),
-    params=(ParamSource(name="access_token"),),
-    subprotocols=(SubprotocolSource(prefix="bearer."),),
-)
-
-
-def ann(expires_at: float = 1e10) -> Identity:
-    """A verified identity."""
-    claims = {"sub": "ann", "exp": expires_at}
-    return Identity(
-        "corp", "https://idp.example.test", "ann", "header:authorization", "s1", "j1", 1.0, expires_at, claims
-    )
-
-
-ANN = ann()
-
-
-def spec(extract: ExtractFrom = EVERYWHERE, **fields: Any) -> PolicySpec:
-    """A policy that looks for tokens everywhere and tells the backend who it is."""
-    corp = provider("HS256", extract_from=extract, claim_to_headers=({"claim": "sub", "header": "X-User"},))
-    open_to_programs = OriginSpec(missing=MissingOrigin.ALLOW)
-    return PolicySpec(**{"jwt": Jwt(providers=(corp,)), "rejection": QUICK, "origin": open_to_programs, **fields})
-
-
-async def refused(house: House, handshake: bytes | None = None) -> tuple[int, str]:
-    """What a refused client reads."""
-    async with connect(house.port) as client:
-        await client.open(handshake or wire.upgrade())
-        code, reason = await client.close_frame()
-        await client.rest()
-        return code, reason.split()[0]
 
 
 # The backend's answer.
@@ -95,7 +54,6 @@ def switch(*lines: str) -> Answer:
     return answers.raw("".join([SWITCH, *lines, "\r\n"]).encode() + b"secret", close=False)
 
 
-INVALID = (4502, "backend-invalid")
 ANSWERS: dict[str, tuple[Answer, tuple[int, str]]] = {
     "200": (answers.reply(200, b"secret"), (4200, "backend-refused")),
     "302": (answers.reply(302, b"secret", [("Location", "/login")]), (4401, "backend-refused")),
@@ -189,7 +147,7 @@ async def test_a_credential_among_the_subprotocols(
 ) -> None:
     """Hidden from the backend; echoed only where nothing else was offered, or a browser would fail."""
     backend.answer = answers.accept(chosen)
-    async with House(backend, spec()) as house, connect(house.port) as client:
+    async with House(backend, with_login()) as house, connect(house.port) as client:
         house.facts.identity = ANN
         head = await client.open(wire.upgrade(subprotocols=offered))
         assert head.get("sec-websocket-protocol") == echoed
@@ -200,7 +158,7 @@ async def test_a_credential_among_the_subprotocols(
 
 async def test_a_backend_may_not_choose_the_credential_it_was_not_offered(backend: RecordingBackend) -> None:
     backend.answer = answers.accept("bearer.abc")
-    async with House(backend, spec()) as house:
+    async with House(backend, with_login()) as house:
         house.facts.identity = ANN
         assert await refused(house, wire.upgrade(subprotocols="bearer.abc")) == INVALID
 
@@ -222,7 +180,7 @@ async def test_what_is_forwarded_of_a_handshake(backend: RecordingBackend) -> No
         ("Content-Length", "0"),
     ]
     target = "/ws%41/x?q=%2f&access_token=token&z=a+b"
-    async with House(backend, spec()) as house, connect(house.port) as client:
+    async with House(backend, with_login()) as house, connect(house.port) as client:
         house.facts.identity = ANN
         await client.open(wire.upgrade(target, origin="http://localhost", fields=fields))
         (head,) = backend.upgrades
@@ -264,7 +222,7 @@ async def test_a_trusted_peer_is_appended_to(backend: RecordingBackend) -> None:
 
 async def test_an_admission_is_written_down_and_registered(backend: RecordingBackend) -> None:
     handshake = wire.upgrade("/ws?x=1", origin="http://localhost", fields=[("Authorization", "Bearer t")])
-    async with House(backend, spec()) as house, connect(house.port) as client:
+    async with House(backend, with_login()) as house, connect(house.port) as client:
         house.facts.identity = ANN
         await client.open(handshake)
         (decided,) = house.notebook.decisions
@@ -278,7 +236,6 @@ async def test_an_admission_is_written_down_and_registered(backend: RecordingBac
 
 
 Gather = Callable[[WebSocketPolicy, Sequence[Credential]], Awaitable[tuple[TokenFact, ...]]]
-BEARER = wire.upgrade(fields=[("Authorization", "Bearer t")])
 
 
 async def _fault(policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
@@ -306,7 +263,7 @@ async def _problem(policy: WebSocketPolicy, credentials: Sequence[Credential]) -
 async def test_no_fact_is_no_admission(backend: RecordingBackend, gather: Gather, expected: tuple[int, str]) -> None:
     """A bug, a key server that hangs, a bad token: each has its name, and the backend hears of none."""
     guard = GuardSpec(listener=Listener(handshake_timeout=0.3))
-    async with House(backend, spec(), guard) as house:
+    async with House(backend, with_login(), guard) as house:
         house.facts.gather = gather  # type: ignore[assignment, method-assign]
         assert await refused(house, BEARER) == expected
         assert not backend.conversations
@@ -315,7 +272,7 @@ async def test_no_fact_is_no_admission(backend: RecordingBackend, gather: Gather
 
 
 async def test_a_foreign_origin_is_not_asked_for_its_credential(backend: RecordingBackend) -> None:
-    async with House(backend, spec()) as house:
+    async with House(backend, with_login()) as house:
         house.facts.gather = _fault  # type: ignore[method-assign]
         assert await refused(house, wire.upgrade(origin=FOREIGN, fields=[("Authorization", "Bearer t")])) == (
             4403,
@@ -324,7 +281,7 @@ async def test_a_foreign_origin_is_not_asked_for_its_credential(backend: Recordi
 
 
 async def test_draining_refuses_but_tells_a_foreign_page_nothing(backend: RecordingBackend) -> None:
-    async with House(backend, spec()) as house:
+    async with House(backend, with_login()) as house:
         house.draining = True
         assert await refused(house, BEARER) == (1012, "draining")
         assert await refused(house, wire.upgrade(origin=FOREIGN)) == (4403, "origin-denied")
@@ -332,7 +289,7 @@ async def test_draining_refuses_but_tells_a_foreign_page_nothing(backend: Record
 
 
 async def test_a_client_that_leaves_while_the_facts_are_awaited(backend: RecordingBackend) -> None:
-    async with House(backend, spec()) as house:
+    async with House(backend, with_login()) as house:
         house.facts.gather = _never  # type: ignore[method-assign]
         async with connect(house.port) as client:
             await client.send(BEARER)
@@ -396,7 +353,7 @@ async def opened_after(backend: RecordingBackend, house: House, happen: Callable
 
 async def test_a_logout_during_the_dial_is_noticed(backend: RecordingBackend) -> None:
     """Register, then look again."""
-    async with House(backend, spec()) as house:
+    async with House(backend, with_login()) as house:
         house.facts.identity = ANN
         now = house.clock.wall()
         deny = partial(house.deny_list.deny_sid, ANN.issuer, "s1", now)
@@ -405,7 +362,7 @@ async def test_a_logout_during_the_dial_is_noticed(backend: RecordingBackend) ->
 
 
 async def test_a_logout_of_a_further_session_during_the_dial_is_noticed(backend: RecordingBackend) -> None:
-    async with House(backend, spec()) as house:
+    async with House(backend, with_login()) as house:
 
         async def two(policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
             return tuple(TokenFact(credentials[0], replace(ANN, sid=sid)) for sid in ("s1", "s2"))
@@ -417,7 +374,7 @@ async def test_a_logout_of_a_further_session_during_the_dial_is_noticed(backend:
 
 async def test_a_deny_list_that_overflows_during_the_dial_is_noticed(backend: RecordingBackend) -> None:
     """What it could not remember may have been this one."""
-    async with House(backend, spec()) as house:
+    async with House(backend, with_login()) as house:
         house.facts.identity = ANN
         house.deny_list._max_entries = 0
         deny = partial(house.deny_list.deny_sid, ANN.issuer, "another", house.clock.wall())
@@ -425,7 +382,7 @@ async def test_a_deny_list_that_overflows_during_the_dial_is_noticed(backend: Re
 
 
 async def test_a_token_that_expires_during_the_dial_is_noticed(backend: RecordingBackend) -> None:
-    async with House(backend, spec(session=Session(clock_skew=30.0))) as house:
+    async with House(backend, with_login(session=Session(clock_skew=30.0))) as house:
         house.facts.identity = ann(house.clock.wall() + 10)
 
         def jump() -> None:
@@ -435,7 +392,7 @@ async def test_a_token_that_expires_during_the_dial_is_noticed(backend: Recordin
 
 
 async def test_a_drain_that_begins_during_the_dial_is_noticed(backend: RecordingBackend) -> None:
-    async with House(backend, spec()) as house:
+    async with House(backend, with_login()) as house:
         house.facts.identity = ANN
 
         def drain() -> None:
@@ -451,7 +408,7 @@ AUDIT: dict[str, Any] = {"enforcement": Enforcement.AUDIT}
 
 async def test_audit_records_and_lets_through(backend: RecordingBackend) -> None:
     """As whoever it is not: no identity, no identity header."""
-    async with House(backend, spec(**AUDIT)) as house, connect(house.port) as client:
+    async with House(backend, with_login(**AUDIT)) as house, connect(house.port) as client:
         house.facts.gather = _problem  # type: ignore[method-assign]
         await client.open(wire.upgrade(fields=[("Authorization", "Bearer bad")]))
         (decided,) = house.notebook.decisions
@@ -466,7 +423,7 @@ async def test_audit_records_and_lets_through(backend: RecordingBackend) -> None
 async def test_audit_strips_as_ever(backend: RecordingBackend, origin: str | None) -> None:
     """Spoofed fields and credentials, though the Origin check already said no."""
     fields = [("Cookie", "session=token; a=1"), ("X-User", "root"), ("X-Wsguard-Subject", "root")]
-    async with House(backend, spec(**AUDIT)) as house, connect(house.port) as client:
+    async with House(backend, with_login(**AUDIT)) as house, connect(house.port) as client:
         house.facts.gather = _problem  # type: ignore[method-assign]
         await client.open(wire.upgrade("/ws?access_token=t", origin=origin, subprotocols="bearer.t", fields=fields))
         (head,) = backend.upgrades
@@ -478,7 +435,7 @@ async def test_audit_strips_as_ever(backend: RecordingBackend, origin: str | Non
 
 @pytest.mark.parametrize("origin", [None, FOREIGN, "http://rebound.test"])
 async def test_audit_does_not_relax_the_host_check(backend: RecordingBackend, origin: str | None) -> None:
-    async with House(backend, spec(**AUDIT)) as house:
+    async with House(backend, with_login(**AUDIT)) as house:
         code, _ = await refused(house, wire.upgrade(host="rebound.test", origin=origin))
         assert code == 4403
         assert not backend.conversations
@@ -487,13 +444,13 @@ async def test_audit_does_not_relax_the_host_check(backend: RecordingBackend, or
 async def test_audit_does_not_admit_what_could_not_be_read(backend: RecordingBackend) -> None:
     """Two cookies of one name: what the backend would read cannot be known, nor what is to be erased."""
     fields = [("Cookie", "session=one; session=two")]
-    async with House(backend, spec(**AUDIT)) as house:
+    async with House(backend, with_login(**AUDIT)) as house:
         assert await refused(house, wire.upgrade(fields=fields)) == (4401, "credential-invalid")
 
 
 async def test_audit_does_not_admit_upon_a_fault(backend: RecordingBackend) -> None:
     """Nobody knows how far the judging came."""
-    async with House(backend, spec(**AUDIT)) as house:
+    async with House(backend, with_login(**AUDIT)) as house:
         house.facts.gather = _fault  # type: ignore[method-assign]
         assert await refused(house, BEARER) == (1011, "guard-fault")
         house.notebook.faults.clear()
@@ -501,14 +458,14 @@ async def test_audit_does_not_admit_upon_a_fault(backend: RecordingBackend) -> N
 
 
 async def test_audit_is_no_way_around_a_drain(backend: RecordingBackend) -> None:
-    async with House(backend, spec(**AUDIT)) as house:
+    async with House(backend, with_login(**AUDIT)) as house:
         house.draining = True
         assert await refused(house, wire.upgrade()) == (1012, "draining")
 
 
 async def test_a_client_whose_connection_is_just_ending_is_no_fault(backend: RecordingBackend) -> None:
     """It left between the verdict and the answer: nobody failed."""
-    async with House(backend, spec()) as house, connect(house.port) as client:
+    async with House(backend, with_login()) as house, connect(house.port) as client:
 
         async def gather(policy: WebSocketPolicy, credentials: Sequence[Credential]) -> tuple[TokenFact, ...]:
             transport = house.door.connections[0].transport

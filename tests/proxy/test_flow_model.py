@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.proxy.fakes import Bench, FakeTransport
-from tests.proxy.test_limited import bandwidth, messages
+from tests.proxy.frames import frame
+from tests.proxy.limits import bandwidth, messages
 from tests.support import wire
 from wsguard.policy.model import Bandwidth, Limits, MessageType, OnExceed, PolicySpec, SlowConsumer
 from wsguard.protocol.frames import message_frame
@@ -40,14 +41,6 @@ LIMITS = st.sampled_from(
     ]
 )
 
-
-def frame(first: int, payload: bytes, masked: bool) -> bytes:
-    """As in the wire's own, but with the same mask each time."""
-    plain = wire.frame(first & 0x0F, payload, fin=bool(first & 0x80), masked=False)
-    head = plain[: len(plain) - len(payload)]
-    return bytes((head[0], head[1] | 0x80, *head[2:])) + bytes(4) + payload if masked else plain
-
-
 KINDS = [
     [0x82], [0x81], [0x89], [0x8A], [0x02, 0x80], [0x01, 0x89, 0x00, 0x80], [0x88]
 ]  # fmt: skip
@@ -62,7 +55,7 @@ def frames(sent: list[tuple[list[int], int]], masked: bool) -> list[bytes]:
         for first in firsts:
             count += 1
             payload = b"\x03\xe8bye" if first == 0x88 else bytes([count]) * (min(size, 125) if first & 8 else size)
-            made.append(frame(first, payload, masked))
+            made.append(frame(first & 0x0F, payload, masked, fin=bool(first & 0x80)))
     return made
 
 
@@ -91,7 +84,7 @@ class Peer:
             self.unanswered -= 1
             ends = list(accumulate(map(len, self.to_send), initial=0))
             index = next(i for i, end in enumerate(ends) if end >= self.at)
-            self.to_send.insert(index, frame(0x8A, OWN, self.masked))
+            self.to_send.insert(index, frame(wire.PONG, OWN, self.masked))
 
     def fin_all_the_same(self) -> None:
         """As of a transport that tells of it although it is not read."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.identity.parties import opaque
-from tests.proxy.test_renewer import GOLD, HERE, SKEW, THERE, Stage, stage
+from tests.proxy.stage import GOLD, HERE, SKEW, THERE, Stage, stage
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import connect

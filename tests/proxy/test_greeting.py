@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from tests.proxy.closes import close_of
 from tests.proxy.house import House
-from tests.proxy.test_holding import Stay, close_of, down, stay, up
+from tests.proxy.stay import Stay, stay
+from tests.proxy.tunnel import down, up
 from tests.support import wire
 from tests.support.backend import Answer, Conversation, RecordingBackend, accept, switching
 from tests.support.wire import Head

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.proxy.closes import close_of
 from tests.proxy.house import House
+from tests.proxy.stay import HINT, holding, stay
+from tests.proxy.tunnel import down, up
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend, accept, raw, reply
 from tests.support.client import RawClient, connect
-from tests.support.garbage import nothing_is_left
 from tests.support.waiting import eventually, stays
 from wsguard.policy.model import (
     Action,
@@ -27,14 +28,10 @@ from wsguard.policy.model import (
     Rule,
     Session,
 )
-from wsguard.policy.model_hold import BackendLoss, Hold, Replay
-from wsguard.protocol.bearing import HeldProtocol
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy import redialer
 from wsguard.proxy.splice import Splice
 
-HINT = b'{"type":"replaced"}'
-REPLAY = Replay(messages=3, json_path="type", values=("subscribe",))
 SUBSCRIBE = b'{"type":"subscribe","to":"news"}'
 PAY = b'{"type":"pay","amount":1}'
 
@@ -44,67 +41,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses as between tests, not between deploys."""
     monkeypatch.setattr(redialer, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(redialer, "LONGEST_PAUSE", 0.2)
-
-
-def holding(
-    *, buffer: int = 65_536, give_up_after: float = 8.0, replay: Replay | None = REPLAY, **spec: object
-) -> PolicySpec:
-    hold = Hold(
-        protocol=HeldProtocol.CUSTOM, hint=HINT.decode(), buffer=buffer, give_up_after=give_up_after, replay=replay
-    )
-    rejection = Rejection(close_timeout=0.3)
-    fields = {"backend_loss": BackendLoss.HOLD, "hold": hold, "rejection": rejection, **spec}
-    return PolicySpec.model_validate(fields)
-
-
-def up(payload: bytes, *, opcode: int = wire.TEXT, fin: bool = True) -> bytes:
-    return wire.frame(opcode, payload, fin=fin)
-
-
-def down(payload: bytes, *, opcode: int = wire.TEXT, fin: bool = True) -> bytes:
-    return wire.frame(opcode, payload, fin=fin, masked=False)
-
-
-@dataclass
-class Stay:
-    """An open connection whose backend comes and goes."""
-
-    house: House
-    backend: RecordingBackend
-    client: RawClient
-
-    @property
-    def state(self) -> str:
-        (connection,) = self.house.registry
-        return connection.link.state
-
-    async def loses_its_backend(self, how: Callable[[Conversation], None] = Conversation.reset) -> None:
-        """The backend goes, and answers 503 from now on."""
-        self.backend.answer = reply(503)
-        how(self.backend.conversations[-1])
-        await eventually(lambda: self.state == "held", what="the client to be held")
-
-    async def finds_another(self) -> Conversation:
-        """The backend accepts again; its new conversation."""
-        self.backend.answer = accept()
-        await eventually(lambda: self.state == "open", what="the client to be open again")
-        return self.backend.conversations[-1]
-
-
-@asynccontextmanager
-async def stay(
-    backend: RecordingBackend, spec: PolicySpec | None = None, handshake: bytes = b""
-) -> AsyncIterator[Stay]:
-    async with nothing_is_left(), House(backend, spec or holding()) as house, connect(house.port) as client:
-        await client.open(handshake or wire.upgrade(extensions="permessage-deflate"))
-        await backend.conversation()
-        await eventually(lambda: len(house.registry) == 1)
-        yield Stay(house, backend, client)
-
-
-async def close_of(client: RawClient) -> tuple[int, str]:
-    code, reason = await client.close_frame()
-    return code, reason.split()[0] if reason else ""
 
 
 def restarting(code: int) -> Callable[[Conversation], None]:

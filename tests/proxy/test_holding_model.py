@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.proxy.fakes import Bench, FakeTransport
-from tests.proxy.test_splice_model import frame
+from tests.proxy.frames import frame
 from tests.support import wire
 from wsguard.policy.model import Metadata, PolicySpec, WebSocketPolicy
 from wsguard.policy.model_hold import BackendLoss, Hold, Replay

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.proxy.fakes import Bench, FakeLoop, FakeTransport
-from tests.proxy.test_timekeeper import FakeClock
+from tests.proxy.fakes import Bench, FakeClock, FakeLoop, FakeTransport
 from tests.proxy.tunnel import QUICK, record, text, tunnel
 from tests.support import backend as answers
 from tests.support import wire

@@ -9,23 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.proxy.fakes import Bench
-from tests.proxy.test_splice_model import guard_close
+from tests.proxy.frames import guard_close
+from tests.proxy.limits import bandwidth, messages
 from tests.proxy.tunnel import tunnel
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.waiting import eventually
-from wsguard.policy.model import (
-    Bandwidth,
-    ByteRate,
-    Limits,
-    Messages,
-    MessageType,
-    OnExceed,
-    PolicySpec,
-    Rate,
-    SlowConsumer,
-    Unit,
-)
+from wsguard.policy.model import Limits, Messages, MessageType, OnExceed, PolicySpec, Rate, SlowConsumer, Unit
 from wsguard.protocol.frames import message_frame
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy import limited
@@ -38,16 +28,6 @@ from wsguard.proxy.watched import WatchedHalf
 TEXT = wire.frame(wire.TEXT, b"hello")
 CLOSE = wire.close_frame(1000)
 KIBI = 1024
-
-
-def messages(requests: int, burst: int, on_exceed: OnExceed = OnExceed.CLOSE) -> Limits:
-    rate = Rate(requests=requests, unit=Unit.SECOND, burst=burst)
-    return Limits(messages=Messages(per_connection=rate, on_exceed=on_exceed))
-
-
-def bandwidth(size: int, burst: int, on_exceed: OnExceed = OnExceed.CLOSE) -> Limits:
-    rate = ByteRate(size=size, unit=Unit.SECOND, burst=burst)
-    return Limits(bandwidth=Bandwidth(per_connection=rate, on_exceed=on_exceed))
 
 
 def bench(limits: Limits, early: bytes = b"") -> Bench:

@@ -12,7 +12,7 @@ import pytest
 from tests.events.fakes import Notebook
 from tests.policy.minting import provider
 from tests.proxy.house import House
-from tests.proxy.test_conductor import ANN
+from tests.proxy.login import ANN
 from tests.proxy.tunnel import QUICK
 from tests.support import backend as answers
 from tests.support import wire

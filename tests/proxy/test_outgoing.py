@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.proxy.closes import INVALID, refused
 from tests.proxy.house import House
-from tests.proxy.test_conductor import ANN, INVALID, refused, spec
+from tests.proxy.login import ANN, with_login
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import RecordingBackend
@@ -34,7 +35,7 @@ async def test_only_what_is_listed_reaches_the_backend(
 ) -> None:
     """The rest of the list as it came. Who offers nothing is let through, and a credential is no offer."""
     backend.answer = answers.accept(chosen)
-    async with House(backend, spec(limits=LISTED)) as house, connect(house.port) as client:
+    async with House(backend, with_login(limits=LISTED)) as house, connect(house.port) as client:
         house.facts.identity = ANN
         fields = [] if offered and "bearer." in offered else TOKEN
         head = await client.open(wire.upgrade(subprotocols=offered, fields=fields))
@@ -47,7 +48,7 @@ async def test_only_what_is_listed_reaches_the_backend(
 @pytest.mark.parametrize("offered", ["other", "other, CHAT", "bearer.abc, other"])
 async def test_where_nothing_is_listed_of_what_is_offered(backend: RecordingBackend, offered: str) -> None:
     """Refused before a credential is asked about; the client's own offer is echoed, so that a browser can read why."""
-    async with House(backend, spec(limits=LISTED)) as house, connect(house.port) as client:
+    async with House(backend, with_login(limits=LISTED)) as house, connect(house.port) as client:
         head = await client.open(wire.upgrade(subprotocols=offered))
         assert head.get("sec-websocket-protocol") == "other"
         assert await client.close_frame() == (4406, "subprotocol-denied")
@@ -57,7 +58,7 @@ async def test_where_nothing_is_listed_of_what_is_offered(backend: RecordingBack
 
 async def test_the_backend_may_not_choose_what_was_taken_away(backend: RecordingBackend) -> None:
     backend.answer = answers.accept("other")
-    async with House(backend, spec(limits=LISTED)) as house:
+    async with House(backend, with_login(limits=LISTED)) as house:
         house.facts.identity = ANN
         assert await refused(house, wire.upgrade(subprotocols="other, chat", fields=TOKEN)) == INVALID
 
@@ -65,7 +66,7 @@ async def test_the_backend_may_not_choose_what_was_taken_away(backend: Recording
 @pytest.mark.parametrize("offered", ["other, chat", "other"])
 async def test_audit_takes_nothing_away(backend: RecordingBackend, offered: str) -> None:
     backend.answer = answers.accept("other")
-    audit = spec(limits=LISTED, enforcement=Enforcement.AUDIT)
+    audit = with_login(limits=LISTED, enforcement=Enforcement.AUDIT)
     async with House(backend, audit) as house, connect(house.port) as client:
         house.facts.identity = ANN
         head = await client.open(wire.upgrade(subprotocols=offered, fields=TOKEN))
@@ -96,7 +97,7 @@ async def test_which_extensions_reach_the_backend(
     backend: RecordingBackend, limits: Limits, offered: str, forwarded: list[str], chosen: str | None, told: str | None
 ) -> None:
     backend.answer = answers.accept(extensions=chosen)
-    async with House(backend, spec(limits=limits)) as house, connect(house.port) as client:
+    async with House(backend, with_login(limits=limits)) as house, connect(house.port) as client:
         house.facts.identity = ANN
         head = await client.open(wire.upgrade(extensions=offered, fields=TOKEN))
         assert head.get("sec-websocket-extensions") == told
@@ -118,14 +119,14 @@ async def test_the_backend_may_not_choose_an_extension_that_was_taken_away(
     backend: RecordingBackend, limits: Limits, chosen: str
 ) -> None:
     backend.answer = answers.accept(extensions=chosen)
-    async with House(backend, spec(limits=limits)) as house:
+    async with House(backend, with_login(limits=limits)) as house:
         house.facts.identity = ANN
         assert await refused(house, wire.upgrade(extensions=DEFLATE, fields=TOKEN)) == INVALID
 
 
 async def test_a_policy_that_only_audits_says_what_it_would_take_away(backend: RecordingBackend) -> None:
     backend.answer = answers.accept(extensions=DEFLATE)
-    audit = spec(limits=Limits(compression=Compression.DENY), enforcement=Enforcement.AUDIT)
+    audit = with_login(limits=Limits(compression=Compression.DENY), enforcement=Enforcement.AUDIT)
     async with House(backend, audit) as house, connect(house.port) as client:
         house.facts.identity = ANN
         head = await client.open(wire.upgrade(extensions=DEFLATE, fields=TOKEN))

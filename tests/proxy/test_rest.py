@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.proxy.fakes import Bench
-from tests.proxy.tunnel import tunnel
+from tests.proxy.tunnel import down, tunnel, up
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.waiting import eventually
@@ -24,14 +24,6 @@ GOODBYE = PHRASES[Dialect.SIGNALR].goodbye
 
 def leave(bench: Bench, goodbye: bytes = b"") -> None:
     bench.splice.leave(CloseReason.DRAINING, goodbye, 7)
-
-
-def down(payload: bytes, *, opcode: int = wire.TEXT, fin: bool = True) -> bytes:
-    return wire.frame(opcode, payload, fin=fin, masked=False)
-
-
-def up(payload: bytes, *, opcode: int = wire.TEXT, fin: bool = True) -> bytes:
-    return wire.frame(opcode, payload, fin=fin)
 
 
 def test_at_rest_it_leaves_at_once() -> None:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.proxy.fakes import Bench, FakeTransport
+from tests.proxy.frames import frame, guard_close
 from tests.support import wire
 from wsguard.protocol.reasons import CloseReason
 from wsguard.proxy.rest import Stop
-
-
-def frame(opcode: int, payload: bytes, masked: bool) -> bytes:
-    """A frame whose mask, if it has one, is always the same: a failure must be repeatable."""
-    plain = wire.frame(opcode, payload, masked=False)
-    head = plain[: len(plain) - len(payload)]
-    return bytes((head[0], head[1] | 0x80, *head[2:])) + bytes(4) + payload if masked else plain
 
 
 def streams(masked: bool) -> st.SearchStrategy[bytes]:
@@ -40,26 +32,6 @@ PEERS = st.sampled_from(["client", "backend"])
 BYTES = st.tuples(PEERS, st.just("bytes"), st.sampled_from([1, 7, 500, 66_000, 10**6]))
 OTHER = ["fin", "stall", "unstall", "cut", "cut", "leave", "leave", "timer", "rst", "tick"]
 ACTS = st.lists(BYTES | BYTES | st.tuples(PEERS, st.sampled_from(OTHER), st.just(0)), min_size=6, max_size=20)
-
-
-def guard_close(sent: bytes, source: bytes) -> bytes:
-    """What stands in `sent` behind the part that `source` said: nothing, or one Close of the guard's own."""
-    if source.startswith(sent):
-        return b""
-    passed = bisect_left(range(len(sent)), True, key=lambda n: not source.startswith(sent[: n + 1]))
-    # A Close of the guard's may begin like the source's next frame: walk back to where a frame begins.
-    rest = bytearray(sent)
-    at = 0
-    while True:
-        before = len(rest)
-        read = wire.take_frame(rest)
-        assert read is not None, "the guard injected into the middle of a frame"
-        end = at + before - len(rest)
-        if end > passed:
-            assert read.opcode == wire.CLOSE, "what is not the peer's is a Close"
-            assert not rest, "nothing follows a Close"
-            return sent[at:end]
-        at = end
 
 
 @given(streams(True), streams(False), ACTS)

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tests.proxy.house import House
-from tests.proxy.test_conductor import ANN, ann
-from tests.proxy.test_conductor import spec as with_login
+from tests.proxy.login import ANN, ann, with_login
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.proxy.fakes import FakeLoop
+from tests.proxy.fakes import FakeClock, FakeLoop
 from tests.proxy.house import House
-from tests.proxy.test_conductor import BEARER, ann, spec
+from tests.proxy.login import BEARER, ann, with_login
 from tests.proxy.tunnel import QUICK, tunnel
 from tests.support import wire
 from tests.support.backend import RecordingBackend
@@ -27,19 +27,6 @@ from wsguard.sessions.connection import Link, Traffic
 LOOPS = ["uvloop"]
 
 SKEW = 30.0
-
-
-class FakeClock:
-    """Two clocks that the test turns."""
-
-    def __init__(self) -> None:
-        self.walls, self.monotonics = 1_000_000.0, 0.0
-
-    def wall(self) -> float:
-        return self.walls
-
-    def monotonic(self) -> float:
-        return self.monotonics
 
 
 class FakeLink:
@@ -217,7 +204,7 @@ def test_a_thousand_links_are_looked_at_only_when_they_are_due() -> None:
 
 async def test_a_session_is_cut_at_exp_and_skew(backend: RecordingBackend) -> None:
     """Not at exp: what the door would still let in is not thrown out."""
-    async with House(backend, spec(session=Session(clock_skew=SKEW))) as house, connect(house.port) as client:
+    async with House(backend, with_login(session=Session(clock_skew=SKEW))) as house, connect(house.port) as client:
         house.facts.identity = ann(house.clock.wall() + 10.0)
         await client.open(BEARER)
         (connection,) = house.registry
@@ -274,7 +261,7 @@ async def test_an_old_connection_is_cut_and_asked_back(backend: RecordingBackend
 async def test_a_session_is_cut_in_the_middle_of_a_flood(backend: RecordingBackend) -> None:
     """A jump of the wall clock is noticed while both sides keep the guard busy."""
     frame = wire.frame(wire.TEXT, b"x" * 5000, masked=False)
-    slow = spec(rejection=Rejection(close_timeout=10.0))  # the client has megabytes to read first
+    slow = with_login(rejection=Rejection(close_timeout=10.0))  # the client has megabytes to read first
     async with House(backend, slow) as house, connect(house.port) as client:
         house.facts.identity = ann(house.clock.wall() + 3600.0)
         await client.open(BEARER)

@@ -9,8 +9,9 @@ from ipaddress import ip_network
 
 import pytest
 
+from tests.proxy.closes import close_of
 from tests.proxy.house import House
-from tests.proxy.test_conductor import ANN, spec
+from tests.proxy.login import ANN, with_login
 from tests.support import backend as answers
 from tests.support import wire
 from tests.support.backend import Conversation, RecordingBackend
@@ -61,14 +62,9 @@ async def enter(house: House, stack: AsyncExitStack, request: bytes | None = Non
     return client
 
 
-async def verdict(client: RawClient) -> tuple[int, str]:
-    code, reason = await client.close_frame()
-    return code, reason.split()[0]
-
-
 async def refused(house: House, request: bytes | None = None) -> tuple[int, str]:
     async with AsyncExitStack() as stack:
-        return await verdict(await enter(house, stack, request))
+        return await close_of(await enter(house, stack, request))
 
 
 async def test_fifty_at_once_before_ten_places(backend: RecordingBackend) -> None:
@@ -104,7 +100,7 @@ async def test_whatever_ends_it_gives_the_place_back(backend: RecordingBackend, 
                 client.reset()
             elif how == "refused-by-the-backend":
                 await client.head()
-                assert await verdict(client) == (4403, "backend-refused")
+                assert await close_of(client) == (4403, "backend-refused")
             elif how == "closed":
                 await client.head()
                 assert await refused(house) == FULL
@@ -126,7 +122,7 @@ async def test_a_refusal_that_lingers_holds_no_place(backend: RecordingBackend) 
         assert house.notebook.lingering_now == 1
         await enter(house, stack)
         await eventually(lambda: len(house.registry) == 1, what="the next one is in")
-        assert await verdict(lingering) == FULL
+        assert await close_of(lingering) == FULL
 
 
 async def test_addresses_count_apart_and_ipv6_by_its_network(backend: RecordingBackend) -> None:
@@ -157,7 +153,7 @@ def subject(name: str, sid: str | None = None) -> Identity:
 async def test_subjects_and_sessions_count_apart(backend: RecordingBackend) -> None:
     backend.answer = answers.accept()
     limits = Limits(connections=Connections(per_subject=2, per_session=1))
-    async with House(backend, spec(limits=limits)) as house, AsyncExitStack() as stack:
+    async with House(backend, with_login(limits=limits)) as house, AsyncExitStack() as stack:
         request = wire.upgrade(fields=TOKEN)
         for who in (subject("ann", "1"), subject("ann", "2"), subject("bob", "3")):
             house.facts.identity = who
@@ -184,7 +180,7 @@ async def test_the_oldest_makes_room(backend: RecordingBackend) -> None:
         await eventually(lambda: len(house.registry) == 1, what="the first is in")
         for _ in range(2):
             await enter(house, stack)
-        assert await verdict(first) == FULL
+        assert await close_of(first) == FULL
         end = await house.end()
         assert (end.reason, end.initiator) == (CloseReason.TOO_MANY_CONNECTIONS, "guard")
         assert end.detail == "limits.connections.total is 2: closed for a newer one"
@@ -222,7 +218,7 @@ async def test_audit_lets_in_records_and_counts_as_if_it_had_refused(backend: Re
     backend.answer = answers.accept()
     limits = Limits(connections=Connections(per_subject=1))
     async with (
-        House(backend, spec(limits=limits, enforcement=Enforcement.AUDIT)) as house,
+        House(backend, with_login(limits=limits, enforcement=Enforcement.AUDIT)) as house,
         AsyncExitStack() as stack,
     ):
         house.facts.identity = ANN

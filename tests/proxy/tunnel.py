@@ -92,6 +92,16 @@ def text(payload: bytes, *, masked: bool = False) -> bytes:
     return wire.frame(wire.TEXT, payload, masked=masked)
 
 
+def up(payload: bytes, *, opcode: int = wire.TEXT, fin: bool = True) -> bytes:
+    """A frame of the client's."""
+    return wire.frame(opcode, payload, fin=fin)
+
+
+def down(payload: bytes, *, opcode: int = wire.TEXT, fin: bool = True) -> bytes:
+    """A frame of the backend's."""
+    return wire.frame(opcode, payload, fin=fin, masked=False)
+
+
 async def record(opened: Tunnel) -> tuple[str, str, int, str, str]:
     """Initiator, reason, code, phase and delivery of the end."""
     ended = await opened.house.end()
