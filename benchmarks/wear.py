@@ -56,7 +56,11 @@ spec:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the guard holds at one moment. `memory` in MiB (proportional set size)."""
+    """What the guard holds at one moment.
+
+    `memory` in MiB is what it alone has, "Anonymous" in proc_pid_smaps(5): its share of the libraries that it has in
+    common with every other Python grows when one of those ends.
+    """
 
     memory: float
     descriptors: int
@@ -160,9 +164,9 @@ async def _watch(guard: Guard, backend: RecordingBackend, until: float) -> list[
 
 async def _look(guard: Guard) -> Held:
     process = Path(f"/proc/{guard.program.pid}")
-    pss = next(line for line in (process / "smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+    held = dict(line.split(":", 1) for line in (process / "smaps_rollup").read_text().splitlines()[1:])
     return Held(
-        int(pss.split()[1]) / 1024,
+        int(held["Anonymous"].split()[0]) / 1024,
         len(os.listdir(process / "fd")),
         int(await guard.metric("wsguard_event_loop_tasks")),
         int(await guard.metric("wsguard_connections")),

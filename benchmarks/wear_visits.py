@@ -63,6 +63,7 @@ class Visitor:
             (5, "broken heads", self._broken_head),
             (5, "half heads", self._half_a_head),
             (10, "polls", self._poll),
+            (5, "cut uploads", self._cut_upload),
             (5, "floods", self._flood),
         ]
 
@@ -137,6 +138,14 @@ class Visitor:
         await client.send(wire.request("POST", "/app", fields) + body)
         if self._rng.random() < 0.8:
             await client.body(await client.head())
+
+    async def _cut_upload(self, client: RawClient) -> None:
+        fields = [("Host", "localhost"), ("Origin", "http://localhost"), ("Content-Length", "200000")]
+        fields.append(("Cookie", f"session={self._token(600.0)}"))
+        await client.send(wire.request("POST", "/app", fields) + bytes(self._rng.randrange(100_000)))
+        await asyncio.sleep(self._rng.uniform(0.0, 0.3))
+        if self._rng.random() < 0.5:
+            client.reset()
 
     async def _flood(self, client: RawClient) -> None:
         """More than it may, and what comes back is not read."""

@@ -26,7 +26,7 @@ def why(error: OSError) -> str:
 
 
 def calm_the_collector() -> None:
-    """What start-up made lives as long as the process, and of a connection little is left in cycles: walk seldom."""
+    """What start-up made lives as long as the process, and a connection leaves nothing in cycles: walk seldom."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

@@ -32,7 +32,7 @@ class Rest:
             stop.release()
 
     def _look(self) -> None:
-        if all(stop.has_stopped for stop in self._stops):
+        if self._stops and all(stop.has_stopped for stop in self._stops):
             self._then()
 
 
