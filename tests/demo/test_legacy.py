@@ -5,17 +5,18 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import aiohttp
 import jwt
 import pytest
-from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from tests.support import wire
 from tests.support.client import connect
 from wsguard.demo.browser import Browser
 from wsguard.demo.legacy import CLOSED_ROOM, ISSUER, TOKEN_COOKIE, Chat
+from wsguard.demo.stage import serve
 
 KEY = secrets.token_bytes(32)
 EVIL = URL("http://evil.app.localhost:1")
@@ -23,8 +24,8 @@ EVIL = URL("http://evil.app.localhost:1")
 
 @pytest.fixture
 async def site() -> AsyncIterator[URL]:
-    async with TestServer(Chat(KEY).application()) as server:
-        yield URL(f"http://app.localhost:{server.port}")
+    async with serve(Chat(KEY).application(), 0) as port:
+        yield URL(f"http://app.localhost:{port}")
 
 
 @pytest.fixture
@@ -56,10 +57,37 @@ async def test_nobody_gets_in_as_a_guest(site: URL) -> None:
 async def test_one_that_leaves_before_it_is_greeted_is_no_error(site: URL, caplog: pytest.LogCaptureFixture) -> None:
     """As at the end of an interrupted story."""
     assert site.port is not None
-    for _ in range(20):
-        async with connect(site.port) as client:
-            await client.send(wire.upgrade("/ws/lobby"))
-            client.reset()
+    async with AsyncExitStack() as clients:
+        for _ in range(20):
+            client = await clients.enter_async_context(connect(site.port))
+            client.writer.write(wire.upgrade("/ws/lobby"))
+            client.reset()  # in the same breath: it is gone when the application hears of it
+    async with Browser() as nobody:
+        assert await (await nobody.open(site, "lobby")).hear("Welcome")
+    assert not caplog.records
+
+
+LOGIN = wire.request(
+    "POST",
+    "/login",
+    [
+        ("Host", "app.localhost"),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Content-Length", "100"),
+        ("Expect", "100-continue"),
+    ],
+)
+
+
+async def test_one_that_leaves_in_the_middle_of_a_login_is_no_error(
+    site: URL, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert site.port is not None
+    async with connect(site.port) as client:
+        await client.send(LOGIN)
+        assert (await client.head()).status == 100
+        await client.send(b"name=al")
+        client.reset()
     async with Browser() as nobody:
         assert await (await nobody.open(site, "lobby")).hear("Welcome")
     assert not caplog.records

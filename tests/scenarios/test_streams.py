@@ -35,7 +35,7 @@ def ticks(guard: Guard, lives: float = 3600.0) -> aiohttp.ClientSession:
 
 
 async def test_a_stream_ends_when_its_token_does(guard: Guard) -> None:
-    async with ticks(guard, 3.0) as session:
+    async with ticks(guard, 6.0) as session:
         async with session.get("/ticks") as response:
             (listed,) = await guard.connections()
             assert (listed["stream"], listed["subject"], listed["origin"]) == ("ServerSentEvents", "ann", guard.url)

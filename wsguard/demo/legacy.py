@@ -16,6 +16,7 @@ from importlib.resources import files
 
 import jwt
 from aiohttp import WSMsgType, web
+from aiohttp.typedefs import Handler
 
 SESSION_COOKIE = "session"
 TOKEN_COOKIE = "token"
@@ -51,7 +52,7 @@ class Chat:
 
     def application(self) -> web.Application:
         """The aiohttp application that serves it all."""
-        app = web.Application()
+        app = web.Application(middlewares=[_bearing_with_leavers])
         app.add_routes(
             [
                 web.get("/", self._chat_page),
@@ -109,8 +110,8 @@ class Chat:
         user = self._user(request) or "a guest"
         room = self._rooms[name]
         socket = web.WebSocketResponse()
+        await socket.prepare(request)
         with suppress(ConnectionResetError):  # whoever has left is not greeted
-            await socket.prepare(request)
             await socket.send_str(f"{self._greeting}, {user}.")
             for line in room.lines:
                 await socket.send_str(line)
@@ -130,6 +131,14 @@ class Chat:
 
     def _user(self, request: web.Request) -> str | None:
         return self._users.get(request.cookies.get(SESSION_COOKIE, ""))
+
+
+@web.middleware
+async def _bearing_with_leavers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ConnectionResetError:  # of a client that has left, in the middle of its request or before the answer
+        return web.Response()
 
 
 async def _say(room: Room, line: str) -> None:
