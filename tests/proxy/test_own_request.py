@@ -17,6 +17,7 @@ from tests.proxy.house import House
 from tests.support import wire
 from tests.support.backend import RecordingBackend
 from tests.support.client import connect
+from tests.support.waiting import eventually
 from tests.support.wire import Head
 from wsguard.policy.effective import Effective
 from wsguard.policy.forward_auth import Approval, Question
@@ -135,6 +136,18 @@ async def test_refusals_have_the_status_and_the_word_of_their_reason(backend: Re
         assert await refused(made, HOST, ORIGIN, JSON, body=body) == (401, "credential-invalid")
         made.house.deny_list.deny_sid(ANN.issuer, "s-1", made.house.clock.wall())
         assert await refused(made, HOST, ORIGIN, COOKIE) == (401, "logged-out")
+
+
+async def test_a_body_that_becomes_unreadable_is_the_clients_fault(backend: RecordingBackend) -> None:
+    async with own(backend) as made, connect(made.house.port) as client:
+        fields = [HOST, ORIGIN, JSON, ("Transfer-Encoding", "chunked")]
+        await client.send(wire.request("POST", ASKED, fields) + b"2\r\n{}\r\n")
+        crowd = made.house.door.crowd
+        await eventually(lambda: len(crowd) and not crowd._idle, what="the body is being read")
+        await client.send(b"zz\r\n")
+        assert (await client.head()).status == 400
+        assert made.house.notebook.turned == [(400, "an unreadable request")]
+        assert not made.house.notebook.faults
 
 
 async def test_no_policy_and_no_host_are_told_as_well(backend: RecordingBackend) -> None:

@@ -191,7 +191,7 @@ class Door(web.Server):
             self._env.observer.fault("handling a request", error or RuntimeError("no handler answered"))
             return self._router.turn_away(request, HttpRefusal(500, "a fault of the guard"))
         forget_traceback(error)
-        return self._router.turn_away(request, HttpRefusal(status, "an unreadable request"))
+        return self._router.turn_away(request, HttpRefusal(error.code or status, "an unreadable request"))
 
     def silent(self, connection: _Connection) -> None:
         """A client left, or was made to leave, before its first request was whole."""
