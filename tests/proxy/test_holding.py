@@ -508,8 +508,9 @@ async def test_limits_are_kept_to_meanwhile(backend: RecordingBackend) -> None:
 
 
 async def test_who_is_held_back_is_heard_once(backend: RecordingBackend) -> None:
-    """Twelve messages at five and then five a second: what waits for its turn is neither lost nor said twice."""
-    async with stay(backend, limited(messages={**RATE, "onExceed": "Throttle"})) as held:
+    """Twelve messages at five and then two a second: what waits for its turn is neither lost nor said twice."""
+    rate = {"perConnection": {"requests": 2, "unit": "Second", "burst": 5}, "onExceed": "Throttle"}
+    async with stay(backend, limited(messages=rate)) as held:
         said = [SUBSCRIBE, *(b"%d" % number for number in range(11))]
         await held.client.send(b"".join(map(up, said)))
         first = backend.conversations[-1]
